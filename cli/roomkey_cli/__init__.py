@@ -1,0 +1,1 @@
+"""`roomkey`: the command line and the local stack. Never deployed."""

@@ -1,0 +1,454 @@
+"""The local stand-in for API Gateway's HTTP API: what `roomkey run` puts in front of the handler.
+
+A request becomes an event of payload format 2.0, built as AWS builds it; the handler's answer becomes a
+response. Where `sam local` differs from AWS, this follows AWS: bodies are base64 by AWS's rule, `//` and dot
+segments in a path stay, and routes that demand a token or a signature really demand them.
+
+It needs a server that hands on the request target and the method untouched, which uvicorn does with `http="h11"`,
+and that does not believe `X-Forwarded-For` (`proxy_headers=False`).
+"""
+
+import base64
+import json
+import logging
+import re
+import secrets
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.routing import BaseRoute, Router
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from roomkey_cli import sigv4
+from roomkey_cli.issuer import JwtAuthorizer, TokenRefused
+
+type Handler = Callable[[dict[str, Any], LambdaContext], object]
+"""Lambda's entry point: an event and a context in, an answer of payload format 2.0 out."""
+type AppTokenAccess = Literal["open", "jwt", "iam"]
+
+ROUTES: Mapping[str, Literal["open", "app", "iam"]] = {
+    "POST /api/token": "app",
+    "POST /v1/{platform}/app-token": "app",
+    "POST /v1/{platform}/management-token": "iam",
+    "GET /v1/health": "open",
+    "OPTIONS /{proxy+}": "open",
+    "$default": "open",
+}
+"""Every routeKey of the API, and what it demands: `app` stands for what `AppTokenAccess` says."""
+
+CORS_ALLOW_HEADERS = "authorization,content-type,x-amz-date,x-amz-security-token,x-amz-content-sha256"
+CORS_ALLOW_METHODS = "GET,POST"
+CORS_EXPOSE_HEADERS = "x-request-id,retry-after"
+CORS_MAX_AGE_S = 600
+
+MAX_BODY_BYTES = 10 * 1024 * 1024
+"""The largest request body that an HTTP API takes."""
+FUNCTION_TIMEOUT_S = 6
+"""The function's timeout, which its context counts down from; a handler that overruns it is left to finish."""
+FUNCTION_NAME = "roomkey-local"
+FUNCTION_MEMORY_MB = 512
+
+_TEXT_TYPES = frozenset(
+    f"{kind}/{name}"
+    for kind, names in {
+        "text": ("plain", "html", "csv", "xml"),
+        "application": ("json", "xml", "javascript", "graphql"),
+    }.items()
+    for name in names
+)
+_MESSAGES = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    413: "Request Entity Too Large",
+    500: "Internal Server Error",
+}
+_FRAMING = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"})
+"""Headers that are the server's to set, whatever the handler says."""
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+_log = logging.getLogger(__name__)
+
+
+class LambdaContext:
+    """The second argument of a Lambda handler, for one invocation that starts now."""
+
+    function_name = FUNCTION_NAME
+    function_version = "$LATEST"
+    invoked_function_arn = f"arn:aws:lambda:us-east-1:{sigv4.DEMO_ACCOUNT}:function:{FUNCTION_NAME}"
+    memory_limit_in_mb = str(FUNCTION_MEMORY_MB)  # text, as the runtime has it
+    log_group_name = f"/aws/lambda/{FUNCTION_NAME}"
+    log_stream_name = "local"
+    identity = None
+    client_context = None
+
+    def __init__(self) -> None:
+        self.aws_request_id = str(uuid.uuid4())
+        self._deadline = time.monotonic() + FUNCTION_TIMEOUT_S
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until the function's timeout, never negative."""
+        return max(0, int((self._deadline - time.monotonic()) * 1000))
+
+
+class InvalidResult(ValueError):
+    """The handler's answer is not of payload format 2.0; the text is a fixed sentence that quotes none of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """An HTTP request as it came in: nothing decoded, header names in lower case, repeats kept."""
+
+    method: str
+    raw_path: str
+    query: str
+    protocol: str
+    headers: Sequence[tuple[str, str]]
+    client_ip: str
+    scheme: str
+    port: int
+    body: bytes = b""
+
+    @classmethod
+    def from_scope(cls, scope: Scope) -> "_Request":
+        return cls(
+            method=scope["method"],
+            raw_path=scope["raw_path"].decode("latin-1"),
+            query=scope["query_string"].decode("latin-1"),
+            protocol=f"HTTP/{scope['http_version']}",
+            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
+            client_ip=(scope["client"] or ("127.0.0.1",))[0],
+            scheme=scope["scheme"],
+            port=(scope["server"] or ("", 80))[1] or 80,
+        )
+
+    @property
+    def target(self) -> str:
+        return f"{self.raw_path}?{self.query}" if self.query else self.raw_path
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key == name]
+
+    def header(self, name: str) -> str:
+        """The header as API Gateway hands it on, repeats joined; empty if it is missing."""
+        return ",".join(self.values(name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An HTTP response to be: header names in lower case."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    cookies: tuple[str, ...] = ()
+
+    @classmethod
+    def message(cls, status: int, headers: Mapping[str, str] | None = None) -> "_Answer":
+        """One of API Gateway's own, which know no other body than this."""
+        body = json.dumps({"message": _MESSAGES[status]}, separators=(",", ":")).encode()
+        return cls(status, {"content-type": "application/json", **(headers or {})}, body)
+
+
+class Gateway:
+    """The ASGI application that stands in for one HTTP API, its `$default` stage and its function.
+
+    `handler` is called in a worker thread, once a request. `access` is the stack's `AppTokenAccess`; with `jwt`,
+    `authorizer` judges the tokens, and leaving it out raises `ValueError`. `allowed_origins` are exact origins: if
+    there are any, the gateway answers preflights and sets the CORS headers on every answer, its own refusals
+    included, and drops the function's; if there are none, it knows nothing of CORS. `extra_routes` are pages of
+    the local stack alone, and come first.
+
+    As on AWS, a request that the gateway refuses is answered `{"message": ...}`: 401 for a missing or bad token,
+    403 for a missing scope or a bad signature, 413 for a body over 10 MiB, 500 if the handler raises or answers
+    with something else than payload format 2.0. Of an exception the type and the place go to standard error, not
+    the text, which may hold a secret.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        access: AppTokenAccess = "open",
+        authorizer: JwtAuthorizer | None = None,
+        allowed_origins: Collection[str] = (),
+        extra_routes: Sequence[BaseRoute] = (),
+    ) -> None:
+        if access == "jwt" and authorizer is None:
+            raise ValueError("access jwt needs an authorizer")
+        self._handler = handler
+        self._access = access
+        self._authorizer = authorizer
+        self._allowed_origins = frozenset(allowed_origins)
+        self._router = Router(extra_routes, redirect_slashes=False, default=self._serve)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._router(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+            return
+        request = _Request.from_scope(scope)
+        request_id = base64.urlsafe_b64encode(secrets.token_bytes(11)).decode()  # AWS's have this shape
+        if self._allowed_origins and _is_preflight(request):
+            answer = _Answer(204)
+        else:
+            try:
+                body = await _read_body(scope, receive)
+            except ClientDisconnect:
+                return
+            if body is None:
+                answer = _Answer.message(413)
+            else:
+                answer = await run_in_threadpool(self._answer, replace(request, body=body), request_id)
+        if self._allowed_origins:
+            answer = self._with_cors(answer, request)
+        await _send_answer(send, answer, request_id)
+
+    def _answer(self, request: _Request, request_id: str) -> _Answer:
+        route_key, path_parameters = match_route(request.method, request.raw_path)
+        try:
+            authorizer = self._authorize(route_key, request)
+            event = _event(request, request_id, route_key, path_parameters, authorizer)
+            return _answer_of(self._handler(event, LambdaContext()))
+        except TokenRefused as refusal:
+            _log.info("%s: token refused: %s", route_key, refusal)
+            return _Answer.message(refusal.status, {"www-authenticate": refusal.challenge})
+        except sigv4.SignatureRefused as refusal:
+            _log.info("%s: signature refused: %s", route_key, refusal)
+            return _Answer.message(403)
+        except InvalidResult as error:
+            print(f"roomkey: the handler's answer on {route_key} is unusable: {error}", file=sys.stderr)
+        except BaseException as error:  # SystemExit too: it must not take the server down
+            print(f"roomkey: the handler raised on {route_key}: {_type_and_place(error)}", file=sys.stderr)
+        return _Answer.message(500)
+
+    def _authorize(self, route_key: str, request: _Request) -> dict[str, object] | None:
+        """The event's `authorizer` block for a caller who may come in; None where everyone may."""
+        demanded = self._access if ROUTES[route_key] == "app" else ROUTES[route_key]
+        if demanded == "open":
+            return None
+        if demanded == "iam":
+            return {"iam": sigv4.verify(request.method, request.target, request.headers, request.body)}
+        if self._authorizer is None:
+            raise TokenRefused(401, "Bearer")
+        return {"jwt": self._authorizer.authorize(request.values("authorization"))}
+
+    def _with_cors(self, answer: _Answer, request: _Request) -> _Answer:
+        headers = {k: v for k, v in answer.headers.items() if not k.startswith("access-control-")}
+        vary = [word.strip() for word in headers.get("vary", "").split(",")]
+        headers["vary"] = ", ".join([*(word for word in vary if word.lower() not in ("", "origin")), "Origin"])
+        origin = request.header("origin")
+        if origin in self._allowed_origins:
+            headers["access-control-allow-origin"] = origin
+            headers["access-control-expose-headers"] = CORS_EXPOSE_HEADERS
+            if _is_preflight(request):
+                headers["access-control-allow-headers"] = CORS_ALLOW_HEADERS
+                headers["access-control-allow-methods"] = CORS_ALLOW_METHODS
+                headers["access-control-max-age"] = str(CORS_MAX_AGE_S)
+        return replace(answer, headers=headers)
+
+
+def match_route(method: str, raw_path: str) -> tuple[str, dict[str, str]]:
+    """The routeKey that a request falls to, and its path parameters, decoded.
+
+    `raw_path` is compared as it was sent: with a slash too many, in another case or with a letter escaped it is
+    another path, and goes to `$default`.
+    """
+    for route_key, route_method, pattern in _PATTERNS:
+        found = pattern.fullmatch(raw_path)
+        if found and method == route_method:
+            return route_key, {name: unquote(value) for name, value in found.groupdict().items()}
+    return "$default", {}
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """A route's path as a regular expression: `{name}` is one segment, `{name+}` the rest, neither empty."""
+    pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path))
+    return re.compile(re.sub(r"\\{(\w+)\\\+\\}", r"(?P<\1>.+)", pattern))
+
+
+_PATTERNS = [
+    (route_key, method, _pattern(path))
+    for route_key in ROUTES
+    for method, separator, path in [route_key.partition(" ")]
+    if separator
+]
+
+
+def _event(
+    request: _Request,
+    request_id: str,
+    route_key: str,
+    path_parameters: Mapping[str, str],
+    authorizer: Mapping[str, object] | None,
+) -> dict[str, Any]:
+    """The event of API Gateway's payload format 2.0, without the keys that AWS leaves out when empty."""
+    now = time.time()
+    path = unquote(request.raw_path)
+    headers, cookies = _event_headers(request, now)
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": request.query,
+        "headers": headers,
+        "requestContext": {
+            "accountId": sigv4.DEMO_ACCOUNT,
+            "apiId": "local",
+            "domainName": "localhost",
+            "domainPrefix": "localhost",
+            "http": {
+                "method": request.method,
+                "path": path,
+                "protocol": request.protocol,
+                "sourceIp": request.client_ip,
+                "userAgent": headers.get("user-agent", ""),
+            },
+            "requestId": request_id,
+            "routeKey": route_key,
+            "stage": "$default",
+            "time": datetime.fromtimestamp(now, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000"),
+            "timeEpoch": int(now * 1000),
+        },
+        **_event_body(request.body, headers.get("content-type", "")),
+    }
+    if cookies:
+        event["cookies"] = cookies
+    if request.query:
+        event["queryStringParameters"] = _joined(parse_qsl(request.query, keep_blank_values=True))
+    if path_parameters:
+        event["pathParameters"] = dict(path_parameters)
+    if authorizer is not None:
+        event["requestContext"]["authorizer"] = authorizer
+    return event
+
+
+def _event_headers(request: _Request, now: float) -> tuple[dict[str, str], list[str]]:
+    """The headers that reach the function, repeats joined, and the cookies, which are set apart from them."""
+    headers = _joined((name, value) for name, value in request.headers if name != "cookie")
+    cookies = [cookie.strip() for value in request.values("cookie") for cookie in value.split(";") if cookie.strip()]
+    forwarded = [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
+    headers["x-forwarded-for"] = ", ".join([*forwarded, request.client_ip])
+    headers["x-forwarded-port"] = str(request.port)
+    headers["x-forwarded-proto"] = request.scheme
+    headers.setdefault("x-amzn-trace-id", f"Root=1-{int(now):08x}-{secrets.token_hex(12)}")
+    return headers, cookies
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in pairs:
+        joined[name] = f"{joined[name]},{value}" if name in joined else value
+    return joined
+
+
+def _event_body(body: bytes, content_type: str) -> dict[str, object]:
+    """The body by AWS's rule: text for a few media types in UTF-8, base64 for all else, absent if empty."""
+    if not body:
+        return {"isBase64Encoded": False}
+    if _is_text(content_type):
+        try:
+            return {"body": body.decode(), "isBase64Encoded": False}
+        except UnicodeDecodeError:
+            pass
+    return {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
+
+
+def _is_text(content_type: str) -> bool:
+    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    charsets = [parameter[8:].strip('"') for parameter in parameters if parameter.startswith("charset=")]
+    return media_type in _TEXT_TYPES and all(charset == "utf-8" for charset in charsets)
+
+
+def _answer_of(result: object) -> _Answer:
+    """The handler's answer as a response. Raises `InvalidResult`.
+
+    AWS would make a 200 of an object without `statusCode`. Here that is an error: it can only be a bug.
+    """
+    if not isinstance(result, dict):
+        raise InvalidResult("it is not an object")
+    status = result.get("statusCode")
+    if type(status) is not int or not 200 <= status <= 599:
+        raise InvalidResult("statusCode is not a number from 200 to 599")
+    headers = _answer_headers(result.get("headers"))
+    body = _answer_body(result.get("body"), result.get("isBase64Encoded"))
+    cookies = result.get("cookies") or []
+    if not isinstance(cookies, list) or not all(_is_header_value(cookie) for cookie in cookies):
+        raise InvalidResult("cookies is not a list of header values")
+    if body:  # AWS names a type when the function does not
+        headers.setdefault("content-type", "text/plain;charset=UTF-8")
+    return _Answer(status, headers, body, tuple(cookies))
+
+
+def _answer_headers(headers: object) -> dict[str, str]:
+    if headers is None:
+        return {}
+    if not isinstance(headers, dict):
+        raise InvalidResult("headers is not an object")
+    kept: dict[str, str] = {}
+    for name, value in headers.items():
+        text = json.dumps(value) if isinstance(value, bool | int | float) else value
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and _is_header_value(text)):
+            raise InvalidResult("headers holds something that cannot be a header")
+        if name.lower() not in _FRAMING:
+            kept[name.lower()] = text
+    return kept
+
+
+def _is_header_value(value: object) -> bool:
+    return isinstance(value, str) and _HEADER_VALUE.fullmatch(value) is not None
+
+
+def _answer_body(body: object, is_base64: object) -> bytes:
+    if body is None:
+        return b""
+    if not isinstance(body, str) or not isinstance(is_base64, bool | None):
+        raise InvalidResult("body is not text, or isBase64Encoded is not true or false")
+    try:
+        return base64.b64decode(body, validate=True) if is_base64 else body.encode()
+    except ValueError:  # bad base64, or a lone surrogate
+        raise InvalidResult("body cannot be decoded") from None
+
+
+def _is_preflight(request: _Request) -> bool:
+    """What a browser asks before a cross-origin request, as the Fetch standard has it."""
+    asked = request.values("origin") and request.values("access-control-request-method")
+    return request.method == "OPTIONS" and bool(asked)
+
+
+async def _read_body(scope: Scope, receive: Receive) -> bytes | None:
+    """The whole body, or None if it is larger than an HTTP API takes."""
+    body = bytearray()
+    async for chunk in Request(scope, receive).stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            return None
+    return bytes(body)
+
+
+async def _send_answer(send: Send, answer: _Answer, request_id: str) -> None:
+    bodiless = answer.status in (204, 304)
+    headers = [*answer.headers.items(), *(("set-cookie", cookie) for cookie in answer.cookies)]
+    if not bodiless:
+        headers.append(("content-length", str(len(answer.body))))
+    headers.append(("apigw-requestid", request_id))
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
+    await send({"type": "http.response.body", "body": b"" if bodiless else answer.body})
+
+
+def _type_and_place(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
+    return "\n  at ".join([f"{type(error).__module__}.{type(error).__qualname__}", *places])

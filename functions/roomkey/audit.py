@@ -1,0 +1,124 @@
+"""The audit trail: one line of JSON for every request to a minting route, whether it got a token or not.
+
+A line is written and flushed before the answer goes out, and a token whose line cannot be written is not handed out.
+It is written here and not by a logger: loggers swallow what goes wrong on the way. The fields are an allow-list; a
+token is known by its SHA-256, and no secret, header or body has a place. docs/operations.md says what each field means.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TextIO
+
+from roomkey import __version__
+from roomkey.callers import Caller
+from roomkey.clock import Budget
+from roomkey.credentials import LoadedCredentials
+from roomkey.errors import AuditUnavailable, RoomkeyError
+from roomkey.kill_switch import SwitchState
+from roomkey.minting import Minted
+from roomkey.platforms.base import TokenKind
+from roomkey.token_requests import TokenRequest
+
+SCHEMA = 1
+
+
+@dataclass(slots=True)
+class AuditRecord:
+    """What became known of one request, filled in on its way through the order of work."""
+
+    request_id: str
+    lambda_request_id: str
+    route: str
+    kind: TokenKind
+    platform: str
+    source_ip: str
+    user_agent: str
+    cold_start: bool
+    trace_id: str | None = None
+    caller: Caller | None = None
+    request: TokenRequest | None = None
+    switch: SwitchState | None = None
+    credentials: LoadedCredentials | None = None
+    minted: Minted | None = None
+    failure: RoomkeyError | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTrail:
+    """Where the lines go. `user_ids` is whether they say which user a token is for, or leave it out."""
+
+    environment: str
+    user_ids: bool
+    stream: TextIO
+
+    def write(self, record: AuditRecord, *, status: int, fault: bool, budget: Budget) -> None:
+        """Writes one line, all of it, now. Raises `AuditUnavailable`."""
+        try:
+            line = json.dumps(self._line(record, status, fault, budget), ensure_ascii=True, allow_nan=False)
+            self.stream.write(line + "\n")
+            self.stream.flush()
+        except (OSError, ValueError):
+            raise AuditUnavailable from None
+
+    def _line(self, record: AuditRecord, status: int, fault: bool, budget: Budget) -> dict[str, object]:
+        caller, request, minted = record.caller, record.request, record.minted
+        code = record.failure.code if record.failure else None
+        line: dict[str, object] = {
+            "log_type": "audit",
+            "schema": SCHEMA,
+            "ts": _rfc3339(budget.started.wall),
+            "environment": self.environment,
+            "version": __version__,
+            "request_id": record.request_id,
+            "lambda_request_id": record.lambda_request_id,
+            "trace_id": record.trace_id,
+            "cold_start": record.cold_start,
+            "route": record.route,
+            "platform": record.platform,
+            "kind": record.kind,
+            "decision": "error" if fault else "denied" if record.failure else "minted",
+            "reason": code,
+            "status": status,
+            "source_ip": record.source_ip,
+            "user_agent": record.user_agent,
+            "calls": {"ssm": budget.calls["ssm"], "secretsmanager": budget.calls["secretsmanager"]},
+            "duration_ms": round(budget.spent() * 1000, 1),
+        }
+        if caller:
+            line["caller"] = {
+                "access": caller.access,
+                "issuer": caller.issuer,
+                "user_id": caller.user_id if self.user_ids else None,
+                "principal": caller.principal,
+            }
+        if request:
+            line["requested"] = {
+                "room_id": request.room_id,
+                "role": request.role,
+                "user_id": request.user_id if self.user_ids else None,
+                "services": request.services,
+                "expires_in": request.expires_in,
+            }
+        if record.switch:
+            line["switch"] = {"age_s": round(record.switch.age, 1), "stale": record.switch.failure is not None}
+        if record.credentials:
+            line["credentials"] = {
+                "version_id": record.credentials.version_id,
+                "age_s": round(record.credentials.age, 1),
+            }
+        if minted:
+            line["token"] = {
+                "sha256": hashlib.sha256(minted.token.encode()).hexdigest(),
+                "id": minted.token_id,
+                "user_id": minted.grant.user_id if self.user_ids else None,
+                "minted_at": minted.minted_at,
+                "expires_at": minted.grant.expires_at,
+                "expires_in": minted.expires_in,
+            }
+        return line
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,121 @@
+"""From the bytes of a request body to the fields in it.
+
+`/v1/...` takes one JSON object called by its name. `/api/token` takes what 100ms's endpoint took: web clients that name
+no type or text/plain, Flutter's forms. Neither takes anything that could be read in two ways.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from roomkey.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
+
+LARGEST_BODY = 16 * 1024
+"""Bytes, after base64 is decoded."""
+
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+_JSON_SPACE = b" \t\r\n"
+
+
+def read_strict(event: Mapping[str, Any], content_type: str | None, *, may_be_empty: bool) -> dict[str, Any]:
+    """The fields of a body that must be JSON and say so.
+
+    Raises `BodyTooLarge`, `UnsupportedMediaType` or `MalformedBody`.
+    """
+    body = _bytes(event)
+    if not body and may_be_empty:
+        return {}
+    media_type, parameters = _media_type(content_type)
+    if media_type != _JSON or parameters not in ("", "charset=utf-8", 'charset="utf-8"'):
+        raise UnsupportedMediaType
+    return _json_object(body)
+
+
+def read_lenient(event: Mapping[str, Any], content_type: str | None) -> dict[str, Any]:
+    """The fields of a body that is JSON, whatever its type says, or a form.
+
+    Raises `BodyTooLarge`, `UnsupportedMediaType` or `MalformedBody`.
+    """
+    body = _bytes(event)
+    media_type, _ = _media_type(content_type)
+    if body.lstrip(_JSON_SPACE).startswith(b"{"):
+        return _json_object(body)
+    if media_type == _FORM:
+        return _form(body)
+    if media_type in ("", _JSON, "text/plain"):
+        raise MalformedBody("is not a JSON object")
+    raise UnsupportedMediaType
+
+
+def _bytes(event: Mapping[str, Any]) -> bytes:
+    body, encoded = event.get("body"), event.get("isBase64Encoded")
+    if body is None:
+        return b""
+    if not isinstance(body, str) or encoded not in (True, False, None):
+        raise MalformedBody("is not what API Gateway delivers")
+    if len(body) > (LARGEST_BODY + 2) // 3 * 4 if encoded else len(body) > LARGEST_BODY:
+        raise BodyTooLarge
+    try:
+        content = base64.b64decode(body, validate=True) if encoded else body.encode()
+    except ValueError:  # A bad alphabet or padding, a lone surrogate.
+        raise MalformedBody("is not valid base64 or UTF-8") from None
+    if len(content) > LARGEST_BODY:
+        raise BodyTooLarge
+    return content
+
+
+def _media_type(content_type: str | None) -> tuple[str, str]:
+    media_type, _, parameters = (content_type or "").lower().partition(";")
+    return media_type.strip(), parameters.strip("; ")
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(
+            body.decode(), object_pairs_hook=_without_repeats, parse_constant=_no_constant, parse_float=_finite
+        )
+    except (
+        ValueError,
+        RecursionError,
+    ):  # Also bytes that are not UTF-8, a byte order mark, an integer of 5,000 digits.
+        raise MalformedBody("is not a JSON document") from None
+    if not isinstance(document, dict):
+        raise MalformedBody("is not a JSON object")
+    return document
+
+
+def _form(body: bytes) -> dict[str, Any]:
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True, errors="strict")
+        fields: dict[str, Any] = _without_repeats(pairs)
+        seconds = fields.get("expires_in", "")
+        # A form knows only text: what is all digits is the number that JSON would have sent.
+        if seconds.isascii() and seconds.isdigit() and len(seconds) <= 10:
+            fields["expires_in"] = int(seconds)
+    except ValueError:
+        raise MalformedBody("is not a form without repeated fields") from None
+    return fields
+
+
+def _without_repeats(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise ValueError("repeated")
+        fields[name] = value
+    return fields
+
+
+def _no_constant(_: str) -> float:
+    raise ValueError("NaN and infinities are not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("too large")
+    return number

@@ -1,0 +1,73 @@
+"""Time: two clocks, because either may be wrong, and the budget of time and calls that one request may spend.
+
+An execution environment that was frozen for hours finds that its monotonic clock stood still; one whose wall clock is
+set back finds values of the future. So an instant is read from both clocks and an age is the older of the two.
+"""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from roomkey.errors import DeadlineExceeded
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """One moment on both clocks: Unix seconds, and seconds of a clock that is never set."""
+
+    wall: float
+    monotonic: float
+
+    def age(self, now: "Instant") -> float:
+        """Seconds from this instant to `now`, by the clock that has gone further."""
+        return max(now.wall - self.wall, now.monotonic - self.monotonic)
+
+    def is_after(self, now: "Instant") -> bool:
+        """Whether the wall clock has been set back behind this instant, so that no wall age can be told."""
+        return now.wall < self.wall
+
+
+class Clock(Protocol):
+    """Where the time comes from. Tests pass their own."""
+
+    def now(self) -> Instant: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> Instant:
+        return Instant(time.time(), time.monotonic())
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+@dataclass(slots=True)
+class Budget:
+    """What one request may spend: `seconds` from `started`, whatever it waits for. Counts the AWS calls it made."""
+
+    clock: Clock
+    seconds: float
+    started: Instant
+    calls: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def starting_now(cls, clock: Clock, seconds: float) -> "Budget":
+        return cls(clock, seconds, clock.now())
+
+    def spent(self) -> float:
+        """Seconds since the start."""
+        return self.started.age(self.clock.now())
+
+    def remaining(self) -> float:
+        """Seconds left; zero or less when there are none."""
+        return self.seconds - self.spent()
+
+    def check(self) -> None:
+        """Raises `DeadlineExceeded` when there is no time left."""
+        if self.remaining() <= 0:
+            raise DeadlineExceeded

@@ -1,0 +1,65 @@
+"""The composition root: everything a request needs, built once and passed down. Tests build their own."""
+
+import random
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+from roomkey.audit import AuditTrail
+from roomkey.clock import Clock, SystemClock
+from roomkey.credentials import CredentialSource
+from roomkey.kill_switch import KillSwitch
+from roomkey.minting import Randomness
+from roomkey.observability import Observability
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import Platform
+from roomkey.settings import Settings
+from roomkey.stores import AwsApi, ParameterStore, SecretStore
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What the API works with."""
+
+    settings: Settings
+    clock: Clock
+    randomness: Randomness
+    platforms: Mapping[str, Platform]
+    kill_switch: KillSwitch
+    credentials: CredentialSource
+    audit: AuditTrail
+    observability: Observability
+
+    @classmethod
+    def build(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        clock: Clock | None = None,
+        randomness: Randomness | None = None,
+        jitter: Callable[[], float] | None = None,
+        stdout: TextIO | None = None,
+    ) -> "Dependencies":
+        """The dependencies that `environ` asks for. Connects to nothing. Raises `SettingsError`.
+
+        `jitter` gives numbers from 0 to 1. The system's own source stands behind it: a seeded one would be part of a
+        snapshot, and every environment restored from it would refresh at the same moments.
+        """
+        settings = Settings.from_environment(environ)
+        clock = clock or SystemClock()
+        jitter = jitter or random.SystemRandom().random
+        aws = AwsApi(clock, jitter)
+        platforms = {name: PLATFORMS[name] for name in settings.platforms}
+        return cls(
+            settings=settings,
+            clock=clock,
+            randomness=randomness or Randomness(),
+            platforms=platforms,
+            kill_switch=KillSwitch(ParameterStore(aws), settings.disable_flag_name, clock=clock, random=jitter),
+            credentials=CredentialSource(
+                SecretStore(aws), settings.secret_name, platforms.values(), clock=clock, random=jitter
+            ),
+            audit=AuditTrail(settings.environment, settings.audit_user_ids, stdout or sys.stdout),
+            observability=Observability.of(settings.environment, settings.log_level),
+        )

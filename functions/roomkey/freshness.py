@@ -1,0 +1,153 @@
+"""A value that belongs to somebody else and is read again when it has grown old.
+
+The disable flag and the credentials are both held this way, so that one set of rules (docs/architecture.md) says how
+old a value may be, what happens when it cannot be read again, and how often that is tried:
+
+- While a value is fresh it is answered without any call. Past that, the caller waits for the refresh.
+- When the refresh fails *transiently*, the stale value is answered, with its age and the failure: whoever asked
+  decides whether it is still good for the purpose. The next try is some seconds away.
+- When the refresh fails *authoritatively*, the value is forgotten.
+- What has never been read is tried by every request.
+- Age counts from when the request for the value was sent. An answer that comes after its deadline is dropped.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from roomkey.clock import Budget, Clock, Instant
+from roomkey.errors import DeadlineExceeded, DependencyFailure
+
+JITTER = 0.2
+"""Share of the fresh bound by which each value's own differs, either way, so that a fleet does not refresh at once."""
+
+REST_SECONDS = 5.0
+"""The least time between a failed refresh and the next try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading[T]:
+    """A value, how old it is in seconds, and why it could not be refreshed where it is stale (else None)."""
+
+    value: T
+    age: float
+    failure: DependencyFailure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held[T]:
+    value: T
+    sent: Instant
+    fresh_for: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    failure: DependencyFailure
+    at: Instant
+    rest_for: float
+
+
+class Refreshed[T]:
+    """One value, kept fresh. Safe to share between threads: one of them reads, the others wait for what it finds.
+
+    `load` reads the value within a budget and raises `DependencyFailure`. `fresh_for` is in seconds; past `keep_for`
+    seconds a value that cannot be refreshed is forgotten. `random` gives numbers from 0 to 1 and must not be seeded
+    at import: environments restored from one snapshot would refresh in step.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[Budget], T],
+        *,
+        fresh_for: float,
+        keep_for: float,
+        clock: Clock,
+        random: Callable[[], float],
+    ) -> None:
+        self._load = load
+        self._fresh_for = fresh_for
+        self._keep_for = keep_for
+        self._clock = clock
+        self._random = random
+        self._reading = threading.Lock()
+        self._held: _Held[T] | None = None
+        self._failed: _Failed | None = None
+        self._tried: Instant | None = None
+        self._ever_read = False
+
+    def read(self, budget: Budget) -> Reading[T]:
+        """The value, refreshed if it is not fresh.
+
+        Raises `DependencyFailure` where there is no value to answer, `DeadlineExceeded` where there was no time to
+        find out.
+        """
+        return self._fresh_reading() or self._refreshed_reading(budget, least_seconds_between_tries=0)
+
+    def glance(self, budget: Budget) -> Reading[T]:
+        """As `read`, but tries at most once per fresh bound, even what was never read: for questions anyone may ask."""
+        return self._fresh_reading() or self._refreshed_reading(budget, least_seconds_between_tries=self._fresh_for)
+
+    def _fresh_reading(self) -> Reading[T] | None:
+        held, now = self._held, self._clock.now()
+        if held is None or held.sent.is_after(now):
+            return None
+        age = held.sent.age(now)
+        return Reading(held.value, age) if age < held.fresh_for else None
+
+    def _refreshed_reading(self, budget: Budget, least_seconds_between_tries: float) -> Reading[T]:
+        if not self._reading.acquire(timeout=max(budget.remaining(), 0)):
+            return self._stale_reading(_no_time_left())
+        try:
+            # Whoever held the lock before may have read it.
+            return self._fresh_reading() or self._try(budget, least_seconds_between_tries)
+        finally:
+            self._reading.release()
+
+    def _try(self, budget: Budget, least_seconds_between_tries: float) -> Reading[T]:
+        now = self._clock.now()
+        failed, tried = self._failed, self._tried
+        if failed is not None:
+            resting = self._ever_read and failed.at.age(now) < failed.rest_for
+            if resting or (tried is not None and tried.age(now) < least_seconds_between_tries):
+                return self._stale_reading(failed.failure)
+        if budget.remaining() <= 0:
+            return self._stale_reading(_no_time_left())
+        self._tried = now
+        try:
+            value = self._load(budget)
+            if budget.remaining() <= 0:  # A frozen environment thaws with old answers.
+                raise _no_time_left()
+        except DependencyFailure as failure:
+            return self._after(failure)
+        fresh_for = self._fresh_for * (1 + JITTER * (2 * self._random() - 1))
+        self._held = _Held(value, sent=now, fresh_for=fresh_for)
+        self._failed = None
+        self._ever_read = True
+        return Reading(value, now.age(self._clock.now()))
+
+    def _after(self, failure: DependencyFailure) -> Reading[T]:
+        if not failure.transient:
+            self._held = None
+        rest_for = REST_SECONDS * (1 + JITTER * self._random())
+        self._failed = _Failed(failure, self._clock.now(), rest_for)
+        return self._stale_reading(failure)
+
+    def _stale_reading(self, failure: DependencyFailure) -> Reading[T]:
+        held = self._held
+        if held is not None:
+            age = held.sent.age(self._clock.now())
+            if age < self._keep_for:
+                return Reading(held.value, age, failure)
+            self._held = None
+        if failure.reason == OUT_OF_TIME:
+            raise DeadlineExceeded(failure)
+        raise failure.with_traceback(None)  # Raised again and again, it would drag every earlier traceback along.
+
+
+OUT_OF_TIME = "out-of-time"
+"""The reason of a failure that is the request's own: its time was used up, whatever the dependency was doing."""
+
+
+def _no_time_left() -> DependencyFailure:
+    return DependencyFailure("budget", OUT_OF_TIME, transient=True)

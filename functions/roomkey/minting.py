@@ -1,0 +1,70 @@
+"""From a request that has been allowed to a token that works: sign it, read it back, hand it on.
+
+A token that does not say exactly what was granted, or that the platform would refuse, never leaves this file.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from uuid import UUID, uuid4
+
+from roomkey.clock import Clock
+from roomkey.errors import InternalError
+from roomkey.platforms.base import Credentials, Grant, Imprint, TokenKind
+from roomkey.token_requests import TokenRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Randomness:
+    """Where chance comes from: the operating system, for each token anew, never a seed. Tests pass their own."""
+
+    uuid: Callable[[], UUID] = uuid4
+    salt: Callable[[], int] = lambda: 1 + secrets.randbelow(99_999_999)
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A token that has been read back and found right, what it grants, and its own id where it has one.
+
+    Times are Unix seconds, `expires_in` counts from `minted_at`.
+    """
+
+    token: str = field(repr=False)
+    token_id: str | None
+    grant: Grant
+    minted_at: int
+    expires_in: int
+
+
+def mint(
+    request: TokenRequest, expires_in: int, credentials: Credentials, *, clock: Clock, randomness: Randomness
+) -> Minted:
+    """A token for `request` that lives `expires_in` seconds from now. Who names no user gets a random one.
+
+    Raises `InternalError` where the token does not say what it should.
+    """
+    platform = request.platform
+    imprint = Imprint(minted_at=clock.now().wall, id=randomness.uuid(), salt=randomness.salt())
+    grant = Grant(
+        kind=request.kind,
+        expires_at=int(imprint.minted_at) + expires_in,
+        room_id=request.room_id,
+        role=request.role,
+        user_id=request.user_id,
+        services=request.services,
+    )
+    if grant.user_id is None and platform.binds_user(request.kind):
+        grant = replace(grant, user_id=str(randomness.uuid()))
+    make = platform.app_token if request.kind is TokenKind.APP else platform.management_token
+    token = make(credentials, grant, imprint)
+
+    explanation = platform.explain(token, credentials, at=imprint.minted_at)
+    if (
+        explanation is None
+        or explanation.problems
+        or explanation.warnings
+        or explanation.signature is not True
+        or explanation.grant != grant
+    ):
+        raise InternalError
+    return Minted(token, explanation.token_id, grant, int(imprint.minted_at), expires_in)

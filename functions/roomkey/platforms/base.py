@@ -1,0 +1,266 @@
+"""What a platform is to Roomkey: the words it uses, and four things it can do.
+
+A further vendor is one file with a class that fits `Platform`, and one line in `roomkey.platforms`.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+
+class TokenKind(StrEnum):
+    """The two kinds of token: a person joins a room with one, a server calls the vendor's API with the other."""
+
+    APP = "app"
+    MANAGEMENT = "management"
+
+
+# --- what a request may say ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestField:
+    """A field of a token request.
+
+    `check` turns the value that was sent into the value that is meant, or raises `ValueError` with a reason that
+    repeats nothing of it. `means` is the field of the `TokenRequest` that the value goes to, where the two differ.
+    """
+
+    name: str
+    check: Callable[[object], object]
+    required: bool = False
+    means: str = ""
+
+    @property
+    def target(self) -> str:
+        return self.means or self.name
+
+
+_FORBIDDEN_CATEGORIES = frozenset(("Cc", "Cs", "Cn", "Co", "Zl", "Zp"))
+_BIDI_CONTROLS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
+
+def text(longest: int) -> Callable[[object], str]:
+    """A check for names and ids: 1 to `longest` code points that can be shown, taken exactly as they are.
+
+    No control character, surrogate, unassigned or private code point, line or paragraph separator or bidirectional
+    control; not blank; no space at either end. Never normalised: two spellings are two ids.
+    """
+
+    def check(value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError("must be a string")
+        if not value:
+            raise ValueError("must not be empty")
+        if len(value) > longest:
+            raise ValueError(f"must not be longer than {longest} characters")
+        if value != value.strip():
+            raise ValueError("must not begin or end with a space")
+        if not (value.isascii() and value.isprintable()):
+            categories = {unicodedata.category(character) for character in value}
+            if categories & _FORBIDDEN_CATEGORIES or not _BIDI_CONTROLS.isdisjoint(value):
+                raise ValueError("must not hold control, private or unassigned characters")
+            if categories <= {"Cf", "Zs"}:
+                raise ValueError("must not be blank")
+        return value
+
+    return check
+
+
+check_id = text(256)
+check_role = text(128)
+
+
+def one_of(*words: str) -> Callable[[object], str]:
+    """A check for a closed list of words."""
+
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError("must be one of " + ", ".join(words))
+        return value
+
+    return check
+
+
+# --- what a platform signs with ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialField:
+    """One value of a platform's secret. `usual` is the shape that the vendor issues it in, where that is known.
+
+    A signing key is checked for strength; of the others, `usual` tells when they stand in each other's place.
+    """
+
+    name: str
+    signs: bool = False
+    usual: str = r"\S+"
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A platform's credentials, checked, by the names that the vendor gives them. Never shown by `repr`."""
+
+    values: Mapping[str, str] = field(repr=False)
+
+    def __getitem__(self, name: str) -> str:
+        return self.values[name]
+
+
+SHORTEST_KEY_BYTES = 32
+"""RFC 7518 section 3.2: a key of HMAC-SHA256 must be at least as long as the hash."""
+
+_PLACEHOLDER = re.compile(
+    r"[<>{}]|change[-_]?me|replace[-_]?me|place[-_]?holder|your[-_]|x{8}|\*{3}|\.{3}", re.IGNORECASE
+)
+
+
+def check_credentials(fields: tuple[CredentialField, ...], values: Mapping[str, object]) -> Credentials:
+    """`values` as credentials with exactly `fields`; what else is in there is ignored. Nothing is stripped or mended.
+
+    Raises `CredentialProblems`.
+    """
+    problems = [f"{one.name}: {problem}" for one in fields for problem in _problems_of(one, values.get(one.name))]
+    texts = {one.name: value for one in fields if isinstance(value := values.get(one.name), str)}
+    if len(set(texts.values())) < len(texts):
+        problems.append("all: two of the values are the same")
+    elif not problems:
+        problems += _swapped(fields, texts)
+    if problems:
+        raise CredentialProblems(*problems)
+    return Credentials(texts)
+
+
+def _problems_of(one: CredentialField, value: object) -> list[str]:
+    if value is None:
+        return ["is missing"]
+    if not isinstance(value, str) or not value:
+        return ["must be a string with something in it"]
+    if not (value.isascii() and value.isprintable()) or " " in value:
+        return ["holds a space, a line break or a character outside ASCII"]
+    if _PLACEHOLDER.search(value):
+        return ["looks like a placeholder"]
+    if one.strict:
+        return [] if re.fullmatch(one.usual, value) else ["is not of the form that the vendor issues"]
+    if one.signs and len(value) < SHORTEST_KEY_BYTES:
+        return [f"is shorter than {SHORTEST_KEY_BYTES} bytes (another value in its place?)"]
+    if one.signs and len(set(value)) == 1:
+        return ["is one character repeated"]
+    return []
+
+
+def _swapped(fields: tuple[CredentialField, ...], texts: Mapping[str, str]) -> list[str]:
+    key = next(one for one in fields if one.signs)
+    ids = [one for one in fields if not one.signs]
+    return [
+        f"{key.name}: looks like {one.name}; are the two swapped?"
+        for one in ids
+        if re.fullmatch(one.usual, texts[key.name]) and not re.fullmatch(one.usual, texts[one.name])
+    ]
+
+
+class CredentialProblems(ValueError):
+    """What is wrong with a platform's credentials: field names and reasons, never values."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+# --- what is minted, and what a token says -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token is to say. Fields that a kind or platform does not have are None or empty."""
+
+    kind: TokenKind
+    expires_at: int
+    room_id: str | None = None
+    role: str | None = None
+    user_id: str | None = None
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Imprint:
+    """What makes one token differ from the next with the same grant: when it is minted, and what is drawn by chance.
+
+    `minted_at` is in Unix seconds with a fraction. `id` becomes a jti or a nonce, `salt` (1 to 99 999 999) Agora's.
+    """
+
+    minted_at: float
+    id: UUID
+    salt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """How a management token goes to the vendor's API: the header, and what stands before the token in it."""
+
+    header: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a token says and what its platform would make of it.
+
+    `grant` is what it grants, as far as it can be read. `facts` are what it holds, in the token's own words.
+    `problems` are what the vendor would refuse it for; `warnings` what a client may choke on. `signature` is None where
+    there were no credentials to check it with. `token_id` is its jti or nonce, where it has one.
+    """
+
+    platform: str
+    grant: Grant | None
+    issued_at: float | None
+    signature: bool | None
+    facts: Mapping[str, object]
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    token_id: str | None = None
+
+
+class Platform(Protocol):
+    """A vendor whose tokens Roomkey mints."""
+
+    name: str
+    """As in the path, the disable flag, the policy and the secret's name."""
+    title: str
+    """As people call it."""
+    longest_life: int | None
+    """Seconds that the vendor lets a token live, None where it sets no bound."""
+    send: Send
+    request_fields: Mapping[TokenKind, tuple[RequestField, ...]]
+    """The fields of a request beside `expires_in`. A kind without `user_id` among them binds nobody."""
+    credential_fields: tuple[CredentialField, ...]
+
+    def binds_user(self, kind: TokenKind) -> bool:
+        """Whether tokens of this kind are for one user."""
+        return any(field.name == "user_id" for field in self.request_fields[kind])
+
+    def conflicts(self, values: Mapping[str, object]) -> Iterable[tuple[str, str]]:
+        """Fields, each with a reason, whose values are right one by one and wrong together."""
+        del values
+        return ()
+
+    def check_credentials(self, values: Mapping[str, object]) -> Credentials:
+        """`values`, if tokens signed with them can work. Raises `CredentialProblems`."""
+        return check_credentials(self.credential_fields, values)
+
+    def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+        """The token with which the holder of `grant` joins a room."""
+        ...
+
+    def management_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+        """The token with which a server calls the vendor's API."""
+        ...
+
+    def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
+        """What `token` is, seen at `at` (Unix seconds); None where it is none of this platform's."""
+        ...

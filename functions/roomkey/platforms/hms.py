@@ -1,0 +1,143 @@
+"""100ms: auth tokens ("app tokens") for its client SDKs, management tokens for its REST API.
+
+Both are JSON Web Tokens signed with the workspace's `app_secret`. Sources: 100ms's documentation ("Authentication and
+tokens"), its server SDK (@100mslive/server-sdk 0.3.0, AuthService), and what its web client does with a token
+(@100mslive/hms-video-store 0.15.2, jwt.ts).
+"""
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from roomkey.platforms import hs256
+from roomkey.platforms.base import (
+    CredentialField,
+    Credentials,
+    Explanation,
+    Grant,
+    Imprint,
+    Platform,
+    RequestField,
+    Send,
+    TokenKind,
+    check_id,
+    check_role,
+)
+
+BACKDATED_SECONDS = 30
+"""`iat` and `nbf` lie this far back, so that a vendor's clock that runs behind ours does not refuse a new token."""
+
+_CLAIMS: Mapping[str, Set[str]] = {
+    TokenKind.APP: {"access_key", "type", "version", "room_id", "role", "user_id", "jti", "iat", "nbf", "exp"},
+    TokenKind.MANAGEMENT: {"access_key", "type", "version", "jti", "iat", "nbf", "exp"},
+}
+
+
+class Hms(Platform):
+    """100ms, whose package names say "hms": a Python name cannot begin with a digit."""
+
+    name = "100ms"
+    title = "100ms"
+    longest_life = 90 * 86400
+    send = Send("Authorization", "Bearer ")
+    request_fields = {
+        TokenKind.APP: (
+            RequestField("room_id", check_id, required=True),
+            RequestField("role", check_role, required=True),
+            RequestField("user_id", check_id),
+        ),
+        TokenKind.MANAGEMENT: (),
+    }
+    credential_fields = (
+        CredentialField("app_access_key", usual=r"[0-9a-f]{24}"),
+        CredentialField("app_secret", signs=True),
+    )
+
+    def check_credentials(self, values: Mapping[str, object]) -> Credentials:
+        credentials = super().check_credentials(values)
+        hs256.check_key("app_secret", credentials)
+        return credentials
+
+    def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+        says = {"room_id": grant.room_id, "role": grant.role, "user_id": grant.user_id}
+        return self._sign(credentials, grant, imprint, says)
+
+    def management_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+        return self._sign(credentials, grant, imprint, {})
+
+    def _sign(self, credentials: Credentials, grant: Grant, imprint: Imprint, says: Mapping[str, object]) -> str:
+        begins = int(imprint.minted_at) - BACKDATED_SECONDS
+        claims = {
+            "access_key": credentials["app_access_key"],
+            "type": str(grant.kind),
+            "version": 2,
+            **says,
+            "jti": str(imprint.id),
+            "iat": begins,
+            "nbf": begins,
+            "exp": grant.expires_at,
+        }
+        return hs256.sign(claims, credentials["app_secret"])
+
+    def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
+        read = hs256.read(token, credentials["app_secret"] if credentials else None)
+        if read is None or not {"access_key", "type"} & read.claims.keys():
+            return None
+        problems = [
+            *(["the signature is not this secret's"] if read.signature is False else []),
+            *hs256.header_problems(read.header),
+            *_claim_problems(read.claims, credentials["app_access_key"] if credentials else None),
+            *hs256.time_problems(read.claims, at, required=("iat", "nbf", "exp"), longest_life=self.longest_life),
+        ]
+        warnings = hs256.client_warnings(read)
+        kind = read.claims.get("type")
+        if isinstance(kind, str) and (unknown := read.claims.keys() - _CLAIMS.get(kind, read.claims.keys())):
+            warnings.append(f"it has claims that 100ms does not know: {', '.join(sorted(unknown))}")
+        return Explanation(
+            platform=self.name,
+            grant=None if problems else _grant(read.claims),
+            issued_at=read.claims.get("iat"),
+            signature=read.signature,
+            facts=read.claims,
+            problems=tuple(problems),
+            warnings=tuple(warnings),
+            token_id=read.claims.get("jti"),
+        )
+
+
+def _claim_problems(claims: Mapping[str, Any], access_key: str | None) -> list[str]:
+    problems = []
+    if not _is_text(claims.get("access_key")):
+        problems.append("access_key is missing or not a string (40101 Invalid Access Key)")
+    elif access_key is not None and claims["access_key"] != access_key:
+        problems.append("access_key is not these credentials' (40101 Invalid Access Key)")
+    if not hs256.is_int(claims.get("version")) or claims["version"] != 2:
+        problems.append("version is not the number 2 (40109 Bad JWT Token)")
+    if not _is_text(claims.get("jti")):
+        problems.append("jti is missing or not a string (40109 Bad JWT Token)")
+    match claims.get("type"):
+        case TokenKind.APP:
+            if not _is_text(claims.get("room_id")):
+                problems.append("room_id is missing or not a string (40102 Invalid Room Id)")
+            if not _is_text(claims.get("role")):
+                problems.append("role is missing or not a string (40108 Invalid Role)")
+            if "user_id" in claims and not _is_text(claims["user_id"]):
+                problems.append("user_id is not a string (40107 Invalid User Id)")
+        case TokenKind.MANAGEMENT:
+            pass
+        case _:
+            problems.append('type is neither "app" nor "management" (40109 Bad JWT Token)')
+    return problems
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _grant(claims: Mapping[str, Any]) -> Grant:
+    return Grant(
+        kind=TokenKind(claims["type"]),
+        expires_at=claims["exp"],
+        room_id=claims.get("room_id"),
+        role=claims.get("role"),
+        user_id=claims.get("user_id"),
+    )

@@ -1,0 +1,125 @@
+"""JSON Web Tokens signed with HMAC-SHA256: what 100ms and VideoSDK both use. The only file that imports `jwt`.
+
+The key is the UTF-8 bytes of the secret exactly as the vendor issued it, never decoded, even where it looks like hex.
+Times are whole Unix seconds. Sources: RFC 7519, RFC 7518 section 3.2, and the vendors' own server SDKs.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from roomkey.platforms.base import CredentialProblems, Credentials
+
+_ALGORITHM = "HS256"
+_signer = jwt.PyJWT(options={"enforce_minimum_key_length": True})
+
+# Claims are judged by each platform at the moment asked for: PyJWT would judge them at this moment.
+_NO_CLAIMS: Any = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")}
+_SIGNATURE_ONLY: Any = {**_NO_CLAIMS, "verify_signature": True}
+_NOTHING: Any = {**_NO_CLAIMS, "verify_signature": False}
+
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+
+# 100ms's web client decodes the payload with `atob`, which knows neither "-" nor "_" and reads bytes as Latin-1. In
+# ASCII text base64url needs the two only where one of these four stands, and JSON has them only inside strings.
+_ATOB_HOSTILE = {ord(character): f"\\u{ord(character):04x}" for character in ">?~\x7f"}
+
+
+class _AtobSafeEncoder(json.JSONEncoder):
+    """JSON whose base64url form is plain base64: ASCII, without the characters that would make "-" or "_"."""
+
+    def encode(self, o: Any) -> str:
+        return super().encode(o).translate(_ATOB_HOSTILE)
+
+
+def sign(claims: Mapping[str, object], key: str) -> str:
+    """`claims` as a token. Raises `jwt.InvalidKeyError` where the key is shorter than the hash."""
+    return _signer.encode(dict(claims), key, algorithm=_ALGORITHM, json_encoder=_AtobSafeEncoder)
+
+
+def check_key(name: str, credentials: Credentials) -> None:
+    """Raises `CredentialProblems` where `name` cannot sign: a key of another algorithm (PEM, JWK, DER)."""
+    try:
+        sign({}, credentials[name])
+    except jwt.PyJWTError:
+        raise CredentialProblems(f"{name}: is no key for HMAC-SHA256") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """What a token says, whether it is genuine or not. `signature` is None where there was no key to check it with."""
+
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
+    signature: bool | None
+    payload_segment: str
+
+
+def read(token: str, key: str | None) -> Unverified | None:
+    """`token` taken apart; None where it is no JSON Web Token at all."""
+    if not _COMPACT.fullmatch(token):
+        return None
+    payload_segment = token.split(".")[1]
+    if key is not None:
+        try:
+            decoded = jwt.decode_complete(token, key, algorithms=[_ALGORITHM], options=_SIGNATURE_ONLY)
+            return Unverified(decoded["header"], decoded["payload"], True, payload_segment)
+        except jwt.PyJWTError:
+            pass  # Not genuine, or not a token: which of the two is told below.
+    try:
+        decoded = jwt.decode_complete(token, options=_NOTHING)
+    except jwt.PyJWTError:
+        return None
+    return Unverified(decoded["header"], decoded["payload"], None if key is None else False, payload_segment)
+
+
+def header_problems(header: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a token's header: anything but HS256."""
+    return [] if header.get("alg") == _ALGORITHM else ["the header's alg is not HS256"]
+
+
+def time_problems(
+    claims: Mapping[str, Any], at: float, *, required: tuple[str, ...], longest_life: int | None
+) -> list[str]:
+    """What is wrong with `iat`, `nbf` and `exp`, without leeway, seen at `at`."""
+    names = ("iat", "nbf", "exp")
+    problems = [f"{name} is missing" for name in required if name not in claims]
+    problems += [
+        f"{name} is not a whole number of seconds" for name in names if name in claims and not is_int(claims[name])
+    ]
+    if problems:
+        return problems
+    iat, nbf, exp = (claims.get(name) for name in names)
+    if exp is not None and exp <= at:
+        problems.append("it has expired")
+    if nbf is not None and nbf > at:
+        problems.append("it is not valid yet (nbf)")
+    if iat is not None and iat > at:
+        problems.append("it was issued in the future (iat; milliseconds?)")
+    if exp is not None and max(nbf or 0, iat or 0) >= exp:
+        problems.append("it expires before it becomes valid")
+    if longest_life is not None and exp is not None:
+        begins = nbf if nbf is not None else iat
+        if begins is not None and exp - begins > longest_life:
+            problems.append(f"it lives longer than the {longest_life} s that the vendor allows")
+    return problems
+
+
+def is_int(value: object) -> bool:
+    """Whether `value` is a JSON whole number: `true` is one to Python, and not to JSON."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def client_warnings(token: Unverified) -> list[str]:
+    """What would trip a web client that decodes the payload with plain `atob`."""
+    segment = token.payload_segment
+    if "-" in segment or "_" in segment:
+        return ["its payload holds base64url's - or _: a web client that decodes it with atob throws"]
+    if not base64.b64decode(segment + "=" * (-len(segment) % 4)).isascii():
+        return ["its payload holds bytes outside ASCII: a web client that decodes it with atob garbles them"]
+    return []
