@@ -1,11 +1,11 @@
 """The local stand-in for API Gateway's HTTP API: what `roomkey run` puts in front of the handler.
 
-A request becomes an event of payload format 2.0, built as AWS builds it; the handler's answer becomes a
-response. Where `sam local` differs from AWS, this follows AWS: bodies are base64 by AWS's rule, `//` and dot
-segments in a path stay, and routes that demand a token or a signature really demand them.
+A request becomes an event of payload format 2.0, built as AWS builds it; the handler's answer becomes a response.
+Where `sam local` differs from AWS, this follows AWS: bodies are base64 by AWS's rule, `//` and dot segments in a path
+stay, and routes that demand a token or a signature really demand them.
 
-It needs a server that hands on the request target and the method untouched, which uvicorn does with `http="h11"`,
-and that does not believe `X-Forwarded-For` (`proxy_headers=False`).
+It needs a server that hands on the request's method and target untouched, which uvicorn does with `http="h11"`, and
+that does not believe `X-Forwarded-For` (`proxy_headers=False`).
 """
 
 import base64
@@ -47,7 +47,7 @@ ROUTES: Mapping[str, Literal["open", "app", "iam"]] = {
 """Every routeKey of the API, and what it demands: `app` stands for what `AppTokenAccess` says."""
 
 CORS_ALLOW_HEADERS = "authorization,content-type,x-amz-date,x-amz-security-token,x-amz-content-sha256"
-CORS_ALLOW_METHODS = "GET,POST"
+CORS_ALLOW_METHODS = "POST,GET"
 CORS_EXPOSE_HEADERS = "x-request-id,retry-after"
 CORS_MAX_AGE_S = 600
 
@@ -92,13 +92,14 @@ class LambdaContext:
     identity = None
     client_context = None
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.aws_request_id = str(uuid.uuid4())
-        self._deadline = time.monotonic() + FUNCTION_TIMEOUT_S
+        self._clock = clock
+        self._deadline = clock() + FUNCTION_TIMEOUT_S
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the function's timeout, never negative."""
-        return max(0, int((self._deadline - time.monotonic()) * 1000))
+        return max(0, int((self._deadline - self._clock()) * 1000))
 
 
 class InvalidResult(ValueError):
@@ -325,8 +326,8 @@ def _event(
     }
     if cookies:
         event["cookies"] = cookies
-    if request.query:
-        event["queryStringParameters"] = _joined(parse_qsl(request.query, keep_blank_values=True))
+    if parameters := _joined(parse_qsl(request.query, keep_blank_values=True)):
+        event["queryStringParameters"] = parameters
     if path_parameters:
         event["pathParameters"] = dict(path_parameters)
     if authorizer is not None:
@@ -379,16 +380,16 @@ def _answer_of(result: object) -> _Answer:
     if not isinstance(result, dict):
         raise InvalidResult("it is not an object")
     status = result.get("statusCode")
-    if type(status) is not int or not 200 <= status <= 599:
+    if not isinstance(status, int) or not 200 <= status <= 599:
         raise InvalidResult("statusCode is not a number from 200 to 599")
     headers = _answer_headers(result.get("headers"))
     body = _answer_body(result.get("body"), result.get("isBase64Encoded"))
     cookies = result.get("cookies") or []
-    if not isinstance(cookies, list) or not all(_is_header_value(cookie) for cookie in cookies):
-        raise InvalidResult("cookies is not a list of header values")
+    if not isinstance(cookies, list):
+        raise InvalidResult("cookies is not a list")
     if body:  # AWS names a type when the function does not
         headers.setdefault("content-type", "text/plain;charset=UTF-8")
-    return _Answer(status, headers, body, tuple(cookies))
+    return _Answer(status, headers, body, tuple(map(_header_value, cookies)))
 
 
 def _answer_headers(headers: object) -> dict[str, str]:
@@ -398,16 +399,18 @@ def _answer_headers(headers: object) -> dict[str, str]:
         raise InvalidResult("headers is not an object")
     kept: dict[str, str] = {}
     for name, value in headers.items():
-        text = json.dumps(value) if isinstance(value, bool | int | float) else value
-        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and _is_header_value(text)):
-            raise InvalidResult("headers holds something that cannot be a header")
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise InvalidResult("headers holds a name that cannot be one")
         if name.lower() not in _FRAMING:
-            kept[name.lower()] = text
+            kept[name.lower()] = _header_value(value)
     return kept
 
 
-def _is_header_value(value: object) -> bool:
-    return isinstance(value, str) and _HEADER_VALUE.fullmatch(value) is not None
+def _header_value(value: object) -> str:
+    text = json.dumps(value) if isinstance(value, bool | int | float) else value
+    if not isinstance(text, str) or not _HEADER_VALUE.fullmatch(text):
+        raise InvalidResult("a header or a cookie has a value that cannot be one")
+    return text.strip(" \t")
 
 
 def _answer_body(body: object, is_base64: object) -> bytes:
@@ -439,11 +442,11 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes | None:
 
 async def _send_answer(send: Send, answer: _Answer, request_id: str) -> None:
     bodiless = answer.status in (204, 304)
-    headers = [*answer.headers.items(), *(("set-cookie", cookie) for cookie in answer.cookies)]
+    headers = answer.headers | {"apigw-requestid": request_id}
     if not bodiless:
-        headers.append(("content-length", str(len(answer.body))))
-    headers.append(("apigw-requestid", request_id))
-    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        headers["content-length"] = str(len(answer.body))
+    pairs = [*headers.items(), *(("set-cookie", cookie) for cookie in answer.cookies)]
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
     await send({"type": "http.response.start", "status": answer.status, "headers": encoded})
     await send({"type": "http.response.body", "body": b"" if bodiless else answer.body})
 

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import jwt
@@ -178,8 +179,12 @@ class PublishedKeys:
 
     def _discover(self) -> jwt.PyJWKClient:
         url = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
-        with urlopen(url, timeout=ISSUER_TIMEOUT_S) as response:  # noqa: S310 (the constructor checked the scheme)
-            document = json.load(response)
+        try:
+            with urlopen(url, timeout=ISSUER_TIMEOUT_S) as response:  # noqa: S310 (the constructor checked the scheme)
+                document = json.load(response)
+        except HTTPError as error:
+            error.close()  # it is the response too, and holds the connection
+            raise
         if not isinstance(document, dict) or document.get("issuer") != self._issuer:
             raise ValueError("the discovery document is not this issuer's")
         return jwt.PyJWKClient(

@@ -19,7 +19,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 DEMO_ACCESS_KEY = "ROOMKEYDEMO"
-DEMO_SECRET_KEY = "roomkey-demo"
+DEMO_SECRET_KEY = "roomkey-demo"  # noqa: S105 (no secret: it opens the local stack alone)
 DEMO_ACCOUNT = "000000000000"
 DEMO_PRINCIPAL = f"arn:aws:iam::{DEMO_ACCOUNT}:user/roomkey-demo"
 
@@ -50,7 +50,7 @@ class _Signer(SigV4Auth):  # type: ignore[misc]
         super().__init__(Credentials(DEMO_ACCESS_KEY, DEMO_SECRET_KEY), SERVICE, region)
         self._signed = signed
 
-    def headers_to_sign(self, request: Any) -> HTTPMessage:
+    def headers_to_sign(self, _request: Any) -> HTTPMessage:
         return self._signed
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from roomkey import __version__, bodies, callers, token_requests
 from roomkey.audit import AuditRecord
-from roomkey.callers import Access
 from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
 from roomkey.errors import AuditUnavailable, Fault, InternalError, MethodNotAllowed, NotFound, RoomkeyError
 from roomkey.minting import Minted, mint
 from roomkey.platforms.base import Platform, TokenKind
+from roomkey.settings import Access
 
 STATUS = {
     "malformed-body": 400,
@@ -39,11 +39,11 @@ STATUS = {
     "deadline-exceeded": 503,
 }
 
-BUDGET_SECONDS = 2.8
-"""What a request may take, from entering the handler; 3 s less what it takes to write the answer."""
+WAITING_SECONDS = 2.6
+"""What a request may spend on waiting for AWS, from entering the handler: every answer is out within 3 s."""
 
-_MARGIN_SECONDS = 0.3
-"""What is left to Lambda's own deadline when a request gives up."""
+GRACE_SECONDS = 0.3
+"""What it may then still spend on a token from what was known before, and what it leaves of Lambda's own deadline."""
 
 _RETRY_AFTER = {True: "5", False: "60"}
 """Seconds, by whether the fault is likely to pass by itself."""
@@ -80,9 +80,12 @@ _OTHER_SPELLINGS = ("//api/token", "/api/token/")
 """Old 100ms clients send these. The gateway has no route for them, so it has authorised nobody: open stacks only."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Request:
-    """What the API reads from an event of payload format 2.0. Whatever is missing or of another type is empty."""
+    """What the API reads from an event of payload format 2.0. Whatever is missing or of another type is empty.
+
+    Never shown by `repr`: the headers hold the caller's credentials.
+    """
 
     event: Mapping[str, Any]
     route_key: str
@@ -144,9 +147,9 @@ class Api:
 
     def answer(self, event: Any, context: Any) -> dict[str, Any]:
         """The response to `event`, in payload format 2.0. Raises nothing."""
-        budget = Budget.starting_now(self._with.clock, _budget_seconds(context))
-        request = Request.from_event(event, context)
         cold, self._cold = self._cold, False
+        request = Request.from_event(event, context)
+        budget = Budget.starting_now(self._with.clock, _waiting_seconds(context), GRACE_SECONDS)
         try:
             if request.route_key == PREFLIGHT_ROUTE or request.method == "OPTIONS":
                 return self._respond(request, 204, None)
@@ -167,6 +170,7 @@ class Api:
             source_ip=request.source_ip,
             user_agent=request.user_agent,
             cold_start=cold,
+            trace_id=_plain(request.headers.get("x-amzn-trace-id")) or None,
         )
         try:
             self._mint(request, route, platform, record, budget)
@@ -191,10 +195,12 @@ class Api:
         return route, platform
 
     def _route_of_old_spelling(self, request: Request) -> MintingRoute:
-        spelling_mints = self._with.settings.app_token_access is Access.OPEN and request.path in _OTHER_SPELLINGS
-        if spelling_mints and request.method == "POST":
-            return _100MS_ENDPOINT
-        allowed = "POST" if spelling_mints else self._method_of(request.path)
+        path = request.path
+        if self._with.settings.app_token_access is Access.OPEN and path in _OTHER_SPELLINGS:
+            if request.method == "POST":
+                return _100MS_ENDPOINT
+            path = "/api/token"
+        allowed = self._method_of(path)
         if allowed and allowed != request.method:
             raise MethodNotAllowed(allowed)
         raise NotFound
@@ -228,6 +234,7 @@ class Api:
 
         access = Access.IAM if kind is TokenKind.MANAGEMENT else settings.app_token_access
         caller = record.caller = callers.identify(request.authorizer, access, settings.claim_names)
+        caller.require_user()
 
         content_type = request.headers.get("content-type")
         if route.lenient:
@@ -236,21 +243,24 @@ class Api:
             may_be_empty = kind is TokenKind.MANAGEMENT
             body = bodies.read_strict(request.event, content_type, may_be_empty=may_be_empty)
             form = token_requests.STRICT
+        signed_in = caller.user_id is not None
         record.request = token_requests.parse(
-            platform, kind, body, lives=settings.lives, form=form, signed_in_user=caller.user_id
+            platform, kind, body, lives=settings.lives, form=form, signed_in=signed_in
         )
+        if caller.user_id is not None:
+            record.request = token_requests.bind(record.request, caller.user_id)
 
         record.switch = self._with.kill_switch.state(budget)
         record.switch.require_on(platform.name, kind)
 
-        expires_in = settings.lives.granted(platform, kind, record.request.expires_in)
+        expires_in = token_requests.granted_life(record.request, settings.lives)
 
         record.credentials = self._with.credentials.read(platform, budget)
         budget.check()
         record.minted = mint(
             record.request,
             expires_in,
-            record.credentials.credentials,
+            record.credentials.value.credentials,
             clock=self._with.clock,
             randomness=self._with.randomness,
         )
@@ -274,8 +284,10 @@ class Api:
             seen = self._with.observability
             if isinstance(failure, Fault):
                 seen.fault(failure, request.request_id)
-            if record.switch and record.switch.failure:
-                seen.served_stale("switch", record.switch.failure, request.request_id)
+            if record.minted:
+                for what, known in (("switch", record.switch), ("credentials", record.credentials)):
+                    if known and known.failure:
+                        seen.served_stale(what, known.failure, request.request_id)
             seen.count(record.platform, record.kind, failure, budget.spent() * 1000)
         except Exception as error:
             self._unexpected(error, request)
@@ -358,8 +370,8 @@ def _success(minted: Minted, asked: token_requests.TokenRequest | None) -> dict[
     return body
 
 
-def _budget_seconds(context: Any) -> float:
+def _waiting_seconds(context: Any) -> float:
     remaining: Callable[[], int] | None = getattr(context, "get_remaining_time_in_millis", None)
     if remaining is None:
-        return BUDGET_SECONDS
-    return min(BUDGET_SECONDS, remaining() / 1000 - _MARGIN_SECONDS)
+        return WAITING_SECONDS
+    return min(WAITING_SECONDS, remaining() / 1000 - 2 * GRACE_SECONDS)

@@ -7,6 +7,7 @@ token is known by its SHA-256, and no secret, header or body has a place. docs/o
 
 import hashlib
 import json
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TextIO
@@ -16,6 +17,7 @@ from roomkey.callers import Caller
 from roomkey.clock import Budget
 from roomkey.credentials import LoadedCredentials
 from roomkey.errors import AuditUnavailable, RoomkeyError
+from roomkey.freshness import Reading
 from roomkey.kill_switch import SwitchState
 from roomkey.minting import Minted
 from roomkey.platforms.base import TokenKind
@@ -40,7 +42,7 @@ class AuditRecord:
     caller: Caller | None = None
     request: TokenRequest | None = None
     switch: SwitchState | None = None
-    credentials: LoadedCredentials | None = None
+    credentials: Reading[LoadedCredentials] | None = None
     minted: Minted | None = None
     failure: RoomkeyError | None = field(default=None, repr=False)
 
@@ -51,14 +53,16 @@ class AuditTrail:
 
     environment: str
     user_ids: bool
-    stream: TextIO
+    stream: TextIO | None = None
+    """None is standard output, whatever it is at the time."""
 
     def write(self, record: AuditRecord, *, status: int, fault: bool, budget: Budget) -> None:
         """Writes one line, all of it, now. Raises `AuditUnavailable`."""
         try:
             line = json.dumps(self._line(record, status, fault, budget), ensure_ascii=True, allow_nan=False)
-            self.stream.write(line + "\n")
-            self.stream.flush()
+            stream = self.stream or sys.stdout
+            stream.write(line + "\n")
+            stream.flush()
         except (OSError, ValueError):
             raise AuditUnavailable from None
 
@@ -105,8 +109,9 @@ class AuditTrail:
             line["switch"] = {"age_s": round(record.switch.age, 1), "stale": record.switch.failure is not None}
         if record.credentials:
             line["credentials"] = {
-                "version_id": record.credentials.version_id,
+                "version_id": record.credentials.value.version_id,
                 "age_s": round(record.credentials.age, 1),
+                "stale": record.credentials.failure is not None,
             }
         if minted:
             line["token"] = {

@@ -5,12 +5,11 @@ no type or text/plain, Flutter's forms. Neither takes anything that could be rea
 """
 
 import base64
-import json
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from roomkey import strict_json
 from roomkey.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
 
 LARGEST_BODY = 16 * 1024
@@ -32,7 +31,7 @@ def read_strict(event: Mapping[str, Any], content_type: str | None, *, may_be_em
     media_type, parameters = _media_type(content_type)
     if media_type != _JSON or parameters not in ("", "charset=utf-8", 'charset="utf-8"'):
         raise UnsupportedMediaType
-    return _json_object(body)
+    return json_object(body)
 
 
 def read_lenient(event: Mapping[str, Any], content_type: str | None) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def read_lenient(event: Mapping[str, Any], content_type: str | None) -> dict[str
     body = _bytes(event)
     media_type, _ = _media_type(content_type)
     if body.lstrip(_JSON_SPACE).startswith(b"{"):
-        return _json_object(body)
+        return json_object(body)
     if media_type == _FORM:
         return _form(body)
     if media_type in ("", _JSON, "text/plain"):
@@ -57,7 +56,8 @@ def _bytes(event: Mapping[str, Any]) -> bytes:
         return b""
     if not isinstance(body, str) or encoded not in (True, False, None):
         raise MalformedBody("is not what API Gateway delivers")
-    if len(body) > (LARGEST_BODY + 2) // 3 * 4 if encoded else len(body) > LARGEST_BODY:
+    longest = (LARGEST_BODY + 2) // 3 * 4 if encoded else LARGEST_BODY
+    if len(body) > longest:
         raise BodyTooLarge
     try:
         content = base64.b64decode(body, validate=True) if encoded else body.encode()
@@ -73,15 +73,11 @@ def _media_type(content_type: str | None) -> tuple[str, str]:
     return media_type.strip(), parameters.strip("; ")
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """The one JSON object that `body` is, read without any leeway. Raises `MalformedBody`."""
     try:
-        document = json.loads(
-            body.decode(), object_pairs_hook=_without_repeats, parse_constant=_no_constant, parse_float=_finite
-        )
-    except (
-        ValueError,
-        RecursionError,
-    ):  # Also bytes that are not UTF-8, a byte order mark, an integer of 5,000 digits.
+        document = strict_json.loads(body)
+    except ValueError:
         raise MalformedBody("is not a JSON document") from None
     if not isinstance(document, dict):
         raise MalformedBody("is not a JSON object")
@@ -90,32 +86,11 @@ def _json_object(body: bytes) -> dict[str, Any]:
 
 def _form(body: bytes) -> dict[str, Any]:
     try:
-        pairs = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True, errors="strict")
-        fields: dict[str, Any] = _without_repeats(pairs)
-        seconds = fields.get("expires_in", "")
-        # A form knows only text: what is all digits is the number that JSON would have sent.
-        if seconds.isascii() and seconds.isdigit() and len(seconds) <= 10:
-            fields["expires_in"] = int(seconds)
+        fields = strict_json.without_repeats(parse_qsl(body.decode(), keep_blank_values=True, errors="strict"))
     except ValueError:
         raise MalformedBody("is not a form without repeated fields") from None
+    seconds = fields.get("expires_in", "")
+    # A form knows only text: what is all digits is the number that JSON would have sent.
+    if seconds.isascii() and seconds.isdigit() and len(seconds) <= 10:
+        fields["expires_in"] = int(seconds)
     return fields
-
-
-def _without_repeats(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise ValueError("repeated")
-        fields[name] = value
-    return fields
-
-
-def _no_constant(_: str) -> float:
-    raise ValueError("NaN and infinities are not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("too large")
-    return number

@@ -7,19 +7,11 @@ for a local run: no authorizer block where one is due is a caller who has not si
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from roomkey.errors import NotAllowed, Unauthenticated
 from roomkey.platforms.base import check_id
-
-
-class Access(StrEnum):
-    """How a route lets callers in: with a verified JWT, with a SigV4 signature, or anyone at all."""
-
-    JWT = "jwt"
-    IAM = "iam"
-    OPEN = "open"
+from roomkey.settings import Access, ClaimNames
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +28,16 @@ class Caller:
     claims: Mapping[str, str] = field(default_factory=dict, repr=False)
     principal: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class ClaimNames:
-    """Which claims of a JWT say who the user is and which groups they are in."""
-
-    user_id: str
-    groups: str
+    def require_user(self) -> None:
+        """Raises `NotAllowed` where somebody signed in whose token names no user that a token could be for."""
+        if self.access is Access.JWT and self.user_id is None:
+            raise NotAllowed
 
 
 def identify(authorizer: Mapping[str, Any], access: Access, names: ClaimNames) -> Caller:
     """The caller, from the event's `requestContext.authorizer`.
 
-    Raises `Unauthenticated` where `access` demands proof that is not there, and `NotAllowed` where a signed-in user
-    has no id that a token could be for.
+    Raises `Unauthenticated` where `access` demands proof that is not there.
     """
     match access:
         case Access.OPEN:
@@ -70,24 +58,33 @@ def _block(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _from_jwt(claims: Mapping[str, Any], names: ClaimNames) -> Caller:
     # The gateway delivers every claim as text. Anything else did not come from there.
     texts = {name: value for name, value in claims.items() if isinstance(value, str)}
-    try:
-        user_id = check_id(texts.get(names.user_id))
-    except ValueError:
-        raise NotAllowed from None
     return Caller(
         access=Access.JWT,
-        user_id=user_id,
+        user_id=_id(texts.get(names.user_id)),
         issuer=texts.get("iss"),
         groups=_groups(texts.get(names.groups, "")),
         claims=texts,
     )
 
 
+def _id(claim: str | None) -> str | None:
+    """The user's id, None where the claim is missing or breaks the rules for ids."""
+    try:
+        return check_id(claim)
+    except ValueError:
+        return None
+
+
 def _groups(text: str) -> tuple[str, ...]:
-    """The groups in a claim as API Gateway prints it: `[a b]` for a list, `[]` for an empty one, else one name."""
-    if text.startswith("[") and text.endswith("]"):
-        return tuple(text[1:-1].split())
-    return (text,) if text else ()
+    """The groups in a claim as API Gateway prints it: `[a b]` for a list, `[]` for an empty one, else one name.
+
+    Brackets inside are a nested claim (`[map[name:x teachers]]`), from which no group is ever taken.
+    """
+    listed = text.startswith("[") and text.endswith("]")
+    names = text[1:-1].split(" ") if listed else [text]
+    if any("[" in name or "]" in name for name in names):
+        return ()
+    return tuple(filter(None, names))
 
 
 _ASSUMED_ROLE = re.compile(r"arn:(?P<partition>[a-z-]+):sts::(?P<account>\d{12}):assumed-role/(?P<role>[^/]+)/.+")

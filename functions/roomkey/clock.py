@@ -48,26 +48,30 @@ class SystemClock:
 
 @dataclass(slots=True)
 class Budget:
-    """What one request may spend: `seconds` from `started`, whatever it waits for. Counts the AWS calls it made."""
+    """What one request may spend, from `started`: `seconds` on waiting for others, `grace` more on its own work.
+
+    A refresh may use up all the time there is for waiting; what was known before can still serve. Counts AWS calls.
+    """
 
     clock: Clock
     seconds: float
     started: Instant
+    grace: float = 0.0
     calls: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def starting_now(cls, clock: Clock, seconds: float) -> "Budget":
-        return cls(clock, seconds, clock.now())
+    def starting_now(cls, clock: Clock, seconds: float, grace: float = 0.0) -> "Budget":
+        return cls(clock, seconds, clock.now(), grace)
 
     def spent(self) -> float:
         """Seconds since the start."""
         return self.started.age(self.clock.now())
 
     def remaining(self) -> float:
-        """Seconds left; zero or less when there are none."""
+        """Seconds left for waiting; zero or less when there are none."""
         return self.seconds - self.spent()
 
     def check(self) -> None:
-        """Raises `DeadlineExceeded` when there is no time left."""
-        if self.remaining() <= 0:
+        """Raises `DeadlineExceeded` when there is no time left for anything."""
+        if self.remaining() + self.grace <= 0:
             raise DeadlineExceeded

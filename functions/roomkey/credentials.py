@@ -4,13 +4,13 @@ A secret is a JSON object with the names that the vendor gives its values (docs/
 loaded: what cannot sign a token that works is refused there and then, by field and reason, never by value.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from roomkey import strict_json
 from roomkey.clock import Budget, Clock
 from roomkey.errors import CredentialsInvalid, CredentialsUnavailable, DependencyFailure
-from roomkey.freshness import Refreshed
+from roomkey.freshness import Reading, Refreshed
 from roomkey.platforms.base import CredentialProblems, Credentials, Platform
 from roomkey.stores import SecretStore
 
@@ -23,11 +23,10 @@ _NOT_USABLE = "not-usable"
 
 @dataclass(frozen=True, slots=True)
 class LoadedCredentials:
-    """Credentials that have passed their check, the id of the secret's version, and the secret's age in seconds."""
+    """Credentials that have passed their check, and the id of the secret's version that they are."""
 
     credentials: Credentials = field(repr=False)
     version_id: str
-    age: float = 0.0
 
 
 class CredentialSource:
@@ -51,22 +50,20 @@ class CredentialSource:
 
         self._by_platform = {platform.name: refreshed(platform) for platform in platforms}
 
-    def read(self, platform: Platform, budget: Budget) -> LoadedCredentials:
+    def read(self, platform: Platform, budget: Budget) -> Reading[LoadedCredentials]:
         """The platform's credentials. Raises `CredentialsUnavailable`, `CredentialsInvalid` or `DeadlineExceeded`."""
         try:
-            reading = self._by_platform[platform.name].read(budget)
+            return self._by_platform[platform.name].read(budget)
         except DependencyFailure as failure:
             raise (CredentialsInvalid if failure.reason == _NOT_USABLE else CredentialsUnavailable)(failure) from None
-        return LoadedCredentials(reading.value.credentials, reading.value.version_id, reading.age)
 
 
 def parse_secret(text: str, platform: Platform) -> Credentials:
     """The credentials that a secret's text holds. Raises `CredentialProblems`, which repeats nothing of the text."""
     try:
-        values = json.loads(text, object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError):
-        # The decoder's exception holds the whole document: it must not be chained.
-        raise CredentialProblems("all: is not a JSON object without duplicate keys") from None
+        values = strict_json.loads(text)
+    except ValueError:
+        values = None
     if not isinstance(values, dict):
         raise CredentialProblems("all: is not a JSON object without duplicate keys")
     return platform.check_credentials(values)
@@ -78,9 +75,3 @@ def _understood(text: str, platform: Platform) -> Credentials:
     except CredentialProblems as error:
         problems = tuple(f"{platform.name}.{problem}" for problem in error.problems)
         raise DependencyFailure("secretsmanager", _NOT_USABLE, transient=False, problems=problems) from None
-
-
-def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("duplicate key")
-    return dict(pairs)

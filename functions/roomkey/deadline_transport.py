@@ -20,14 +20,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.exceptions import ConnectionClosedError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 from botocore.httpsession import get_cert_path
 
 from roomkey.clock import Budget
 
+LARGEST_ANSWER = 256 * 1024
+"""Bytes. Flag, policy and secrets are a few KiB; a server that never stops sending must not eat the memory."""
+
 
 class OutOfTime(Exception):
-    """The budget was used up in the middle of a call. Not one of botocore's errors: nothing may retry it."""
+    """The budget was used up in the middle of a call."""
+
+
+class Unreachable(Exception):
+    """The server could not be reached, broke off, or said nothing in time."""
 
 
 class DeadlineTransport:
@@ -51,27 +57,28 @@ class DeadlineTransport:
             self._budget.reset(token)
 
     def send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        """Answers botocore's `before-send` event. Raises botocore's own connection errors, or `OutOfTime`."""
+        """Answers botocore's `before-send` event. Raises `Unreachable` or `OutOfTime`, and nothing of botocore's."""
         budget, url = self._budget.get(), urlsplit(request.url)
         try:
             sock = self._connect(url.hostname or "", url.port, tls=url.scheme == "https", budget=budget)
-        except TimeoutError as error:
-            raise ConnectTimeoutError(endpoint_url=request.url, error=error) from None
-        except OSError as error:
-            raise EndpointConnectionError(endpoint_url=request.url, error=error) from None
+        except OSError:
+            raise Unreachable from None
 
         connection = http.client.HTTPConnection(url.netloc)
         connection.sock = _TimedSocket(sock, lambda: _wait(self._read_timeout, budget))
+        # As botocore signs it: without the port that the scheme implies.
+        host = url.netloc.removesuffix(":443" if url.scheme == "https" else ":80")
         target = (url.path or "/") + ("?" + url.query if url.query else "")
         try:
-            connection.request(request.method, target, body=request.body, headers=dict(request.headers))
+            connection.request(request.method, target, body=request.body, headers={**request.headers, "Host": host})
             response = connection.getresponse()
-            body = response.read()
-        except TimeoutError as error:
-            raise ReadTimeoutError(endpoint_url=request.url, error=error) from None
-        except (OSError, http.client.HTTPException) as error:
-            raise ConnectionClosedError(endpoint_url=request.url, error=error) from None
+            body = response.read(LARGEST_ANSWER + 1)
+            if len(body) > LARGEST_ANSWER or response.length:  # What is missing of the length that was promised.
+                raise Unreachable
+        except (OSError, http.client.HTTPException):
+            raise Unreachable from None
         finally:
+            connection.close()
             sock.close()
         return AWSResponse(request.url, response.status, response.headers, _ReadBody(body))
 

@@ -1,7 +1,6 @@
 """The composition root: everything a request needs, built once and passed down. Tests build their own."""
 
 import random
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TextIO
@@ -60,6 +59,6 @@ class Dependencies:
             credentials=CredentialSource(
                 SecretStore(aws), settings.secret_name, platforms.values(), clock=clock, random=jitter
             ),
-            audit=AuditTrail(settings.environment, settings.audit_user_ids, stdout or sys.stdout),
+            audit=AuditTrail(settings.environment, settings.audit_user_ids, stdout),
             observability=Observability.of(settings.environment, settings.log_level),
         )

@@ -175,6 +175,10 @@ class DeadlineExceeded(Fault):
         return True
 
 
+OUT_OF_TIME = "out-of-time"
+"""The reason of a failure that is the request's own: its time was used up, whatever the dependency was doing."""
+
+
 class DependencyFailure(Exception):
     """A read from SSM or Secrets Manager that gave nothing to go on.
 

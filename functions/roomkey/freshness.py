@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from roomkey.clock import Budget, Clock, Instant
-from roomkey.errors import DeadlineExceeded, DependencyFailure
+from roomkey.errors import OUT_OF_TIME, DeadlineExceeded, DependencyFailure
 
 JITTER = 0.2
 """Share of the fresh bound by which each value's own differs, either way, so that a fleet does not refresh at once."""
@@ -130,7 +130,9 @@ class Refreshed[T]:
         if not failure.transient:
             self._held = None
         rest_for = REST_SECONDS * (1 + JITTER * self._random())
-        self._failed = _Failed(failure, self._clock.now(), rest_for)
+        # To whoever asks later it is the dependency that was slow: their own time is not used up.
+        lasting = DependencyFailure(failure.dependency, "too-slow", transient=True) if _ran_out(failure) else failure
+        self._failed = _Failed(lasting, self._clock.now(), rest_for)
         return self._stale_reading(failure)
 
     def _stale_reading(self, failure: DependencyFailure) -> Reading[T]:
@@ -139,14 +141,13 @@ class Refreshed[T]:
             age = held.sent.age(self._clock.now())
             if age < self._keep_for:
                 return Reading(held.value, age, failure)
-            self._held = None
-        if failure.reason == OUT_OF_TIME:
+        if _ran_out(failure):
             raise DeadlineExceeded(failure)
         raise failure.with_traceback(None)  # Raised again and again, it would drag every earlier traceback along.
 
 
-OUT_OF_TIME = "out-of-time"
-"""The reason of a failure that is the request's own: its time was used up, whatever the dependency was doing."""
+def _ran_out(failure: DependencyFailure) -> bool:
+    return failure.reason == OUT_OF_TIME
 
 
 def _no_time_left() -> DependencyFailure:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from roomkey.clock import Budget, Clock
-from roomkey.errors import DeadlineExceeded, DependencyFailure, MintingDisabled, SwitchUnavailable
+from roomkey.errors import DependencyFailure, Fault, MintingDisabled, SwitchUnavailable
 from roomkey.freshness import Reading, Refreshed
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
@@ -90,7 +90,7 @@ class KillSwitch:
         """`on`, `off`, `partly-off` or `unknown`, over the platforms given. Reads at most once per fresh bound."""
         try:
             state = self._state(self._flag.glance, budget)
-        except (SwitchUnavailable, DeadlineExceeded):
+        except Fault:
             return "unknown"
         off = {state.flag.is_off(platform, kind) for platform in platforms for kind in TokenKind}
         if off == {True}:

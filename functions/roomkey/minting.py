@@ -1,6 +1,7 @@
 """From a request that has been allowed to a token that works: sign it, read it back, hand it on.
 
-A token that does not say exactly what was granted, or that the platform would refuse, never leaves this file.
+A token that does not say exactly what was granted, as far as its format can say it, or that the platform would refuse,
+never leaves this file.
 """
 
 import secrets
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
 from roomkey.clock import Clock
-from roomkey.errors import InternalError
+from roomkey.errors import DependencyFailure, InternalError
 from roomkey.platforms.base import Credentials, Grant, Imprint, TokenKind
 from roomkey.token_requests import TokenRequest
 
@@ -64,7 +65,8 @@ def mint(
         or explanation.problems
         or explanation.warnings
         or explanation.signature is not True
-        or explanation.grant != grant
+        or explanation.grant != platform.carried(grant)
     ):
-        raise InternalError
+        found = (*explanation.problems, *explanation.warnings) if explanation else ("it is none of the platform's",)
+        raise InternalError(DependencyFailure("minting", "not-what-was-granted", transient=False, problems=found))
     return Minted(token, explanation.token_id, grant, int(imprint.minted_at), expires_in)

@@ -49,7 +49,7 @@ class Observability:
         self._line("error", fault.code, request_id, fault.failure)
 
     def served_stale(self, what: str, failure: DependencyFailure, request_id: str) -> None:
-        """One line about a read that failed and did no harm yet, since what was known before still served."""
+        """One line about a read that failed without harm: the token was minted with what was known before."""
         self._line("warning", f"{what}-stale", request_id, failure)
 
     def unexpected(self, error: BaseException, request_id: str) -> None:

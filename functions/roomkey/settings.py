@@ -3,11 +3,42 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
-from roomkey.callers import Access, ClaimNames
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey.token_requests import SHORTEST_LIFE, Lives
+
+
+class Access(StrEnum):
+    """How a route lets callers in: with a verified JWT, with a SigV4 signature, or anyone at all."""
+
+    JWT = "jwt"
+    IAM = "iam"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimNames:
+    """Which claims of a JWT say who the user is and which groups they are in."""
+
+    user_id: str
+    groups: str
+
+
+SHORTEST_LIFE = 60
+"""Seconds. A shorter token may be dead before a slow phone has joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How long the tokens of this stack live, in seconds: where a request does not say, and at the longest."""
+
+    default: Mapping[TokenKind, int]
+    longest: int
+
+
+STANDARD_LIVES = Lives(default={TokenKind.APP: 3600, TokenKind.MANAGEMENT: 900}, longest=86400)
+"""Those of a stack whose parameters say nothing else."""
 
 
 class SettingsError(ValueError):
@@ -39,28 +70,38 @@ class Settings:
         """The settings that `environ` holds. Unset and empty are the same: the default. Raises `SettingsError`."""
         problems: list[str] = []
 
-        def read[T](name: str, parse: Callable[[str], T], default: str) -> T | None:
+        def read[T](name: str, parse: Callable[[str], T], default: T) -> T:
+            text = environ.get(name)
+            if not text:
+                return default
             try:
-                return parse(environ.get(name) or default)
+                return parse(text)
             except ValueError as error:
                 problems.append(f"{name} {error}")
-                return None
+                return default
 
+        if not environ.get("ENVIRONMENT"):
+            problems.append("ENVIRONMENT must be set")
+        standard = STANDARD_LIVES
         settings = cls(
-            environment=read("ENVIRONMENT", _environment, ""),  # type: ignore[arg-type]
-            platforms=read("PLATFORMS", _platforms, ",".join(PLATFORMS)),  # type: ignore[arg-type]
-            app_token_access=read("APP_TOKEN_ACCESS", _access, "jwt"),  # type: ignore[arg-type]
-            claim_names=ClaimNames(environ.get("USER_ID_CLAIM") or "sub", environ.get("GROUPS_CLAIM") or "groups"),
+            environment=read("ENVIRONMENT", _environment, ""),
+            platforms=read("PLATFORMS", _platforms, tuple(PLATFORMS)),
+            app_token_access=read("APP_TOKEN_ACCESS", _access, Access.JWT),
+            claim_names=ClaimNames(
+                user_id=read("USER_ID_CLAIM", _claim, "sub"), groups=read("GROUPS_CLAIM", _claim, "groups")
+            ),
             lives=Lives(
                 default={
-                    TokenKind.APP: read("APP_TOKEN_LIFE", _seconds, "3600") or 0,
-                    TokenKind.MANAGEMENT: read("MANAGEMENT_TOKEN_LIFE", _seconds, "900") or 0,
+                    TokenKind.APP: read("APP_TOKEN_LIFE", _seconds, standard.default[TokenKind.APP]),
+                    TokenKind.MANAGEMENT: read(
+                        "MANAGEMENT_TOKEN_LIFE", _seconds, standard.default[TokenKind.MANAGEMENT]
+                    ),
                 },
-                longest=read("LONGEST_TOKEN_LIFE", _seconds, "86400") or 0,
+                longest=read("LONGEST_TOKEN_LIFE", _seconds, standard.longest),
             ),
-            allowed_origins=tuple(filter(None, environ.get("ALLOWED_ORIGINS", "").split(","))),
-            audit_user_ids=read("AUDIT_USER_IDS", _plain_or_omit, "plain"),  # type: ignore[arg-type]
-            log_level=read("LOG_LEVEL", _log_level, "INFO"),  # type: ignore[arg-type]
+            allowed_origins=read("ALLOWED_ORIGINS", _origins, ()),
+            audit_user_ids=read("AUDIT_USER_IDS", _plain_or_omit, True),
+            log_level=read("LOG_LEVEL", _log_level, "INFO"),
         )
         if problems:
             raise SettingsError("; ".join(problems))
@@ -91,6 +132,19 @@ def _seconds(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,8}", text) or int(text) < SHORTEST_LIFE:
         raise ValueError(f"must be a whole number of seconds, at least {SHORTEST_LIFE}")
     return int(text)
+
+
+def _claim(text: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{1,128}", text):
+        raise ValueError("must be the name of a claim")
+    return text
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(text.split(","))
+    if not all(re.fullmatch(r"https?://[^\s,/*]+", origin) for origin in origins):
+        raise ValueError("must be origins such as https://app.example.com, joined by commas, without paths or *")
+    return origins
 
 
 def _log_level(text: str) -> str:

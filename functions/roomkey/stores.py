@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import boto3
+import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.credentials import ContainerMetadataFetcher, ContainerProvider
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
 
 from roomkey.clock import Budget, Clock
-from roomkey.deadline_transport import DeadlineTransport, OutOfTime
-from roomkey.errors import DependencyFailure
-from roomkey.freshness import OUT_OF_TIME
+from roomkey.deadline_transport import DeadlineTransport, OutOfTime, Unreachable
+from roomkey.errors import OUT_OF_TIME, DependencyFailure
 
 CONNECT_TIMEOUT = 0.5
 READ_TIMEOUT = 1.0
@@ -37,7 +37,10 @@ _REASONS = {
 
 
 class AwsApi:
-    """boto3 clients whose calls are bounded in time and number, and whose errors are ours."""
+    """botocore clients whose calls are bounded in time and number, and whose errors are ours.
+
+    botocore and not boto3: clients are all that is used, and they are the same ones, without what boto3 loads beside.
+    """
 
     def __init__(self, clock: Clock, random: Callable[[], float]) -> None:
         self._clock = clock
@@ -46,8 +49,13 @@ class AwsApi:
         self._clients: dict[str, Any] = {}
 
     @cached_property
-    def _session(self) -> boto3.session.Session:
-        return boto3.session.Session()
+    def _session(self) -> Any:
+        session = botocore.session.get_session()
+        # Under SnapStart the role's credentials come over HTTP, from inside a call: they get the call's time, no more.
+        fetcher = ContainerMetadataFetcher(session=self._transport, sleep=lambda _: None)
+        providers = session.get_component("credential_provider")
+        providers.insert_before(ContainerProvider.METHOD, ContainerProvider(fetcher=fetcher))
+        return session
 
     def _client(self, service: str) -> Any:
         if service not in self._clients:
@@ -58,7 +66,7 @@ class AwsApi:
                 read_timeout=READ_TIMEOUT,
                 retries={"mode": "standard", "total_max_attempts": 1},
             )
-            client = self._session.client(service, config=config)
+            client = self._session.create_client(service, config=config)
             client.meta.events.register("before-send", self._transport.send)
             self._clients[service] = client
         return self._clients[service]
@@ -66,20 +74,17 @@ class AwsApi:
     def call[T](
         self, service: str, operation: str, understand: Callable[[Any], T | None], budget: Budget, **parameters: Any
     ) -> T:
-        """What `understand` makes of the answer to `operation`.
+        """What `understand` makes of the answer to `operation`, in at most two attempts.
 
         botocore turns a 200 with a foreign, empty or truncated body into an empty dict: `understand` answers None
         to what the service cannot have said. Raises `DependencyFailure`.
         """
-        for attempts_left in reversed(range(ATTEMPTS)):
-            try:
-                return self._attempt(service, operation, understand, budget, parameters)
-            except DependencyFailure as failure:
-                pause = LONGEST_PAUSE * self._random()
-                if not (failure.transient and attempts_left and pause < budget.remaining()):
-                    raise
-            self._clock.sleep(pause)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+
+        def attempt() -> T:
+            budget.calls[service] += 1
+            return self._attempt(service, operation, understand, budget, parameters)
+
+        return twice(attempt, budget, self._clock, self._random)
 
     def _attempt[T](
         self,
@@ -89,35 +94,51 @@ class AwsApi:
         budget: Budget,
         parameters: Mapping[str, Any],
     ) -> T:
-        budget.calls[service] += 1
         try:
             with self._transport.within(budget):
                 answer = getattr(self._client(service), operation)(**parameters)
+            understood = understand(answer)
         except OutOfTime:
             raise DependencyFailure(service, OUT_OF_TIME, transient=True) from None
+        except (Unreachable, CredentialRetrievalError):
+            raise DependencyFailure(service, "unreachable", transient=True) from None
         except ClientError as error:
             raise _failure_of(service, error) from None
-        except HTTPClientError:
-            raise DependencyFailure(service, "unreachable", transient=True) from None
         except BotoCoreError:
             # Not the service's answer and not the way there: no credentials, no region ...
             raise DependencyFailure(service, "unusable-client", transient=False) from None
-        understood = understand(answer)
+        except Exception:
+            # What botocore's parser makes of bodies that the service never sends: there is no closed list of it.
+            understood = None
         if understood is None:
             raise DependencyFailure(service, "foreign-answer", transient=True)
         return understood
 
 
+def twice[T](attempt: Callable[[], T], budget: Budget, clock: Clock, random: Callable[[], float]) -> T:
+    """What `attempt` gives, tried once more after a short pause where its `DependencyFailure` may pass by itself."""
+    try:
+        return attempt()
+    except DependencyFailure as failure:
+        pause = LONGEST_PAUSE * random()
+        if not failure.transient or pause >= budget.remaining():
+            raise
+    clock.sleep(pause)
+    return attempt()
+
+
 def _failure_of(service: str, error: ClientError) -> DependencyFailure:
     """The failure without the service's own words, which hold ARNs and account ids. Codes tell, statuses rarely."""
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    if "Throttl" in code or code in ("TooManyRequestsException", "RequestLimitExceeded") or status == 429:
+    code = error.response.get("Error", {}).get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if "Throttl" in code or code in {"TooManyRequestsException", "RequestLimitExceeded"} or status == 429:
         return DependencyFailure(service, "throttled", transient=True)
     if code in _REASONS:
         return DependencyFailure(service, _REASONS[code], transient=False)
-    if status >= 500 or code.startswith(("Internal", "ServiceUnavailable")):
+    if status >= 500 or code.startswith(("Internal", "ServiceUnavailable", "RequestTimeout")):
         return DependencyFailure(service, "server-error", transient=True)
+    if code in {"", "Unknown", str(status)}:  # No error of the service's: something stands in between.
+        return DependencyFailure(service, "foreign-answer", transient=True)
     return DependencyFailure(service, "refused", transient=False)
 
 
@@ -131,11 +152,12 @@ class ParameterStore:
         """The value of each of `names`, None where SSM says there is none. One call. Raises `DependencyFailure`."""
 
         def understand(answer: Any) -> Mapping[str, str | None] | None:
-            found = {parameter.get("Name"): parameter.get("Value") for parameter in answer.get("Parameters", ())}
-            missing = answer.get("InvalidParameters", ())
-            if not all(isinstance(found.get(name), str) or name in missing for name in names):
-                return None
-            return {name: found.get(name) for name in names}
+            found = [(parameter["Name"], parameter["Value"]) for parameter in answer["Parameters"]]
+            missing = [(name, None) for name in answer.get("InvalidParameters", [])]
+            values = dict(found + missing)
+            # Every name once, in one of the two lists, and text: anything else is not SSM's answer to this question.
+            exactly = sorted([name for name, _ in found + missing]) == sorted(names)
+            return values if exactly and all(isinstance(value, str) for _, value in found) else None
 
         return self.aws.call("ssm", "get_parameters", understand, budget, Names=list(names))
 
@@ -158,9 +180,10 @@ class SecretStore:
         """The secret called `name`. Raises `DependencyFailure`."""
 
         def understand(answer: Any) -> Secret | None:
-            if answer.get("Name") != name or not isinstance(answer.get("VersionId"), str):
+            if answer["Name"] != name or "AWSCURRENT" not in answer["VersionStages"]:
                 return None
             # A binary secret has no text: an empty one, which no platform's check lets pass.
-            return Secret(answer.get("SecretString") or "", answer["VersionId"])
+            text, version_id = answer.get("SecretString", ""), answer["VersionId"]
+            return Secret(text, version_id) if isinstance(text, str) and isinstance(version_id, str) else None
 
         return self.aws.call("secretsmanager", "get_secret_value", understand, budget, SecretId=name)

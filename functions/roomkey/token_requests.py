@@ -2,40 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from roomkey.errors import FieldError, InvalidRequest, NotAllowed, UserMismatch
 from roomkey.platforms.base import Platform, RequestField, TokenKind
-
-SHORTEST_LIFE = 60
-"""Seconds. A shorter token may be dead before a slow phone has joined."""
+from roomkey.settings import SHORTEST_LIFE, Lives
 
 _MOST_ERRORS = 20
 """A body of sixteen KiB can hold thousands of wrong fields; nobody reads more than this many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lives:
-    """How long the tokens of this stack live, in seconds: where a request does not say, and at the longest."""
-
-    default: Mapping[TokenKind, int]
-    longest: int
-
-    def cap(self, platform: Platform) -> int:
-        """The most that a request may ask for: the stack's longest life or the vendor's, whichever is less."""
-        return min(self.longest, platform.longest_life or self.longest)
-
-    def granted(self, platform: Platform, kind: TokenKind, asked: int | None, allowed: int | None = None) -> int:
-        """The life that a token gets. `allowed` is the matching rule's longest life, None where there is none.
-
-        Raises `NotAllowed` where more is asked for than the rule grants: nothing is ever clamped.
-        """
-        if asked is None:
-            return min(self.default[kind], self.cap(platform), allowed or self.longest)
-        if allowed is not None and asked > allowed:
-            raise NotAllowed
-        return asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +24,10 @@ class TokenRequest:
     user_id: str | None = None
     services: tuple[str, ...] = ()
     expires_in: int | None = None
+
+    def values(self) -> Mapping[str, object]:
+        """Its fields by name, as `Platform.conflicts` takes them."""
+        return {"room_id": self.room_id, "role": self.role, "user_id": self.user_id, "services": self.services}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,39 +52,67 @@ def parse(
     *,
     lives: Lives,
     form: Form = STRICT,
-    signed_in_user: str | None = None,
+    signed_in: bool = False,
 ) -> TokenRequest:
-    """The token request that `body` spells. With `signed_in_user`, the token is for that user and nobody else.
+    """The token request that `body` spells. Who has `signed_in` need not say who they are: see `bind`.
 
-    Raises `InvalidRequest` with every field that is at fault, `UserMismatch` where the body names another user, and
-    `NotAllowed` where the signed-in user's id is none that the platform takes.
+    Raises `InvalidRequest` with every field that is at fault.
     """
-    life = RequestField("expires_in", _life_between(SHORTEST_LIFE, lives.cap(platform)))
+    life = RequestField("expires_in", _life_between(SHORTEST_LIFE, cap(platform, lives)))
     fields = {field.name: field for field in (*platform.request_fields[kind], life)}
     sent = dict(body)
-    if form.empty_user and sent.get("user_id") in (None, ""):
+    if form.empty_user and sent.get("user_id", "") in ("", None):
         sent.pop("user_id", None)
-    binds = signed_in_user is not None and platform.binds_user(kind)
-    if binds:
-        sent.setdefault("user_id", signed_in_user)
-        if not _passes(fields["user_id"], signed_in_user):
-            raise NotAllowed
 
-    errors = [] if form.stray_fields else [_unknown(name) for name in sent if name not in fields]
-    values: dict[str, Any] = {}
-    for name, value in sent.items():
-        if name in fields:
+    values: dict[str, Any] = {field.target: field.default for field in fields.values() if field.default is not None}
+    errors = []
+    for name, field in fields.items():
+        if name in sent:
             try:
-                values[fields[name].target] = fields[name].check(value)
+                values[field.target] = field.check(sent[name])
             except ValueError as error:
                 errors.append(FieldError(name, str(error)))
-    errors += _missing_or_doubled(fields.values(), sent)
+    expected = [field for field in fields.values() if not (signed_in and field.name == "user_id")]
+    errors += _missing_or_doubled(expected, sent)
+    if not form.stray_fields:
+        errors += [_unknown(name) for name in sorted(sent) if name not in fields]
     errors = errors or [FieldError(*conflict) for conflict in platform.conflicts(values)]
     if errors:
-        raise InvalidRequest(*sorted(errors, key=lambda error: error.field)[:_MOST_ERRORS])
-    if binds and values["user_id"] != signed_in_user:
-        raise UserMismatch
+        raise InvalidRequest(*errors[:_MOST_ERRORS])
     return TokenRequest(platform, kind, **values)
+
+
+def bind(request: TokenRequest, user_id: str) -> TokenRequest:
+    """`request` as one for the signed-in user, and nobody else. Tokens that are for nobody in particular stay so.
+
+    Raises `UserMismatch` where the request names another user, and `NotAllowed` where the signed-in user's id is none
+    that the platform takes.
+    """
+    user = next((field for field in request.platform.request_fields[request.kind] if field.name == "user_id"), None)
+    if user is None:
+        return request
+    if request.user_id not in (None, user_id):
+        raise UserMismatch
+    bound = replace(request, user_id=user_id)
+    try:
+        user.check(user_id)
+    except ValueError:
+        raise NotAllowed from None
+    if any(request.platform.conflicts(bound.values())):
+        raise NotAllowed
+    return bound
+
+
+def cap(platform: Platform, lives: Lives) -> int:
+    """The most seconds that a request may ask for: the stack's longest life or the vendor's, whichever is less."""
+    return min(lives.longest, platform.longest_life or lives.longest)
+
+
+def granted_life(request: TokenRequest, lives: Lives) -> int:
+    """The seconds that a token for `request` lives: what it asks for, else the stack's default within the cap."""
+    if request.expires_in is not None:
+        return request.expires_in
+    return min(lives.default[request.kind], cap(request.platform, lives))
 
 
 def _life_between(shortest: int, longest: int) -> Callable[[object], int]:
@@ -117,14 +124,6 @@ def _life_between(shortest: int, longest: int) -> Callable[[object], int]:
         return value
 
     return check
-
-
-def _passes(field: RequestField, value: object) -> bool:
-    try:
-        field.check(value)
-    except ValueError:
-        return False
-    return True
 
 
 def _missing_or_doubled(fields: Iterable[RequestField], sent: Mapping[str, Any]) -> list[FieldError]:

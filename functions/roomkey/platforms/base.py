@@ -28,12 +28,14 @@ class RequestField:
 
     `check` turns the value that was sent into the value that is meant, or raises `ValueError` with a reason that
     repeats nothing of it. `means` is the field of the `TokenRequest` that the value goes to, where the two differ.
+    `default` is what is meant where the field is not sent, checked already; None where nothing is.
     """
 
     name: str
     check: Callable[[object], object]
     required: bool = False
     means: str = ""
+    default: object = None
 
     @property
     def target(self) -> str:
@@ -101,6 +103,10 @@ class CredentialField:
     usual: str = r"\S+"
     strict: bool = False
 
+    def fits(self, value: str) -> bool:
+        """Whether `value` has the shape that the vendor issues."""
+        return re.fullmatch(self.usual, value) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -146,7 +152,7 @@ def _problems_of(one: CredentialField, value: object) -> list[str]:
     if _PLACEHOLDER.search(value):
         return ["looks like a placeholder"]
     if one.strict:
-        return [] if re.fullmatch(one.usual, value) else ["is not of the form that the vendor issues"]
+        return [] if one.fits(value) else ["is not of the form that the vendor issues"]
     if one.signs and len(value) < SHORTEST_KEY_BYTES:
         return [f"is shorter than {SHORTEST_KEY_BYTES} bytes (another value in its place?)"]
     if one.signs and len(set(value)) == 1:
@@ -160,7 +166,7 @@ def _swapped(fields: tuple[CredentialField, ...], texts: Mapping[str, str]) -> l
     return [
         f"{key.name}: looks like {one.name}; are the two swapped?"
         for one in ids
-        if re.fullmatch(one.usual, texts[key.name]) and not re.fullmatch(one.usual, texts[one.name])
+        if one.fits(texts[key.name]) and not one.fits(texts[one.name])
     ]
 
 
@@ -248,6 +254,10 @@ class Platform(Protocol):
         """Fields, each with a reason, whose values are right one by one and wrong together."""
         del values
         return ()
+
+    def carried(self, grant: Grant) -> Grant:
+        """What of `grant` its token says, and `explain` can read back: all of it, for most."""
+        return grant
 
     def check_credentials(self, values: Mapping[str, object]) -> Credentials:
         """`values`, if tokens signed with them can work. Raises `CredentialProblems`."""

@@ -23,9 +23,6 @@ from roomkey.platforms.base import (
     check_role,
 )
 
-BACKDATED_SECONDS = 30
-"""`iat` and `nbf` lie this far back, so that a vendor's clock that runs behind ours does not refuse a new token."""
-
 _CLAIMS: Mapping[str, Set[str]] = {
     TokenKind.APP: {"access_key", "type", "version", "room_id", "role", "user_id", "jti", "iat", "nbf", "exp"},
     TokenKind.MANAGEMENT: {"access_key", "type", "version", "jti", "iat", "nbf", "exp"},
@@ -65,7 +62,7 @@ class Hms(Platform):
         return self._sign(credentials, grant, imprint, {})
 
     def _sign(self, credentials: Credentials, grant: Grant, imprint: Imprint, says: Mapping[str, object]) -> str:
-        begins = int(imprint.minted_at) - BACKDATED_SECONDS
+        begins = int(imprint.minted_at) - hs256.BACKDATED_SECONDS
         claims = {
             "access_key": credentials["app_access_key"],
             "type": str(grant.kind),
@@ -82,10 +79,11 @@ class Hms(Platform):
         read = hs256.read(token, credentials["app_secret"] if credentials else None)
         if read is None or not {"access_key", "type"} & read.claims.keys():
             return None
+        claim_problems = _claim_problems(read.claims, credentials["app_access_key"] if credentials else None)
         problems = [
-            *(["the signature is not this secret's"] if read.signature is False else []),
+            *(["the signature is not this secret's (40109 Bad JWT Token)"] if read.signature is False else []),
             *hs256.header_problems(read.header),
-            *_claim_problems(read.claims, credentials["app_access_key"] if credentials else None),
+            *claim_problems,
             *hs256.time_problems(read.claims, at, required=("iat", "nbf", "exp"), longest_life=self.longest_life),
         ]
         warnings = hs256.client_warnings(read)
@@ -94,33 +92,33 @@ class Hms(Platform):
             warnings.append(f"it has claims that 100ms does not know: {', '.join(sorted(unknown))}")
         return Explanation(
             platform=self.name,
-            grant=None if problems else _grant(read.claims),
-            issued_at=read.claims.get("iat"),
+            grant=None if claim_problems else _grant(read.claims),
+            issued_at=hs256.whole(read.claims.get("iat")),
             signature=read.signature,
             facts=read.claims,
             problems=tuple(problems),
             warnings=tuple(warnings),
-            token_id=read.claims.get("jti"),
+            token_id=jti if isinstance(jti := read.claims.get("jti"), str) else None,
         )
 
 
 def _claim_problems(claims: Mapping[str, Any], access_key: str | None) -> list[str]:
     problems = []
-    if not _is_text(claims.get("access_key")):
+    if not hs256.is_text(claims.get("access_key")):
         problems.append("access_key is missing or not a string (40101 Invalid Access Key)")
     elif access_key is not None and claims["access_key"] != access_key:
         problems.append("access_key is not these credentials' (40101 Invalid Access Key)")
     if not hs256.is_int(claims.get("version")) or claims["version"] != 2:
         problems.append("version is not the number 2 (40109 Bad JWT Token)")
-    if not _is_text(claims.get("jti")):
+    if not hs256.is_text(claims.get("jti")):
         problems.append("jti is missing or not a string (40109 Bad JWT Token)")
     match claims.get("type"):
         case TokenKind.APP:
-            if not _is_text(claims.get("room_id")):
+            if not hs256.is_text(claims.get("room_id")):
                 problems.append("room_id is missing or not a string (40102 Invalid Room Id)")
-            if not _is_text(claims.get("role")):
+            if not hs256.is_text(claims.get("role")):
                 problems.append("role is missing or not a string (40108 Invalid Role)")
-            if "user_id" in claims and not _is_text(claims["user_id"]):
+            if "user_id" in claims and not hs256.is_text(claims["user_id"]):
                 problems.append("user_id is not a string (40107 Invalid User Id)")
         case TokenKind.MANAGEMENT:
             pass
@@ -129,11 +127,9 @@ def _claim_problems(claims: Mapping[str, Any], access_key: str | None) -> list[s
     return problems
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _grant(claims: Mapping[str, Any]) -> Grant:
+def _grant(claims: Mapping[str, Any]) -> Grant | None:
+    if not hs256.is_int(claims.get("exp")):
+        return None
     return Grant(
         kind=TokenKind(claims["type"]),
         expires_at=claims["exp"],

@@ -5,8 +5,9 @@ Times are whole Unix seconds. Sources: RFC 7519, RFC 7518 section 3.2, and the v
 """
 
 import base64
+import hashlib
+import hmac
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,15 +16,11 @@ import jwt
 
 from roomkey.platforms.base import CredentialProblems, Credentials
 
+BACKDATED_SECONDS = 30
+"""`iat` (and `nbf`) lie this far back, so that a vendor whose clock runs behind ours does not refuse a new token."""
+
 _ALGORITHM = "HS256"
 _signer = jwt.PyJWT(options={"enforce_minimum_key_length": True})
-
-# Claims are judged by each platform at the moment asked for: PyJWT would judge them at this moment.
-_NO_CLAIMS: Any = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")}
-_SIGNATURE_ONLY: Any = {**_NO_CLAIMS, "verify_signature": True}
-_NOTHING: Any = {**_NO_CLAIMS, "verify_signature": False}
-
-_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 
 # 100ms's web client decodes the payload with `atob`, which knows neither "-" nor "_" and reads bytes as Latin-1. In
 # ASCII text base64url needs the two only where one of these four stands, and JSON has them only inside strings.
@@ -43,7 +40,7 @@ def sign(claims: Mapping[str, object], key: str) -> str:
 
 
 def check_key(name: str, credentials: Credentials) -> None:
-    """Raises `CredentialProblems` where `name` cannot sign: a key of another algorithm (PEM, JWK, DER)."""
+    """Raises `CredentialProblems` where `name` cannot sign: PyJWT knows a PEM, SSH or JWK key."""
     try:
         sign({}, credentials[name])
     except jwt.PyJWTError:
@@ -57,30 +54,45 @@ class Unverified:
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
     signature: bool | None
+    payload: bytes
     payload_segment: str
 
 
 def read(token: str, key: str | None) -> Unverified | None:
-    """`token` taken apart; None where it is no JSON Web Token at all."""
-    if not _COMPACT.fullmatch(token):
+    """`token` taken apart; None where it is no JSON Web Token at all.
+
+    Not by PyJWT: what one library has signed, another piece of code checks. A signature that no HMAC-SHA256 can have
+    made does not hold, whatever the key.
+    """
+    segments = token.split(".")
+    if len(segments) != 3:
         return None
-    payload_segment = token.split(".")[1]
-    if key is not None:
-        try:
-            decoded = jwt.decode_complete(token, key, algorithms=[_ALGORITHM], options=_SIGNATURE_ONLY)
-            return Unverified(decoded["header"], decoded["payload"], True, payload_segment)
-        except jwt.PyJWTError:
-            pass  # Not genuine, or not a token: which of the two is told below.
     try:
-        decoded = jwt.decode_complete(token, options=_NOTHING)
-    except jwt.PyJWTError:
+        header, payload, signature = map(_decoded, segments)
+        header_object, claims = json.loads(header.decode()), json.loads(payload.decode())
+    except (ValueError, RecursionError):
         return None
-    return Unverified(decoded["header"], decoded["payload"], None if key is None else False, payload_segment)
+    if not isinstance(header_object, dict) or not isinstance(claims, dict):
+        return None
+    holds: bool | None = None
+    if len(signature) != hashlib.sha256().digest_size:
+        holds = False
+    elif key is not None:
+        holds = hmac.compare_digest(signature, hmac.digest(key.encode(), token.rpartition(".")[0].encode(), "sha256"))
+    return Unverified(header_object, claims, holds, payload, segments[1])
+
+
+def _decoded(segment: str) -> bytes:
+    """The bytes of a base64url segment. Raises `ValueError` for padding and for what is outside its alphabet."""
+    if "=" in segment or "+" in segment or "/" in segment:
+        raise ValueError("not base64url")
+    return base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
 
 
 def header_problems(header: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a token's header: anything but HS256."""
-    return [] if header.get("alg") == _ALGORITHM else ["the header's alg is not HS256"]
+    """What is wrong with a token's header: anything but plain HS256."""
+    problems = [] if header.get("alg") == _ALGORITHM else ["the header's alg is not HS256"]
+    return [*problems, *(["the header has crit, which no vendor knows"] if "crit" in header else [])]
 
 
 def time_problems(
@@ -110,9 +122,19 @@ def time_problems(
     return problems
 
 
+def is_text(value: object) -> bool:
+    """Whether `value` is a string with something in it."""
+    return isinstance(value, str) and value != ""
+
+
 def is_int(value: object) -> bool:
     """Whether `value` is a JSON whole number: `true` is one to Python, and not to JSON."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def whole(value: object) -> int | None:
+    """`value`, if it is a JSON whole number."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def client_warnings(token: Unverified) -> list[str]:
@@ -120,6 +142,6 @@ def client_warnings(token: Unverified) -> list[str]:
     segment = token.payload_segment
     if "-" in segment or "_" in segment:
         return ["its payload holds base64url's - or _: a web client that decodes it with atob throws"]
-    if not base64.b64decode(segment + "=" * (-len(segment) % 4)).isascii():
+    if not token.payload.isascii():
         return ["its payload holds bytes outside ASCII: a web client that decodes it with atob garbles them"]
     return []

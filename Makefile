@@ -1,0 +1,89 @@
+# Everything a developer does here. `make` alone lists it.
+
+PYTHON := $(shell for python in python3.13 python3; do $$python -c 'import sys' 2>/dev/null && echo $$python && break; done)
+VENV   := .venv
+BIN    := $(VENV)/bin
+TOOLS  := .tools
+SAM    ?= $(TOOLS)/sam/bin/sam
+CHECKOV := $(TOOLS)/checkov/bin/checkov
+ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
+
+export SAM_CLI_TELEMETRY = 0
+export AWS_DEFAULT_REGION ?= us-east-1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lint types template build sam-local lock clean
+
+help:  ## List what there is to do.
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)  ## Start the whole thing on this machine and say how to get a first token (ARGS="--port 8200").
+	@$(BIN)/roomkey run $(ARGS)
+
+test: $(VENV)  ## Run every test that needs no cloud; those that need Docker where it is there (ARGS="-k switch").
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types template test  ## All that CI runs: format, lint, types, template, tests.
+
+format: $(VENV)  ## Put the code in its one format.
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lint: $(VENV)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+
+types: $(VENV)
+	$(BIN)/mypy
+
+# The two look at different things: one translates the template, the other holds it against CloudFormation's schemas.
+template: $(SAM) $(CHECKOV)
+	$(SAM) validate
+	$(SAM) validate --lint
+	$(CHECKOV) --config-file .checkov.yaml
+
+build: $(SAM) $(VENV)  ## Build the stack for AWS, with the bytecode that `sam build` leaves out.
+	$(SAM) build --parameter-overrides Architecture=$(or $(TARGET),arm64)
+	@# Lambda's disk is read-only: without bytecode, every cold start compiles everything. By content, not by time, since
+	@# copying changes times. Only the Lambda's own minor version makes bytecode that it can use.
+	@python3.13 -c '' 2>/dev/null \
+	  && python3.13 -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/*/ \
+	  || echo "No python3.13 here: built without bytecode. It works, and starts more slowly."
+
+sam-local: $(VENV)  ## Start what `sam local` needs, Secrets Manager and SSM with demo state, and say how to go on.
+	@$(BIN)/roomkey run --aws-host 0.0.0.0 --aws-port 8001 $(ARGS)
+
+lock: $(TOOLS)/uv/bin/uv  ## Pin what is required anew, by hash.
+	$(TOOLS)/uv/bin/uv pip compile $(LOCK) --universal --python-version 3.12 --group dev pyproject.toml -o requirements/dev.txt
+	$(TOOLS)/uv/bin/uv pip compile $(LOCK) --python-version 3.13 layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
+	$(TOOLS)/uv/bin/uv pip compile $(LOCK) --universal --python-version 3.12 requirements/sam.in -o requirements/sam.txt
+	$(TOOLS)/uv/bin/uv pip compile $(LOCK) --universal --python-version 3.12 requirements/checkov.in -o requirements/checkov.txt
+LOCK := -q --upgrade --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+clean:  ## Remove what was made here, environments included.
+	rm -rf $(VENV) $(TOOLS) .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# --- environments ----------------------------------------------------------------------------------------------------
+
+PIP := -m pip install -q --disable-pip-version-check
+
+$(VENV): requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null \
+	  || { echo "Roomkey needs Python 3.12 or newer, and found $(or $(shell $(PYTHON) -V 2>/dev/null),none)."; exit 1; }
+	@echo "Making $(VENV) (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP) --require-hashes -r requirements/dev.txt
+	@$(BIN)/python $(PIP) --no-build-isolation --no-deps -e .
+	@touch $(VENV)
+
+$(TOOLS)/%: requirements/%.txt
+	@echo "Making $@ (once) ..."
+	@$(PYTHON) -m venv --clear $@
+	@$@/bin/python $(PIP) --require-hashes -r $<
+	@touch $@
+
+$(TOOLS)/sam/bin/sam: | $(TOOLS)/sam
+$(TOOLS)/checkov/bin/checkov: | $(TOOLS)/checkov
+$(TOOLS)/uv/bin/uv:
+	$(PYTHON) -m venv $(TOOLS)/uv
+	$(TOOLS)/uv/bin/python $(PIP) uv

@@ -1,0 +1,331 @@
+"""Agora: tokens for RTC, RTM (Signaling) and Chat, singly or bundled, and for Chat's REST API.
+
+All are of the format AccessToken2, signed with the project's App Certificate. Sources: Agora's own builders and their
+comments (github AgoraIO/Tools at da06bfb, python3/src/*TokenBuilder2.py), its documentation ("Deploy a token server",
+"Secure authentication with tokens" for Chat, "How to deal with token-related error codes"), and its SDKs' error enums.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from roomkey.platforms import access_token2
+from roomkey.platforms.access_token2 import CHAT, RTC, RTM, SERVICE_TYPES, AccessToken2, FormatError, Service
+from roomkey.platforms.base import (
+    CredentialField,
+    Credentials,
+    Explanation,
+    Grant,
+    Imprint,
+    Platform,
+    RequestField,
+    Send,
+    TokenKind,
+    one_of,
+    text,
+)
+
+LARGEST_UID = 2**32 - 1
+
+_OLD_PREFIX = "006"
+
+_SERVICES: Mapping[str, int] = {"rtc": RTC, "rtm": RTM, "chat": CHAT}
+_DEFAULT_SERVICES = ("rtc",)
+
+_LOGIN = 1
+_CHAT_USER = 1
+_CHAT_APP = 2
+_ROLES: Mapping[str, tuple[int, ...]] = {
+    "publisher": (1, 2, 3, 4),  # joinChannel, and publish audio, video and data.
+    "subscriber": (1,),
+}
+
+_INVALID_TOKEN = "110 Invalid Token"  # noqa: S105 - Agora's name of the error.
+_TOKEN_EXPIRED = "109 Token Expired"  # noqa: S105 - likewise.
+
+_APP_ID = r"[0-9A-Fa-f]{32}"
+_CERTIFICATE = r"(?!(.)\1*\Z)" + _APP_ID
+"""As the App ID, and not one character repeated."""
+
+
+# --- what a request may say ----------------------------------------------------------------------------------------
+
+_LONGEST_CHANNEL = 63
+_LONGEST_ACCOUNT = 255
+_LONGEST_LOGIN = 64
+"""Characters of a user of RTM or Chat; Chat's SDK answers 105 USER_NAME_TOO_LONG to more."""
+
+_DOCUMENTED_CHARACTERS = re.compile(r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]*")
+_NUMBER = re.compile(r"[+-]?[0-9]+")
+
+
+def _name(longest: int) -> Callable[[object], str]:
+    """A check for names of channels and users: characters that Agora documents, all of one byte."""
+    check_text = text(longest)
+
+    def check(value: object) -> str:
+        name = check_text(value)
+        if not _DOCUMENTED_CHARACTERS.fullmatch(name):
+            raise ValueError("must hold only ASCII letters, digits, spaces and !#$%&()+-:;<=.>?@[]^_{}|~,")
+        return name
+
+    return check
+
+
+_check_channel = _name(_LONGEST_CHANNEL)
+_check_account = _name(_LONGEST_ACCOUNT)
+
+
+def _check_user(value: object) -> str:
+    user = _check_account(value)
+    # What looks like a number is taken for a uid, so that no spelling of 0, the uid that stands for everybody, and no
+    # uid that a client would wrap round to another one (-5, 4294967297), passes as an account. It is packed as it came:
+    # "00042" and "+5" are what the client will have to say, too.
+    if _NUMBER.fullmatch(user) and not 1 <= int(user) <= LARGEST_UID:
+        raise ValueError(f"must be from 1 to {LARGEST_UID} where it is a number")
+    return user
+
+
+def _check_services(value: object) -> tuple[str, ...]:
+    names = value if isinstance(value, list) else []
+    if not names or not all(isinstance(name, str) and name in _SERVICES for name in names):
+        raise ValueError("must be a list of one or more of " + ", ".join(_SERVICES))
+    if len(set(names)) < len(names):
+        raise ValueError("must not name a service twice")
+    return tuple(name for name in _SERVICES if name in names)  # In one order, for the policy and for comparing.
+
+
+# --- the platform --------------------------------------------------------------------------------------------------
+
+
+class Agora(Platform):
+    """Agora. A token's `user_id` is a uid where it is a number, else a user account; a client joins with the same."""
+
+    name = "agora"
+    title = "Agora"
+    longest_life = 86400
+    send = Send("Authorization", "Bearer ")
+    request_fields = {
+        TokenKind.APP: (
+            RequestField("room_id", _check_channel, required=True),
+            RequestField("role", one_of(*_ROLES), required=True),
+            RequestField("user_id", _check_user, required=True),
+            RequestField("services", _check_services, default=_DEFAULT_SERVICES),
+        ),
+        TokenKind.MANAGEMENT: (),
+    }
+    credential_fields = (
+        CredentialField("app_id", usual=_APP_ID, strict=True),
+        CredentialField("app_certificate", signs=True, usual=_CERTIFICATE, strict=True),
+    )
+
+    def conflicts(self, values: Mapping[str, object]) -> Iterable[tuple[str, str]]:
+        # Every character of a user that has passed its check is one byte.
+        if (
+            values.get("services", _DEFAULT_SERVICES) != _DEFAULT_SERVICES
+            and len(str(values.get("user_id"))) > _LONGEST_LOGIN
+        ):
+            yield "user_id", f"must not be longer than {_LONGEST_LOGIN} characters with rtm or chat among the services"
+
+    def carried(self, grant: Grant) -> Grant:
+        """What of `grant` its token says: RTM and Chat know neither channel nor role."""
+        return grant if "rtc" in grant.services else replace(grant, room_id=None, role=None)
+
+    def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+        if not (grant.room_id and grant.role and grant.user_id):
+            raise ValueError("an app token needs a channel, a role and a user: an empty one would stand for any")
+        life = grant.expires_at - int(imprint.minted_at)
+        return self._sign(credentials, imprint, life, _app_services(grant, life))
+
+    def management_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+        life = grant.expires_at - int(imprint.minted_at)
+        return self._sign(credentials, imprint, life, _management_services(life))
+
+    def _sign(self, credentials: Credentials, imprint: Imprint, life: int, services: tuple[Service, ...]) -> str:
+        token = AccessToken2(credentials["app_id"], int(imprint.minted_at), life, imprint.salt, services)
+        return access_token2.sign(token, credentials["app_certificate"])
+
+    def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
+        if token.startswith(_OLD_PREFIX):
+            return self._unreadable("it begins as Agora's older format (AccessToken, 006) does", credentials)
+        if not token.startswith(access_token2.PREFIX):
+            return None
+        try:
+            reading = access_token2.read(token)
+        except FormatError as error:
+            return self._unreadable(str(error), credentials)
+        says = reading.token
+        signature = None if credentials is None else reading.is_signed_with(credentials["app_certificate"])
+        problems = [
+            *([f"the signature is not this certificate's ({_INVALID_TOKEN})"] if signature is False else []),
+            *_app_id_problems(says.app_id, credentials),
+            *([f"{reading.fault} ({_INVALID_TOKEN})"] if reading.fault else []),
+            *_time_problems(says, at, self.longest_life),
+            *_name_problems(says),
+        ]
+        return Explanation(
+            platform=self.name,
+            grant=None if problems else _grant(says),
+            issued_at=says.issue_ts,
+            signature=signature,
+            facts=_facts(says),
+            problems=tuple(problems),
+            warnings=(*_name_warnings(says), *_life_warnings(says, self.longest_life)),
+        )
+
+    def _unreadable(self, why: str, credentials: Credentials | None) -> Explanation:
+        return Explanation(
+            platform=self.name,
+            grant=None,
+            issued_at=None,
+            signature=None if credentials is None else False,
+            facts={},
+            problems=(f"{why} ({_INVALID_TOKEN})",),
+        )
+
+
+# --- from a grant to services, and back ----------------------------------------------------------------------------
+
+
+def _app_services(grant: Grant, life: int) -> tuple[Service, ...]:
+    return tuple(_app_service(_SERVICES[name], grant, life) for name in grant.services)
+
+
+def _app_service(number: int, grant: Grant, life: int) -> Service:
+    user = grant.user_id or ""
+    if number == RTC:
+        privileges = dict.fromkeys(_ROLES[grant.role or ""], life)
+        return Service(RTC, privileges, {"channel_name": grant.room_id or "", "uid": user})
+    return Service(number, {_LOGIN if number == RTM else _CHAT_USER: life}, {"user_id": user})
+
+
+def _management_services(life: int) -> tuple[Service, ...]:
+    return (Service(CHAT, {_CHAT_APP: life}, {"user_id": ""}),)
+
+
+def _grant(token: AccessToken2) -> Grant | None:
+    """What `token` grants, None where Roomkey has no words for it. A wildcard is None in its field."""
+    services = tuple(_cut(service, token.expire) for service in token.services)
+    expires_at = token.issue_ts + token.expire
+    if services == _management_services(token.expire):
+        return Grant(TokenKind.MANAGEMENT, expires_at)
+    by_type = {service.type: service for service in services}
+    rtc = by_type.get(RTC)
+    grant = Grant(
+        kind=TokenKind.APP,
+        expires_at=expires_at,
+        room_id=_text_of(rtc, "channel_name"),
+        role=None if rtc is None else "publisher" if len(rtc.privileges) > 1 else "subscriber",
+        user_id=_text_of(rtc, "uid") or _text_of(by_type.get(RTM), "user_id") or _text_of(by_type.get(CHAT), "user_id"),
+        services=tuple(name for name, number in _SERVICES.items() if number in by_type),
+    )
+    # It says what was read only if the services of such a grant are all that it holds.
+    return grant if services == _app_services(grant, token.expire) else None
+
+
+def _cut(service: Service, life: int) -> Service:
+    """`service` as it works in a token of `life` seconds, which cuts off a privilege that has more, or no own end."""
+    return replace(service, privileges={number: min(own or life, life) for number, own in service.privileges.items()})
+
+
+def _text_of(service: Service | None, field: str) -> str | None:
+    value = service.fields[field] if service else None
+    return value if isinstance(value, str) and value else None
+
+
+def _facts(token: AccessToken2) -> dict[str, object]:
+    return {
+        "app_id": token.app_id,
+        "issue_ts": token.issue_ts,
+        "expire": token.expire,
+        "salt": token.salt,
+        "services": [
+            {
+                "type": service.type,
+                "name": (known := SERVICE_TYPES[service.type]).name,
+                "privileges": {known.privilege(number): life for number, life in service.privileges.items()},
+                **service.fields,
+            }
+            for service in token.services
+        ],
+    }
+
+
+# --- what is wrong with a token ------------------------------------------------------------------------------------
+
+
+def _app_id_problems(app_id: str, credentials: Credentials | None) -> Iterator[str]:
+    if not re.fullmatch(_APP_ID, app_id):
+        yield "app_id is not 32 hexadecimal digits (101 Invalid App ID)"
+    elif credentials and app_id != credentials["app_id"]:
+        yield f"app_id is not these credentials' ({_INVALID_TOKEN})"
+
+
+def _time_problems(token: AccessToken2, at: float, longest_life: int) -> Iterator[str]:
+    if token.issue_ts > at:
+        yield f"it was issued in the future ({_INVALID_TOKEN})"
+    if token.expire > longest_life:
+        yield f"it lives longer than the {longest_life} s that Agora allows: a moment, not a life? ({_INVALID_TOKEN})"
+    if token.issue_ts + token.expire <= at:
+        yield f"it has expired ({_TOKEN_EXPIRED})"
+        return
+    for service, privilege, life in _privileges(token):
+        if life and token.issue_ts + life <= at:  # 0 is no own end: Agora's FPA tokens have it.
+            yield f"{service}: {privilege} has expired ({_TOKEN_EXPIRED})"
+
+
+def _life_warnings(token: AccessToken2, longest_life: int) -> Iterator[str]:
+    for service, privilege, life in _privileges(token):
+        if life > longest_life:
+            yield f"{service}: {privilege} is granted for more than {longest_life} s: the token's own end cuts it off"
+
+
+def _privileges(token: AccessToken2) -> Iterator[tuple[str, str, int]]:
+    for service in token.services:
+        known = SERVICE_TYPES[service.type]
+        for number, life in service.privileges.items():
+            yield known.name, known.privilege(number), life
+
+
+class _NameRule(NamedTuple):
+    """A name may have `longest` bytes, else the SDK answers `error`; what it should look like, `check` knows."""
+
+    longest: int
+    error: str
+    check: Callable[[object], str]
+
+
+# Of the services that Roomkey mints: of the others, no limits are documented.
+_NAME_RULES: Mapping[int, Mapping[str, _NameRule]] = {
+    RTC: {
+        "channel_name": _NameRule(_LONGEST_CHANNEL, "102 Invalid Channel Name", _check_channel),
+        "uid": _NameRule(_LONGEST_ACCOUNT, "134 Invalid User Account", _check_user),
+    },
+    RTM: {"user_id": _NameRule(_LONGEST_LOGIN, "-10006 Invalid User ID", _check_user)},
+    CHAT: {"user_id": _NameRule(_LONGEST_LOGIN, "105 User Name Too Long", _check_user)},
+}
+
+
+def _names(token: AccessToken2) -> Iterator[tuple[str, str, _NameRule]]:
+    for service in token.services:
+        for field, rule in _NAME_RULES.get(service.type, {}).items():
+            if service.type != CHAT or _CHAT_USER in service.privileges:  # Chat's app token names nobody.
+                yield f"{SERVICE_TYPES[service.type].name}: {field}", _text_of(service, field) or "", rule
+
+
+def _name_problems(token: AccessToken2) -> Iterator[str]:
+    for label, name, rule in _names(token):
+        if len(name.encode()) > rule.longest:
+            yield f"{label} is longer than {rule.longest} bytes ({rule.error})"
+
+
+def _name_warnings(token: AccessToken2) -> Iterator[str]:
+    for label, name, rule in _names(token):
+        if not name:
+            yield f"{label} is empty: the token holds for any"
+        elif len(name.encode()) <= rule.longest:
+            try:
+                rule.check(name)
+            except ValueError as error:
+                yield f"{label} {error}"

@@ -1,0 +1,233 @@
+"""Agora Interactive Whiteboard ("Netless"): room tokens ("app tokens") for its clients, SDK tokens for its REST API.
+
+Not a JSON Web Token, but a prefix and, in base64url without padding, a query string with the fields in the order of
+their names, one of them the signature. A field is a string, its role's number and its moment too:
+
+    NETLESSROOM_ + base64url("ak=…&expireAt=1700002340500&nonce=…&role=2&sig=…&uuid=…")
+
+`sig` is HMAC-SHA256, in hexadecimal, of the other fields as one JSON object without spaces; its key is the UTF-8 bytes
+of the secret key. `expireAt` counts **milliseconds**; without it a token never expires. A token binds nobody.
+
+Sources: github netless-io/netless-token (README and the packages for each language), npm netless-token 1.0.2, Agora's
+documentation of the whiteboard ("Generate tokens", "RESTful API: status codes"), and what the web client does with a
+room token (npm white-web-sdk 2.16.56).
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote, unquote
+
+from roomkey.platforms.base import (
+    CredentialField,
+    Credentials,
+    Explanation,
+    Grant,
+    Imprint,
+    Platform,
+    RequestField,
+    Send,
+    TokenKind,
+    check_id,
+    one_of,
+)
+
+ROLES: Mapping[str, str] = {"admin": "0", "writer": "1", "reader": "2"}
+"""The smaller the number, the more its holder may do. The web client lets admin and writer draw alike."""
+
+DEFAULT_ROLE = "admin"
+"""Of a management token whose request names no role."""
+
+_SDK, _ROOM, _TASK = "NETLESSSDK_", "NETLESSROOM_", "NETLESSTASK_"
+_KINDS = {_ROOM: TokenKind.APP, _SDK: TokenKind.MANAGEMENT, _TASK: None}
+"""By prefix. Task tokens, for converting one file, are read and never minted."""
+
+_ROLE_WORDS = {number: word for word, number in ROLES.items()}
+_FIELDS = {"ak", "nonce", "role", "uuid", "expireAt", "sig"}
+
+_ROOM_UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_MILLISECONDS = re.compile(r"[1-9][0-9]{0,15}")
+_DIGITS_OF_SECONDS = 10
+
+_MALFORMED = "what follows the prefix is not a query string in base64url without padding, written as the vendor does"
+_REFUSED = "{} (401 Unauthorized: the token is incorrect)"
+
+
+def _check_room_uuid(value: object) -> str:
+    """A room's id is the uuid that the vendor answered when the room was made: no other text names a room.
+
+    It is also what all the vendor's implementations sign alike: outside ASCII, and with a slash, they differ.
+    """
+    if not _ROOM_UUID.fullmatch(room_id := check_id(value)):
+        raise ValueError("must be the room's uuid: 32 hexadecimal digits in lower case, with or without dashes")
+    return room_id
+
+
+# --- the format ----------------------------------------------------------------------------------------------------
+
+
+def pack(prefix: str, fields: Mapping[str, str], secret_key: str) -> str:
+    """A token with `fields`, signed."""
+    signed = {**fields, "sig": _signature(fields, secret_key)}
+    return prefix + _body(sorted(signed.items()))
+
+
+def unpack(body: str) -> dict[str, str] | None:
+    """The fields in what stands behind a token's prefix, in their order there, `sig` among them.
+
+    None where it is not exactly what an implementation of the format writes: padding, another alphabet, another
+    percent-encoding, a repeated field.
+    """
+    try:
+        query = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode("ascii")
+        halves = (pair.partition("=") for pair in query.split("&"))
+        pairs = [(unquote(name), unquote(value)) for name, _, value in halves]
+    except ValueError:
+        return None
+    fields = dict(pairs)
+    return fields if len(fields) == len(pairs) and _body(pairs) == body else None
+
+
+def _body(pairs: Iterable[tuple[str, str]]) -> str:
+    query = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in pairs)
+    return base64.urlsafe_b64encode(query.encode()).decode().rstrip("=")
+
+
+def _encoded(text: str) -> str:
+    """As JavaScript's `encodeURIComponent` does: a space is %20, never +."""
+    return quote(text, safe="-_.!~*'()")
+
+
+def _signature(fields: Mapping[str, str], secret_key: str) -> str:
+    signed = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return hmac.new(secret_key.encode(), signed.encode(), hashlib.sha256).hexdigest()
+
+
+def _milliseconds(seconds: float) -> int:
+    """`seconds` to the nearest millisecond of the same second, so that the whole seconds stay what they are.
+
+    To the nearest: 1700001140.001 is a little less as a float, and cut off it would lose its millisecond.
+    """
+    whole = int(seconds)
+    return whole * 1000 + min(round((seconds - whole) * 1000), 999)
+
+
+# --- the platform --------------------------------------------------------------------------------------------------
+
+
+class AgoraWhiteboard(Platform):
+    """Agora Interactive Whiteboard, whose servers and packages are called Netless."""
+
+    name = "agora-whiteboard"
+    title = "Agora Interactive Whiteboard"
+    longest_life = None
+    send = Send("token", "")
+    request_fields = {
+        TokenKind.APP: (
+            RequestField("room_id", _check_room_uuid, required=True),
+            RequestField("role", one_of(*ROLES), required=True),
+        ),
+        TokenKind.MANAGEMENT: (RequestField("role", one_of(*ROLES), default=DEFAULT_ROLE),),
+    }
+    credential_fields = (
+        CredentialField("access_key"),
+        CredentialField("secret_key", signs=True),
+    )
+
+    def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+        return _sign(_ROOM, credentials, grant, imprint, {"uuid": str(grant.room_id)})
+
+    def management_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+        return _sign(_SDK, credentials, grant, imprint, {})
+
+    def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
+        prefix = next((prefix for prefix in _KINDS if token.startswith(prefix)), None)
+        if prefix is None:
+            return None
+        fields = unpack(token.removeprefix(prefix))
+        if fields is None:
+            signature = None if credentials is None else False
+            return Explanation(self.name, None, None, signature, {}, problems=(_REFUSED.format(_MALFORMED),))
+        said = {name: value for name, value in fields.items() if name != "sig"}
+        signature = None
+        if credentials is not None:
+            expected = _signature(said, credentials["secret_key"])
+            signature = hmac.compare_digest(fields.get("sig", "").encode(), expected.encode())
+        field_problems = _field_problems(prefix, fields, credentials["access_key"] if credentials else None)
+        problems = [
+            *(["the signature is not this secret key's"] if signature is False else []),
+            *field_problems,
+            *_time_problems(said, at),
+        ]
+        return Explanation(
+            platform=self.name,
+            grant=None if field_problems else _grant(prefix, said),
+            issued_at=None,
+            signature=signature,
+            facts=said,
+            problems=tuple(map(_REFUSED.format, problems)),
+            warnings=() if field_problems else tuple(_warnings(said)),
+            token_id=said.get("nonce"),
+        )
+
+
+def _sign(prefix: str, credentials: Credentials, grant: Grant, imprint: Imprint, says: Mapping[str, str]) -> str:
+    lifespan = grant.expires_at - int(imprint.minted_at)
+    fields = {
+        "ak": credentials["access_key"],
+        "nonce": str(imprint.id),
+        "role": ROLES[str(grant.role)],
+        "expireAt": str(_milliseconds(imprint.minted_at) + lifespan * 1000),
+        **says,
+    }
+    return pack(prefix, fields, credentials["secret_key"])
+
+
+def _field_problems(prefix: str, fields: Mapping[str, str], access_key: str | None) -> list[str]:
+    required = ("ak", "nonce", "sig") if prefix == _SDK else ("ak", "nonce", "sig", "uuid")
+    problems = [f"{name} is missing" for name in required if not fields.get(name)]
+    if access_key is not None and fields.get("ak", access_key) != access_key:
+        problems.append("ak is not these credentials'")
+    # The web client reads a room token's role before it connects, and throws where there is none.
+    if ("role" in fields or prefix == _ROOM) and fields.get("role") not in _ROLE_WORDS:
+        problems.append("role is neither 0 (admin), 1 (writer) nor 2 (reader)")
+    if "expireAt" in fields and not _MILLISECONDS.fullmatch(fields["expireAt"]):
+        problems.append("expireAt is not a whole number of milliseconds")
+    return problems
+
+
+def _time_problems(fields: Mapping[str, str], at: float) -> list[str]:
+    expires_at = fields.get("expireAt", "")
+    if not _MILLISECONDS.fullmatch(expires_at) or int(expires_at) > _milliseconds(at):
+        return []
+    return ["it has expired" + (" (expireAt in seconds?)" if len(expires_at) <= _DIGITS_OF_SECONDS else "")]
+
+
+def _warnings(fields: Mapping[str, str]) -> list[str]:
+    """What the vendor accepts and nobody should hand on, in a token whose fields have no problems."""
+    warnings = []
+    if "expireAt" not in fields:
+        warnings.append("it never expires: nothing but disabling its access key ends it")
+    if "role" not in fields:
+        warnings.append("it names no role")
+    if "uuid" in fields and not _ROOM_UUID.fullmatch(fields["uuid"]):
+        warnings.append("its uuid is none that the vendor gives; the vendor's own packages sign such text differently")
+    if unknown := fields.keys() - _FIELDS:
+        warnings.append(f"it has fields that the vendor does not know: {', '.join(sorted(unknown))}")
+    return warnings
+
+
+def _grant(prefix: str, fields: Mapping[str, str]) -> Grant | None:
+    """What a token grants, in a request's words; None where no request could have asked for it."""
+    kind = _KINDS[prefix]
+    if kind is None or "role" not in fields or "expireAt" not in fields:
+        return None
+    return Grant(
+        kind=kind,
+        expires_at=int(fields["expireAt"]) // 1000,
+        room_id=fields.get("uuid"),
+        role=_ROLE_WORDS[fields["role"]],
+    )

@@ -1,0 +1,198 @@
+"""VideoSDK: participant tokens ("app tokens") for its client SDKs, management tokens for its REST API.
+
+Both are JSON Web Tokens signed with the API key's secret. Sources: VideoSDK's documentation ("Authentication and
+Tokens", "Meeting Error Codes", "Waiting Lobby"), its server SDK (@videosdk.live/server-sdk 0.1.1), its example servers
+(videosdk-rtc-api-server-examples), and the errors that its web client knows (@videosdk.live/js-sdk 1.1.1, constants).
+That client does not look into a token: what it says is between Roomkey and VideoSDK's servers.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from roomkey.platforms import hs256
+from roomkey.platforms.base import (
+    CredentialField,
+    Credentials,
+    Explanation,
+    Grant,
+    Imprint,
+    Platform,
+    RequestField,
+    Send,
+    TokenKind,
+    check_id,
+    one_of,
+)
+
+PERMISSIONS: Mapping[str, tuple[str, ...]] = {
+    "guest": ("ask_join",),
+    "participant": ("allow_join",),
+    "moderator": ("allow_join", "allow_mod"),
+}
+"""What each role may do: knock and be let in; enter; enter, and mute or remove others.
+
+There is no fourth: `ask_join` works only alone, and `allow_mod` by itself does not admit.
+"""
+
+_ROLES: Mapping[TokenKind, str] = {TokenKind.APP: "rtc", TokenKind.MANAGEMENT: "crawler"}
+"""The one word in the claim `roles`: "rtc" joins rooms and no more, "crawler" calls the REST API and no more."""
+
+_CLAIMS = {"apikey", "permissions", "version", "roles", "roomId", "participantId", "iat", "exp"}
+_OWN_CLAIMS = {"apikey", "roomId", "participantId"}
+"""Those by which a token is known for VideoSDK's: the others are anybody's."""
+
+_NOT_VALID = "4002 INVALID_TOKEN: Token is invalid or expired"
+
+
+def _role_of(permissions: Sequence[object]) -> str | None:
+    """The role that has exactly these permissions, in whatever order; None where it is no role's set."""
+    for role, words in PERMISSIONS.items():
+        if len(permissions) == len(words) and all(word in permissions for word in words):
+            return role
+    return None
+
+
+def _check_permissions(value: object) -> str:
+    role = _role_of(value) if isinstance(value, list) else None
+    if role is None:
+        sets = (f"[{', '.join(words)}]" for words in PERMISSIONS.values())
+        raise ValueError("must be one of the lists " + ", ".join(sets))
+    return role
+
+
+class VideoSdk(Platform):
+    """VideoSDK (videosdk.live)."""
+
+    name = "videosdk"
+    title = "VideoSDK"
+    longest_life = None
+    send = Send("Authorization", "")
+    request_fields = {
+        TokenKind.APP: (
+            RequestField("room_id", check_id, required=True),
+            RequestField("role", one_of(*PERMISSIONS), required=True),
+            RequestField("permissions", _check_permissions, required=True, means="role"),
+            RequestField("user_id", check_id),
+        ),
+        TokenKind.MANAGEMENT: (),
+    }
+    credential_fields = (
+        CredentialField("api_key", usual=r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+        CredentialField("secret", signs=True),
+    )
+
+    def check_credentials(self, values: Mapping[str, object]) -> Credentials:
+        credentials = super().check_credentials(values)
+        hs256.check_key("secret", credentials)
+        return credentials
+
+    def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+        # A token without a room opens all of them, one without permissions is a moderator's to the vendor's SDK:
+        # nothing is ever left out.
+        bound = {"roomId": grant.room_id, "participantId": grant.user_id}
+        return _sign(credentials, grant, imprint, PERMISSIONS[str(grant.role)], bound)
+
+    def management_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+        return _sign(credentials, grant, imprint, PERMISSIONS["moderator"], {})
+
+    def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
+        read = hs256.read(token, credentials["secret"] if credentials else None)
+        if read is None or not _OWN_CLAIMS & read.claims.keys():
+            return None
+        claims = read.claims
+        claim_problems = _claim_problems(claims, credentials["api_key"] if credentials else None)
+        token_problems = [
+            *(["the signature is not this secret's"] if read.signature is False else []),
+            *hs256.header_problems(read.header),
+            *hs256.time_problems(claims, at, required=("exp",), longest_life=self.longest_life),
+        ]
+        return Explanation(
+            platform=self.name,
+            grant=None if claim_problems else _grant(claims),
+            issued_at=claims["iat"] if hs256.is_int(claims.get("iat")) else None,
+            signature=read.signature,
+            facts=claims,
+            problems=(*(f"{problem} ({_NOT_VALID})" for problem in token_problems), *claim_problems),
+            warnings=() if claim_problems else tuple(_warnings(claims)),
+        )
+
+
+def _sign(
+    credentials: Credentials,
+    grant: Grant,
+    imprint: Imprint,
+    permissions: tuple[str, ...],
+    bound: Mapping[str, object],
+) -> str:
+    claims = {
+        "apikey": credentials["api_key"],
+        "permissions": list(permissions),
+        "version": 2,
+        "roles": [_ROLES[grant.kind]],
+        **bound,
+        "iat": int(imprint.minted_at) - hs256.BACKDATED_SECONDS,
+        "exp": grant.expires_at,
+    }
+    return hs256.sign(claims, credentials["secret"])
+
+
+def _claim_problems(claims: Mapping[str, Any], api_key: str | None) -> list[str]:
+    problems = []
+    if not hs256.is_text(claims.get("apikey")):
+        problems.append("apikey is missing or not a string (4001 INVALID_API_KEY)")
+    elif api_key is not None and claims["apikey"] != api_key:
+        problems.append("apikey is not these credentials' (4001 INVALID_API_KEY)")
+    permissions: Any = claims.get("permissions")
+    if not _are_words(permissions, ("ask_join", "allow_join", "allow_mod")):
+        problems.append("permissions is not a list of ask_join, allow_join and allow_mod (4008 INVALID_PERMISSIONS)")
+    elif "ask_join" in permissions and set(permissions) != {"ask_join"}:
+        problems.append("permissions has ask_join beside others; it works alone (4008 INVALID_PERMISSIONS)")
+    if "roles" in claims and not _are_words(claims["roles"], _ROLES.values()):
+        problems.append("roles is not a list of rtc and crawler (4024 UNAUTHORIZED_ROLE)")
+    if "roomId" in claims and not hs256.is_text(claims["roomId"]):
+        problems.append("roomId is not a string with something in it (4003 INVALID_MEETING_ID)")
+    if "participantId" in claims and not hs256.is_text(claims["participantId"]):
+        problems.append("participantId is not a string with something in it (4004 INVALID_PARTICIPANT_ID)")
+    needs_version = {"version", "roles", "roomId", "participantId"} & claims.keys()
+    if needs_version and not (hs256.is_int(claims.get("version")) and claims["version"] == 2):
+        problems.append(f"version is not the number 2 ({_NOT_VALID})")
+    return problems
+
+
+def _are_words(value: object, known: Collection[str]) -> bool:
+    return isinstance(value, list) and value != [] and all(word in known for word in value)
+
+
+def _warnings(claims: Mapping[str, Any]) -> list[str]:
+    """What the vendor accepts and nobody should hand to a client, in a token without problems."""
+    roles = set(claims.get("roles", _ROLES.values()))
+    warnings = []
+    if len(roles) > 1:
+        warnings.append("its roles are not limited: it joins rooms and calls the REST API")
+    if "rtc" in roles:
+        if _role_of(claims["permissions"]) is None:
+            warnings.append("its permissions are none of the sets that admit (allow_mod needs allow_join beside it)")
+        if "roomId" not in claims:
+            warnings.append("it names no roomId: it opens every room")
+        if "participantId" not in claims:
+            warnings.append("it names no participantId: anybody can use it")
+    if "version" not in claims:
+        warnings.append("it has no version: the REST API's version 2 refuses it")
+    if unknown := claims.keys() - _CLAIMS:
+        warnings.append(f"it has claims that VideoSDK does not know: {', '.join(sorted(unknown))}")
+    return warnings
+
+
+def _grant(claims: Mapping[str, Any]) -> Grant | None:
+    """What a token grants, in a request's words; None where no request could have asked for it."""
+    kind = next((kind for kind, role in _ROLES.items() if set(claims.get("roles", ())) == {role}), None)
+    role = _role_of(claims["permissions"]) if kind is TokenKind.APP else None
+    if kind is None or (kind is TokenKind.APP and role is None) or not hs256.is_int(claims.get("exp")):
+        return None
+    return Grant(
+        kind=kind,
+        expires_at=claims["exp"],
+        room_id=claims.get("roomId"),
+        role=role,
+        user_id=claims.get("participantId"),
+    )

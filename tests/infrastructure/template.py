@@ -1,0 +1,255 @@
+"""The stack as CloudFormation would make it: translated from SAM, resolved for given parameters, offline.
+
+The translator leaves every `Fn::If` in place, and a linter does not even translate: whether a route is open shows
+only in what is resolved. Logical ids stand in for the names that AWS would make up.
+"""
+
+import copy
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "template.yaml"
+REGION = "eu-central-1"
+ACCOUNT = "111122223333"
+
+# Every way to let callers in, complete enough to be deployed.
+JWT = {"JwtIssuer": "https://issuer.example/pool", "JwtAudience": "web,mobile"}
+
+ACCESS: dict[str, dict[str, str]] = {
+    "jwt": {"AppTokenAccess": "jwt", **JWT},
+    "jwt-scopes": {"AppTokenAccess": "jwt", "JwtScopes": "rooms/join,rooms/host", **JWT},
+    "iam": {"AppTokenAccess": "iam"},
+    "open": {"AppTokenAccess": "open"},
+}
+
+_NO_VALUE = object()
+_PSEUDO: dict[str, Any] = {
+    "AWS::AccountId": ACCOUNT,
+    "AWS::Partition": "aws",
+    "AWS::Region": REGION,
+    "AWS::URLSuffix": "amazonaws.com",
+    "AWS::NoValue": _NO_VALUE,
+}
+
+
+def source() -> dict[str, Any]:
+    """The template as it is written, a fresh copy."""
+    return copy.deepcopy(_parsed())
+
+
+@functools.cache
+def _parsed() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+    return parsed
+
+
+def every_value(document: Any) -> Iterator[Any]:
+    """All mappings, lists and scalars within `document`, itself included; a mapping's keys too."""
+    yield document
+    if isinstance(document, dict):
+        for key, value in document.items():
+            yield key
+            yield from every_value(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from every_value(value)
+
+
+def default_parameters() -> dict[str, str]:
+    """Every parameter's default, as the text that CloudFormation hands on."""
+    return {name: str(parameter["Default"]) for name, parameter in _parsed()["Parameters"].items()}
+
+
+def accepts(parameter: str, value: str) -> bool:
+    """Whether CloudFormation would take `value` for `parameter`."""
+    declared = _parsed()["Parameters"][parameter]
+    if "AllowedValues" in declared and value not in map(str, declared["AllowedValues"]):
+        return False
+    if "AllowedPattern" in declared and not re.fullmatch(declared["AllowedPattern"], value):
+        return False
+    if declared["Type"] == "Number":
+        return int(declared.get("MinValue", 0)) <= int(value) <= int(declared.get("MaxValue", value))
+    return True
+
+
+def refusals(**given: str) -> list[str]:
+    """What CloudFormation would say, by the template's `Rules`, instead of beginning; empty if it would begin."""
+    template = _parsed()
+    resolver = _Resolver(template, default_parameters() | given)
+    return [
+        assertion["AssertDescription"]
+        for rule in template["Rules"].values()
+        if resolver.truth(rule["RuleCondition"])
+        for assertion in rule["Assertions"]
+        if not resolver.truth(assertion["Assert"])
+    ]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack: its resources and outputs once every condition and reference is worked out."""
+
+    resources: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+
+    def of_type(self, kind: str) -> dict[str, Any]:
+        """The resources of this type, by logical id."""
+        return {name: resource for name, resource in self.resources.items() if resource["Type"] == kind}
+
+    def only(self, kind: str) -> Any:
+        """The properties of the one resource of this type; an error if there are none or several."""
+        (resource,) = self.of_type(kind).values()
+        return resource["Properties"]
+
+    @property
+    def body(self) -> Any:
+        """The OpenAPI document that API Gateway imports."""
+        return self.only("AWS::ApiGatewayV2::Api")["Body"]
+
+    @property
+    def routes(self) -> dict[str, Any]:
+        """Every operation that API Gateway would make a route of, by its route key."""
+        return {
+            path if method == "x-amazon-apigateway-any-method" else f"{method.upper()} {path}": operation
+            for path, methods in self.body["paths"].items()
+            for method, operation in methods.items()
+        }
+
+    @property
+    def stage(self) -> Any:
+        return self.only("AWS::ApiGatewayV2::Stage")
+
+    @property
+    def function(self) -> Any:
+        return self.only("AWS::Lambda::Function")
+
+    @property
+    def statements(self) -> list[Any]:
+        """Every statement of the function's role."""
+        return [
+            statement
+            for policy in self.only("AWS::IAM::Role")["Policies"]
+            for statement in policy["PolicyDocument"]["Statement"]
+        ]
+
+
+def stack(**given: str) -> Stack:
+    """The stack that these parameters make; the others keep their defaults."""
+    unknown = given.keys() - _parsed()["Parameters"].keys()
+    assert not unknown, f"no such parameter: {unknown}"
+    return _stack(frozenset(given.items()))
+
+
+@functools.cache
+def _stack(given: frozenset[tuple[str, str]]) -> Stack:
+    parameters = default_parameters() | dict(given)
+    sam = source()
+    # `sam package` would have put these on S3; the translator takes nothing else.
+    sam["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://bucket/function.zip"
+    sam["Resources"]["Dependencies"]["Properties"]["ContentUri"] = "s3://bucket/layer.zip"
+    # A real session would look for this machine's AWS profile.
+    session = SimpleNamespace(region_name=REGION)
+    translated = Translator({}, Parser(), boto_session=session).translate(sam, dict(parameters))
+    resolver = _Resolver(translated, parameters)
+    return Stack(
+        resources=resolver.present(translated["Resources"]),
+        outputs={name: output["Value"] for name, output in resolver.present(translated["Outputs"]).items()},
+    )
+
+
+class _Resolver:
+    """CloudFormation's functions, as many as the template uses; any other is an error rather than a guess."""
+
+    def __init__(self, template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
+        self._conditions: Mapping[str, Any] = template.get("Conditions", {})
+        self._resources: Mapping[str, Any] = template["Resources"]
+        self._values = {**_PSEUDO, **parameters}
+        self._functions: dict[str, Callable[[Any], Any]] = {
+            "Ref": self._ref,
+            "Fn::Sub": self._sub,
+            "Fn::GetAtt": self._get_att,
+            "Fn::If": lambda of: self.value(of[1] if self.truth({"Condition": of[0]}) else of[2]),
+            "Fn::Join": lambda of: of[0].join(self.value(of[1])),
+            "Fn::Split": lambda of: self.value(of[1]).split(of[0]),
+        }
+
+    def present(self, members: Mapping[str, Any]) -> dict[str, Any]:
+        """The resources or outputs whose condition holds, resolved."""
+        return {
+            name: self.value(member)
+            for name, member in members.items()
+            if "Condition" not in member or self.truth({"Condition": member["Condition"]})
+        }
+
+    def value(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [value for item in node if (value := self.value(item)) is not _NO_VALUE]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            ((name, argument),) = node.items()
+            if name in self._functions:
+                return self._functions[name](argument)
+            if name.startswith("Fn::"):
+                raise NotImplementedError(name)
+        return {key: value for key, item in node.items() if (value := self.value(item)) is not _NO_VALUE}
+
+    def truth(self, node: Any) -> bool:
+        ((name, argument),) = node.items()
+        match name:
+            case "Condition":
+                return self.truth(self._conditions[argument])
+            case "Fn::Equals":
+                left, right = map(self.value, argument)
+                return bool(left == right)
+            case "Fn::Not":
+                return not self.truth(argument[0])
+            case "Fn::And":
+                return all(map(self.truth, argument))
+            case "Fn::Or":
+                return any(map(self.truth, argument))
+        raise NotImplementedError(name)
+
+    def _ref(self, name: str) -> Any:
+        if name in self._values:
+            return self._values[name]
+        properties = self._resources[name]["Properties"]
+        match self._resources[name]["Type"]:
+            case "AWS::Logs::LogGroup":
+                return self.value(properties["LogGroupName"])
+            case "AWS::Lambda::Function":
+                return self.value(properties["FunctionName"])
+            case "AWS::Lambda::Alias":
+                function = self.value(properties["FunctionName"])
+                return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}:{properties['Name']}"
+        return name
+
+    def _get_att(self, of: list[str]) -> str:
+        name, attribute = of
+        match self._resources[name]["Type"], attribute:
+            case "AWS::Logs::LogGroup", "Arn":
+                return f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{self._ref(name)}:*"
+            case "AWS::IAM::Role", "Arn":
+                return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        return f"{name}.{attribute}"
+
+    def _sub(self, of: str | list[Any]) -> str:
+        text, own = (of, {}) if isinstance(of, str) else of
+
+        def replace(match: re.Match[str]) -> str:
+            name = match[1]
+            if name in own:
+                return str(self.value(own[name]))
+            return str(self._get_att(name.split(".")) if "." in name else self._ref(name))
+
+        return re.sub(r"\$\{([^!}]+)\}", replace, text)

@@ -1,0 +1,189 @@
+"""The routes, who is let in at each, CORS, throttles and the access log."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from infrastructure.template import ACCESS, Stack, stack
+
+APP_ROUTES = {"POST /api/token", "POST /v1/{platform}/app-token"}
+MANAGEMENT_ROUTE = "POST /v1/{platform}/management-token"
+ROUTES = APP_ROUTES | {MANAGEMENT_ROUTE, "GET /v1/health", "OPTIONS /{proxy+}", "$default"}
+
+APP_SECURITY: dict[str, Any] = {
+    "jwt": [{"jwt": []}],
+    "jwt-scopes": [{"jwt": ["rooms/join", "rooms/host"]}],
+    "iam": [{"iam": []}],
+    "open": None,
+}
+
+
+def test_the_routes_are_the_contract_and_no_others(deployed: Stack) -> None:
+    assert set(deployed.routes) == ROUTES
+
+
+@pytest.mark.parametrize("path", ["//api/token", "/api/token/"])
+def test_the_odd_spellings_of_the_100ms_path_are_no_routes(deployed: Stack, path: str) -> None:
+    """As routes of their own they would need an authorizer of their own; they belong to `$default`."""
+    assert path not in deployed.body["paths"]
+
+
+def test_an_app_token_takes_what_the_access_mode_says(deployed: Stack, access: str) -> None:
+    security = {route: deployed.routes[route].get("security") for route in APP_ROUTES}
+
+    assert security == dict.fromkeys(APP_ROUTES, APP_SECURITY[access])
+
+
+def test_a_management_token_takes_iam_in_every_mode(deployed: Stack) -> None:
+    assert deployed.routes[MANAGEMENT_ROUTE]["security"] == [{"iam": []}]
+
+
+def test_a_route_without_authorizer_has_no_security_at_all(deployed: Stack, access: str) -> None:
+    """How API Gateway imports an empty list is nowhere written."""
+    guarded = {route for route, operation in deployed.routes.items() if "security" in operation}
+
+    assert guarded == {MANAGEMENT_ROUTE} | (APP_ROUTES if access != "open" else set())
+    assert "security" not in deployed.body
+
+
+def test_the_jwt_authorizer_exists_only_with_jwt(deployed: Stack, access: str) -> None:
+    schemes = deployed.body["components"]["securitySchemes"]
+    names = {"iam", "jwt"} if access.startswith("jwt") else {"iam"}
+
+    assert set(schemes) == names
+    assert schemes["iam"]["x-amazon-apigateway-authtype"] == "awsSigv4"
+
+
+@pytest.mark.parametrize("access", ["jwt", "jwt-scopes"], indirect=True)
+def test_the_jwt_authorizer_checks_issuer_and_audiences(deployed: Stack) -> None:
+    assert deployed.body["components"]["securitySchemes"]["jwt"] == {
+        "type": "oauth2",
+        "x-amazon-apigateway-authorizer": {
+            "type": "jwt",
+            "identitySource": "$request.header.Authorization",
+            "jwtConfiguration": {"issuer": "https://issuer.example/pool", "audience": ["web", "mobile"]},
+        },
+    }
+
+
+def test_every_route_runs_the_alias_with_payload_2(deployed: Stack) -> None:
+    uri = (
+        "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/"
+        "arn:aws:lambda:eu-central-1:111122223333:function:roomkey-dev:live/invocations"
+    )
+    integrations = [operation["x-amazon-apigateway-integration"] for operation in deployed.routes.values()]
+
+    assert [(one["type"], one["payloadFormatVersion"], one["uri"]) for one in integrations] == [
+        ("aws_proxy", "2.0", uri)
+    ] * len(ROUTES)
+
+
+def test_default_is_the_default_route(deployed: Stack) -> None:
+    assert deployed.routes["$default"]["isDefaultRoute"] is True
+
+
+def test_cors_is_the_whole_block_or_absent(deployed: Stack, origins: str) -> None:
+    expected = {
+        "allowOrigins": ["https://app.example", "http://localhost:5173"],
+        "allowMethods": ["POST", "GET"],
+        "allowHeaders": [
+            "authorization",
+            "content-type",
+            "x-amz-date",
+            "x-amz-security-token",
+            "x-amz-content-sha256",
+        ],
+        "exposeHeaders": ["x-request-id", "retry-after"],
+        "maxAge": 600,
+    }
+
+    assert deployed.body.get("x-amazon-apigateway-cors") == (expected if origins else None)
+    # SAM's own property would replace the block, and `sam local` would answer preflights itself.
+    assert "CorsConfiguration" not in deployed.only("AWS::ApiGatewayV2::Api")
+
+
+def test_only_the_api_may_call_and_only_the_alias(deployed: Stack) -> None:
+    permissions = [one["Properties"] for one in deployed.of_type("AWS::Lambda::Permission").values()]
+
+    assert {one["FunctionName"] for one in permissions} == {
+        "arn:aws:lambda:eu-central-1:111122223333:function:roomkey-dev:live"
+    }
+    assert {(one["Action"], one["Principal"]) for one in permissions} == {
+        ("lambda:InvokeFunction", "apigateway.amazonaws.com")
+    }
+    api = "arn:aws:execute-api:eu-central-1:111122223333:Api"
+    assert {one["SourceArn"] for one in permissions} == {
+        f"{api}/*/*",
+        f"{api}/*/POST/api/token",
+        f"{api}/*/POST/v1/*/app-token",
+        f"{api}/*/POST/v1/*/management-token",
+        f"{api}/*/GET/v1/health",
+        f"{api}/*/OPTIONS/*",
+    }
+
+
+def test_there_is_one_stage_and_it_adds_nothing_to_the_path(deployed: Stack) -> None:
+    assert deployed.stage["StageName"] == "$default"
+
+
+THROTTLED = {
+    "AppTokenRate": APP_ROUTES,
+    "ManagementTokenRate": {MANAGEMENT_ROUTE},
+    "PreflightRate": {"OPTIONS /{proxy+}"},
+    "OtherRate": {"$default"},
+}
+
+
+@pytest.mark.parametrize("parameter", THROTTLED)
+def test_each_rate_throttles_its_routes_and_no_others(parameter: str) -> None:
+    stage = stack(**{parameter: "4321"}).stage
+    changed = {route for route, settings in stage["RouteSettings"].items() if "4321" in settings.values()}
+
+    assert changed == THROTTLED[parameter]
+    assert ("4321" in stage["DefaultRouteSettings"].values()) is (parameter == "OtherRate")
+
+
+def test_route_settings_say_everything_for_routes_that_exist(deployed: Stack) -> None:
+    """An entry inherits nothing from the default one, and an entry for no route fails the deploy."""
+    settings = deployed.stage["RouteSettings"]
+
+    assert set(settings) == ROUTES - {"GET /v1/health"}
+    for entry in [*settings.values(), deployed.stage["DefaultRouteSettings"]]:
+        assert entry.keys() == {"ThrottlingRateLimit", "ThrottlingBurstLimit", "DetailedMetricsEnabled"}
+        assert entry["DetailedMetricsEnabled"] is True
+        assert int(entry["ThrottlingRateLimit"]) == int(entry["ThrottlingBurstLimit"]) > 0
+
+
+HARMLESS = {
+    "requestId",
+    "requestTime",
+    "identity.sourceIp",
+    "httpMethod",
+    "routeKey",
+    "status",
+    "responseLatency",
+    "responseLength",
+    "error.responseType",
+    "authorizer.error",
+    "integration.status",
+    "integration.latency",
+    "integration.requestId",
+}
+
+
+def test_the_access_log_is_json_without_anything_that_a_client_wrote(deployed: Stack) -> None:
+    """A claim, a header, a path or a body may hold a token, and could break the line that it stands in."""
+    format_ = deployed.stage["AccessLogSettings"]["Format"]
+
+    assert "\n" not in format_
+    assert all(re.fullmatch(r"\$context\.[A-Za-z.]+", value) for value in json.loads(format_).values())
+    assert set(re.findall(r"\$context\.([A-Za-z.]+)", format_)) <= HARMLESS
+    assert format_.count("$") == len(json.loads(format_))
+
+
+def test_the_access_log_leads_to_the_audit_line() -> None:
+    values = set(json.loads(stack(**ACCESS["open"]).stage["AccessLogSettings"]["Format"]).values())
+
+    assert values >= {"$context.requestId", "$context.routeKey", "$context.integration.requestId"}

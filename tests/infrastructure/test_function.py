@@ -1,0 +1,180 @@
+"""The function, its versions, its environment, its logs, its layer."""
+
+import re
+from importlib.metadata import requires, version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from infrastructure.template import ROOT, Stack, source, stack
+from roomkey.settings import Settings
+
+
+def test_there_is_one_function_however_it_is_deployed(deployed: Stack) -> None:
+    assert set(deployed.of_type("AWS::Lambda::Function")) == {"Function"}
+    assert not deployed.of_type("AWS::Lambda::Url")
+
+
+def test_the_handler_is_there() -> None:
+    properties = source()["Resources"]["Function"]["Properties"]
+    *module, _ = properties["Handler"].split(".")
+
+    assert (ROOT / properties["CodeUri"]).joinpath(*module).with_suffix(".py").is_file()
+
+
+def test_the_timeout_is_beyond_the_function_s_own_deadline_and_within_the_gateway_s(deployed: Stack) -> None:
+    assert 5 <= deployed.function["Timeout"] <= 10
+
+
+def test_it_is_named_after_its_environment() -> None:
+    production = stack(Environment="prod")
+
+    assert production.function["FunctionName"] == "roomkey-prod"
+    assert production.function["LoggingConfig"]["LogGroup"] == "/aws/lambda/roomkey-prod"
+
+
+def test_every_parameter_reaches_its_variable_and_nothing_else_is_set() -> None:
+    given = {
+        "Environment": "stage-2",
+        "Platforms": "agora,100ms",
+        "AppTokenAccess": "open",
+        "UserIdClaim": "email",
+        "GroupsClaim": "cognito:groups",
+        "AllowedOrigins": "https://app.example",
+        "AppTokenLife": "61",
+        "ManagementTokenLife": "62",
+        "LongestTokenLife": "63",
+        "AuditUserIds": "omit",
+        "LogLevel": "ERROR",
+    }
+
+    assert stack(**given).function["Environment"]["Variables"] == {
+        "ENVIRONMENT": "stage-2",
+        "PLATFORMS": "agora,100ms",
+        "APP_TOKEN_ACCESS": "open",
+        "USER_ID_CLAIM": "email",
+        "GROUPS_CLAIM": "cognito:groups",
+        "ALLOWED_ORIGINS": "https://app.example",
+        "APP_TOKEN_LIFE": "61",
+        "MANAGEMENT_TOKEN_LIFE": "62",
+        "LONGEST_TOKEN_LIFE": "63",
+        "AUDIT_USER_IDS": "omit",
+        "LOG_LEVEL": "ERROR",
+        "POWERTOOLS_SERVICE_NAME": "roomkey",
+        "POWERTOOLS_METRICS_NAMESPACE": "Roomkey",
+        "RES_OPTIONS": "timeout:1 attempts:1",
+        "AWS_ENDPOINT_URL": "",
+    }
+
+
+def test_the_function_understands_what_every_stack_tells_it(deployed: Stack) -> None:
+    variables = deployed.function["Environment"]["Variables"]
+
+    assert Settings.from_environment(variables).environment == "dev"
+
+
+def _version(deployed: Stack) -> str:
+    (name,) = deployed.of_type("AWS::Lambda::Version")
+    return name
+
+
+def test_a_new_release_publishes_a_new_version() -> None:
+    """CloudFormation publishes one only under a new logical id; a changed parameter by itself makes none."""
+    before, after = stack(Release="a000000001"), stack(Release="a000000002")
+
+    assert _version(before) != _version(after)
+    # Lambda itself publishes nothing where the function is as it was; SAM writes the release into this.
+    assert before.function["Description"] != after.function["Description"]
+
+
+def test_the_alias_is_the_new_version() -> None:
+    deployed = stack(Release="a000000003")
+    alias = deployed.only("AWS::Lambda::Alias")
+
+    assert (alias["Name"], alias["FunctionVersion"]) == ("live", f"{_version(deployed)}.Version")
+
+
+@pytest.mark.parametrize(("parameter", "applied"), [("off", "None"), ("on", "PublishedVersions")])
+def test_snapshots_are_a_parameter(parameter: str, applied: str) -> None:
+    assert stack(SnapStart=parameter).function["SnapStart"] == {"ApplyOn": applied}
+
+
+def test_snapshots_are_off_unless_asked_for() -> None:
+    assert stack().function["SnapStart"] == {"ApplyOn": "None"}
+
+
+@pytest.mark.parametrize("architecture", ["arm64", "x86_64"])
+def test_function_and_layer_run_on_either_processor(architecture: str) -> None:
+    deployed = stack(Architecture=architecture)
+
+    assert deployed.function["Architectures"] == [architecture]
+    assert architecture in deployed.only("AWS::Lambda::LayerVersion")["CompatibleArchitectures"]
+
+
+def test_lambda_does_not_filter_log_lines() -> None:
+    """With its JSON format, Lambda's own level filter can drop an audit line."""
+    assert stack().function["LoggingConfig"] == {"LogGroup": "/aws/lambda/roomkey-dev", "LogFormat": "Text"}
+
+
+def test_logs_are_kept_as_long_as_asked_and_outlive_the_stack() -> None:
+    groups = stack(LogRetentionDays="731").of_type("AWS::Logs::LogGroup")
+
+    assert set(groups) == {"LogGroup", "AccessLogGroup"}
+    for group in groups.values():
+        assert group["Properties"]["RetentionInDays"] == "731"
+        # But for a first deploy that fails: its groups, left behind, would make the next one fail too.
+        assert group["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert group["UpdateReplacePolicy"] == "Retain"
+
+
+def test_logs_are_kept_a_year_unless_told_otherwise() -> None:
+    groups = stack().of_type("AWS::Logs::LogGroup").values()
+
+    assert {group["Properties"]["RetentionInDays"] for group in groups} == {"365"}
+
+
+def test_the_layer_outlives_the_deploy_that_replaces_it() -> None:
+    (layer,) = stack().of_type("AWS::Lambda::LayerVersion").values()
+
+    assert layer["DeletionPolicy"] == "Retain"
+
+
+def test_the_layer_is_for_the_function_s_python() -> None:
+    resources = source()["Resources"]
+    runtime = resources["Function"]["Properties"]["Runtime"]
+
+    assert resources["Dependencies"]["Metadata"]["BuildMethod"] == runtime
+    assert resources["Dependencies"]["Properties"]["CompatibleRuntimes"] == [runtime]
+    assert runtime == f"python{(ROOT / '.python-version').read_text().strip()}"
+
+
+def _layer() -> dict[str, Any]:
+    """Each package of the layer: its version and the number of its hashes."""
+    directory = source()["Resources"]["Dependencies"]["Properties"]["ContentUri"]
+    text = Path(ROOT, directory, "requirements.txt").read_text()
+    pins = re.findall(r"^(\S+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", text, re.MULTILINE)
+    assert len(pins) == len(re.findall(r"^[^\s#]", text, re.MULTILINE)), "a line without a pin or its hashes"
+    return {name: pinned for name, pinned, _ in pins}
+
+
+def test_the_layer_holds_what_the_function_needs_and_the_runtime_lacks() -> None:
+    """boto3 is the runtime's own; nothing optional comes along."""
+    needed, unseen = set[str](), ["aws-lambda-powertools", "pyjwt"]
+    while unseen:
+        needed.add(name := unseen.pop())
+        for line in map(Requirement, requires(name) or []):
+            dependency = canonicalize_name(line.name)
+            wanted = line.marker is None or line.marker.evaluate({"extra": "", "python_version": "3.13"})
+            if wanted and dependency not in needed:
+                unseen.append(dependency)
+
+    assert set(_layer()) == needed
+    assert "boto3" not in needed
+
+
+@pytest.mark.parametrize("package", _layer())
+def test_the_tests_run_on_the_layer_s_versions(package: str) -> None:
+    assert version(package) == _layer()[package]

@@ -1,0 +1,140 @@
+"""What the function may do in AWS: exactly this."""
+
+import pytest
+
+from infrastructure.iam import allowed, as_list
+from infrastructure.template import ACCESS, Stack, source, stack
+
+SSM = "arn:aws:ssm:eu-central-1:111122223333:parameter"
+SECRETS = "arn:aws:secretsmanager:eu-central-1:111122223333:secret"
+LOGS = "arn:aws:logs:eu-central-1:111122223333:log-group"
+
+
+def _grants(deployed: Stack) -> set[tuple[str, str]]:
+    return {
+        (action, resource)
+        for statement in deployed.statements
+        for action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    }
+
+
+def test_the_role_grants_exactly_this(deployed: Stack) -> None:
+    assert _grants(deployed) == {
+        ("ssm:GetParameters", f"{SSM}/roomkey/dev/disabled"),
+        ("ssm:GetParameters", f"{SSM}/roomkey/dev/policy"),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/100ms-??????"),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/videosdk-??????"),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/agora-??????"),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/agora-whiteboard-??????"),
+        ("logs:CreateLogStream", f"{LOGS}:/aws/lambda/roomkey-dev:*"),
+        ("logs:PutLogEvents", f"{LOGS}:/aws/lambda/roomkey-dev:*"),
+    }
+
+
+def test_the_role_has_no_other_policy() -> None:
+    """To a role of its own making SAM would add AWS's basic execution policy, good for every log group."""
+    deployed = stack()
+
+    assert deployed.function["Role"] == "arn:aws:iam::111122223333:role/Role"
+    assert set(deployed.of_type("AWS::IAM::Role")) == {"Role"}
+    assert not deployed.of_type("AWS::IAM::Policy")
+    assert not deployed.of_type("AWS::IAM::ManagedPolicy")
+    assert "ManagedPolicyArns" not in deployed.only("AWS::IAM::Role")
+
+
+def test_only_lambda_may_take_the_role() -> None:
+    assert stack().only("AWS::IAM::Role")["AssumeRolePolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+    ]
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod", "dev2"])
+def test_every_grant_names_the_environment(environment: str) -> None:
+    grants = _grants(stack(Environment=environment))
+
+    assert grants
+    for action, resource in grants:
+        path = f"/roomkey-{environment}:" if action.startswith("logs:") else f"roomkey/{environment}/"
+        assert path in resource
+
+
+def test_every_platform_s_secret_can_be_read() -> None:
+    platforms = source()["Parameters"]["Platforms"]["Default"].split(",")
+
+    assert len(platforms) == 4
+    for platform in platforms:
+        arn = f"{SECRETS}:roomkey/dev/{platform}-AbC12f"
+        assert allowed(stack().statements, "secretsmanager:GetSecretValue", arn)
+
+
+GET_PARAMETERS = "ssm:GetParameters"
+GET_SECRET = "secretsmanager:GetSecretValue"
+PUT_EVENTS = "logs:PutLogEvents"
+
+QUESTIONS = [
+    # The flag and the policy: read both, change neither, read nobody else's.
+    (GET_PARAMETERS, f"{SSM}/roomkey/dev/disabled", True),
+    (GET_PARAMETERS, f"{SSM}/roomkey/dev/policy", True),
+    ("SSM:getparameters", f"{SSM}/roomkey/dev/disabled", True),  # IAM ignores an action's case.
+    ("ssm:GetParameter", f"{SSM}/roomkey/dev/disabled", False),
+    ("ssm:GetParametersByPath", f"{SSM}/roomkey/dev/disabled", False),
+    ("ssm:GetParametersByPath", f"{SSM}/roomkey/dev", False),
+    ("ssm:GetParameterHistory", f"{SSM}/roomkey/dev/disabled", False),
+    ("ssm:DescribeParameters", "*", False),
+    ("ssm:PutParameter", f"{SSM}/roomkey/dev/disabled", False),
+    ("ssm:PutParameter", f"{SSM}/roomkey/dev/policy", False),
+    ("ssm:DeleteParameter", f"{SSM}/roomkey/dev/disabled", False),
+    ("ssm:LabelParameterVersion", f"{SSM}/roomkey/dev/disabled", False),
+    (GET_PARAMETERS, f"{SSM}/roomkey/dev/disabled2", False),
+    (GET_PARAMETERS, f"{SSM}/roomkey/dev/other", False),
+    (GET_PARAMETERS, f"{SSM}/roomkey/dev/disabled/more", False),
+    (GET_PARAMETERS, f"{SSM}/roomkey/prod/disabled", False),
+    (GET_PARAMETERS, f"{SSM}/roomkey/dev2/disabled", False),
+    (GET_PARAMETERS, f"{SSM}/roomkey/de/disabled", False),
+    (GET_PARAMETERS, f"{SSM}/other/roomkey/dev/disabled", False),
+    (GET_PARAMETERS, f"{SSM}/Roomkey/dev/disabled", False),
+    (GET_PARAMETERS, "arn:aws:ssm:eu-central-1:444455556666:parameter/roomkey/dev/disabled", False),
+    (GET_PARAMETERS, "arn:aws:ssm:us-east-1:111122223333:parameter/roomkey/dev/disabled", False),
+    # The credentials: the current value of four secrets, and nothing about any other.
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/100ms-AbC12f", True),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/videosdk-AbC12f", True),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/agora-AbC12f", True),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/agora-whiteboard-AbC12f", True),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/100ms", False),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/100ms-other-AbC12f", False),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/100ms2-AbC12f", False),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/agora-chat-AbC12f", False),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/agora-whiteboard-2-AbC12f", False),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/livekit-AbC12f", False),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev2/100ms-AbC12f", False),
+    (GET_SECRET, f"{SECRETS}:roomkey/prod/100ms-AbC12f", False),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/prod/100ms-AbC12f", False),
+    (GET_SECRET, f"{SECRETS}:roomkey-dev/100ms-AbC12f", False),
+    (GET_SECRET, "arn:aws:secretsmanager:eu-central-1:444455556666:secret:roomkey/dev/100ms-AbC12f", False),
+    ("secretsmanager:BatchGetSecretValue", f"{SECRETS}:roomkey/dev/100ms-AbC12f", False),
+    ("secretsmanager:DescribeSecret", f"{SECRETS}:roomkey/dev/100ms-AbC12f", False),
+    ("secretsmanager:ListSecrets", "*", False),
+    ("secretsmanager:PutSecretValue", f"{SECRETS}:roomkey/dev/100ms-AbC12f", False),
+    ("secretsmanager:UpdateSecret", f"{SECRETS}:roomkey/dev/100ms-AbC12f", False),
+    ("secretsmanager:DeleteSecret", f"{SECRETS}:roomkey/dev/100ms-AbC12f", False),
+    ("secretsmanager:PutResourcePolicy", f"{SECRETS}:roomkey/dev/100ms-AbC12f", False),
+    # Its own log, and to write only.
+    (PUT_EVENTS, f"{LOGS}:/aws/lambda/roomkey-dev:log-stream:2026/01/01/[1]abc", True),
+    ("logs:CreateLogStream", f"{LOGS}:/aws/lambda/roomkey-dev:log-stream:2026/01/01/[1]abc", True),
+    ("logs:CreateLogGroup", f"{LOGS}:/aws/lambda/roomkey-dev:*", False),
+    ("logs:DeleteLogStream", f"{LOGS}:/aws/lambda/roomkey-dev:log-stream:2026/01/01/[1]abc", False),
+    ("logs:GetLogEvents", f"{LOGS}:/aws/lambda/roomkey-dev:log-stream:2026/01/01/[1]abc", False),
+    (PUT_EVENTS, f"{LOGS}:/aws/lambda/roomkey-dev2:log-stream:a", False),
+    (PUT_EVENTS, f"{LOGS}:/aws/lambda/roomkey-prod:log-stream:a", False),
+    (PUT_EVENTS, f"{LOGS}:/aws/vendedlogs/roomkey-dev:log-stream:a", False),
+    # Nothing else.
+    ("sts:AssumeRole", "arn:aws:iam::111122223333:role/Role", False),
+    ("lambda:InvokeFunction", "arn:aws:lambda:eu-central-1:111122223333:function:roomkey-dev", False),
+    ("kms:Decrypt", "arn:aws:kms:eu-central-1:111122223333:key/0", False),
+]
+
+
+@pytest.mark.parametrize(("action", "arn", "answer"), QUESTIONS)
+def test_may_the_function(action: str, arn: str, answer: bool) -> None:
+    assert allowed(stack(**ACCESS["jwt"]).statements, action, arn) is answer

@@ -1,0 +1,237 @@
+"""The stack as a whole: its parameters, its rules, its outputs, and what it must not hold."""
+
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+from cfnlint.api import ManualArgs, lint_file  # type: ignore[import-untyped]
+
+from infrastructure.template import (
+    ACCESS,
+    JWT,
+    ROOT,
+    TEMPLATE,
+    Stack,
+    accepts,
+    default_parameters,
+    every_value,
+    refusals,
+    source,
+    stack,
+)
+
+
+def test_a_deploy_cannot_touch_what_operators_own(deployed: Stack) -> None:
+    """No flag, policy or secret among the resources: an update in an incident would put an old value back."""
+    assert {resource["Type"] for resource in deployed.resources.values()} == {
+        "AWS::ApiGatewayV2::Api",
+        "AWS::ApiGatewayV2::Stage",
+        "AWS::IAM::Role",
+        "AWS::Lambda::Alias",
+        "AWS::Lambda::Function",
+        "AWS::Lambda::LayerVersion",
+        "AWS::Lambda::Permission",
+        "AWS::Lambda::Version",
+        "AWS::Logs::LogGroup",
+    }
+
+
+def test_no_secret_passes_through_the_template() -> None:
+    texts = [value for value in every_value(source()) if isinstance(value, str)]
+
+    assert "NoEcho" not in texts
+    assert not [text for text in texts if "{{resolve:" in text]
+    assert not [name for name in default_parameters() if re.search("(?i)secret|password|key", name)]
+
+
+def test_the_template_belongs_to_no_account_or_region() -> None:
+    text = TEMPLATE.read_text()
+
+    assert not re.findall(r"\b[0-9]{12}\b|\b[a-z]{2}-[a-z]+-[0-9]\b", text)
+    # A partition other than aws has other host names; the service principal is the same in all of them.
+    assert text.count("amazonaws.com") == text.count("lambda.amazonaws.com") == 1
+
+
+@pytest.mark.parametrize("parameter", source()["Parameters"])
+def test_a_parameter_explains_itself_and_has_a_default_that_it_accepts(parameter: str) -> None:
+    declared = source()["Parameters"][parameter]
+
+    assert len(declared["Description"]) > 20
+    assert accepts(parameter, str(declared["Default"]))
+
+
+@pytest.mark.parametrize("parameter", source()["Parameters"])
+def test_every_parameter_is_used(parameter: str) -> None:
+    values = list(every_value({name: part for name, part in source().items() if name != "Parameters"}))
+
+    assert {"Ref": parameter} in values or any(f"${{{parameter}}}" in text for text in values if isinstance(text, str))
+
+
+ACCEPTED: list[tuple[str, str, bool]] = [
+    ("Environment", "prod", True),
+    ("Environment", "a" * 16, True),
+    ("Environment", "pr-12", True),
+    ("Environment", "", False),
+    ("Environment", "a" * 17, False),
+    ("Environment", "Prod", False),
+    ("Environment", "1a", False),
+    ("Environment", "a_b", False),
+    ("Environment", "a/b", False),
+    ("Environment", "a*", False),
+    ("Environment", "dev\n", False),
+    ("Platforms", "100ms", True),
+    ("Platforms", "agora,agora-whiteboard", True),
+    ("Platforms", "agora-whiteboard,agora", True),
+    ("Platforms", "videosdk,agora,100ms,agora-whiteboard", True),
+    ("Platforms", "", False),
+    ("Platforms", "zoom", False),
+    ("Platforms", "agora-", False),
+    ("Platforms", "100ms, agora", False),
+    ("Platforms", "100ms,", False),
+    ("Platforms", ",100ms", False),
+    ("Platforms", "100ms,100ms", False),
+    ("Platforms", "agora,100ms,agora", False),
+    ("Platforms", "100ms,agora,agora", False),
+    ("Release", "a1B2c3D4e5", True),
+    ("Release", "a1B2c3D4e", False),
+    ("Release", "a1B2c3D4e5f", False),
+    ("Release", "a1B2c3D4e-", False),
+    ("JwtIssuer", "https://issuer.example/pool/", True),
+    ("JwtIssuer", "http://issuer.example", False),
+    ("JwtIssuer", "https://issuer.example https://other.example", False),
+    ("JwtAudience", "web,urn:mobile", True),
+    ("JwtAudience", "web, mobile", False),
+    ("JwtAudience", "web,", False),
+    ("JwtScopes", "rooms/join,rooms/host", True),
+    ("JwtScopes", "rooms/join rooms/host", False),
+    ("AllowedOrigins", "https://app.example,http://localhost:5173", True),
+    ("AllowedOrigins", "http://[::1]:8080", True),
+    ("AllowedOrigins", "*", False),
+    ("AllowedOrigins", "https://*", False),
+    ("AllowedOrigins", "https://*.example", False),
+    ("AllowedOrigins", "https://app.example/", False),
+    ("AllowedOrigins", "https://app.example/path", False),
+    ("AllowedOrigins", "https://App.example", False),
+    ("AllowedOrigins", "https://a.example, https://b.example", False),
+    ("AllowedOrigins", "https://a.example,", False),
+    ("AllowedOrigins", "app.example", False),
+    ("AllowedOrigins", "null", False),
+    ("AppTokenAccess", "none", False),
+    ("AppTokenLife", "59", False),
+    ("AppTokenLife", "86400", True),
+    ("ManagementTokenLife", "0", False),
+    ("LongestTokenLife", "59", False),
+    ("LogLevel", "TRACE", False),
+    ("LogRetentionDays", "0", False),
+    ("AppTokenRate", "0", False),
+]
+
+
+@pytest.mark.parametrize(("parameter", "value", "expected"), ACCEPTED)
+def test_a_parameter_takes(parameter: str, value: str, expected: bool) -> None:
+    assert accepts(parameter, value) is expected
+
+
+@pytest.mark.parametrize("access", ACCESS, indirect=True)
+def test_no_access_mode_is_refused_once_it_is_complete(access: str) -> None:
+    assert refusals(**ACCESS[access]) == []
+
+
+@pytest.mark.parametrize("missing", [["JwtIssuer"], ["JwtAudience"], ["JwtIssuer", "JwtAudience"]])
+def test_jwt_without_issuer_or_audience_is_refused_in_plain_words(missing: list[str]) -> None:
+    said = refusals(AppTokenAccess="jwt", **(JWT | dict.fromkeys(missing, "")))
+
+    assert len(said) == len(missing)
+    for name, sentence in zip(missing, said, strict=True):
+        assert sentence.startswith(f"AppTokenAccess is jwt, so {name} must name")
+
+
+def test_the_defaults_by_themselves_let_nobody_in() -> None:
+    assert refusals()
+
+
+def test_rules_use_only_what_cloudformation_evaluates_there() -> None:
+    """A rule with, say, Fn::Join passes every validation and fails the deploy."""
+    texts = (value for value in every_value(source()["Rules"]) if isinstance(value, str))
+    functions = {text for text in texts if re.match("Fn::|Ref$", text)}
+
+    assert functions <= {"Ref", "Fn::Equals", "Fn::Not", "Fn::And", "Fn::Or", "Fn::Contains"}
+
+
+def _outputs(environment: str, **given: str) -> Any:
+    return stack(Environment=environment, **given).outputs
+
+
+def test_the_outputs_are_what_clients_and_operators_type() -> None:
+    url = "https://Api.execute-api.eu-central-1.amazonaws.com"
+    api = "arn:aws:execute-api:eu-central-1:111122223333:Api"
+
+    assert _outputs("prod", AppTokenAccess="iam") == {
+        "ApiUrl": url,
+        "TokenEndpoint": f"{url}/",
+        "HealthUrl": f"{url}/v1/health",
+        "ManagementInvokeArn": f"{api}/*/POST/v1/*/management-token",
+        "AppTokenInvokeArn": f"{api}/*/POST/v1/*/app-token",
+        "FunctionName": "roomkey-prod",
+        "LogGroupName": "/aws/lambda/roomkey-prod",
+        "AccessLogGroupName": "/aws/vendedlogs/roomkey-prod",
+        "FlagParameter": "/roomkey/prod/disabled",
+        "PolicyParameter": "/roomkey/prod/policy",
+        "SecretsPrefix": "roomkey/prod/",
+    }
+
+
+@pytest.mark.parametrize("mode", [mode for mode in ACCESS if mode != "iam"])
+def test_an_arn_to_invoke_for_app_tokens_is_offered_only_where_it_helps(mode: str) -> None:
+    assert "AppTokenInvokeArn" not in _outputs("prod", **ACCESS[mode])
+
+
+@pytest.mark.parametrize("kind", ["AWS::Lambda::Function", "AWS::ApiGatewayV2::Stage", "AWS::IAM::Role"])
+def test_resources_are_tagged_with_service_and_environment(kind: str) -> None:
+    tags = stack(Environment="prod").only(kind)["Tags"]
+    found = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+
+    assert found.items() >= {"service": "roomkey", "environment": "prod"}.items()
+
+
+def test_log_groups_are_tagged_with_service_and_environment() -> None:
+    for group in stack(Environment="prod").of_type("AWS::Logs::LogGroup").values():
+        assert group["Properties"]["Tags"] == [
+            {"Key": "service", "Value": "roomkey"},
+            {"Key": "environment", "Value": "prod"},
+        ]
+
+
+def test_the_stack_needs_no_more_than_capability_iam() -> None:
+    """A role with a name of its own would need CAPABILITY_NAMED_IAM."""
+    assert "RoleName" not in stack().only("AWS::IAM::Role")
+
+
+def test_the_sam_cli_s_settings_name_parameters_that_exist() -> None:
+    settings = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
+    overrides = [
+        pair.split("=", 1)
+        for command in settings.values()
+        for pair in command["parameters"].get("parameter_overrides", "").split()
+    ]
+
+    assert overrides
+    for name, value in overrides:
+        assert accepts(name, value)
+
+
+def test_local_runs_set_only_variables_that_the_template_names() -> None:
+    """`sam local` drops all others, without a word."""
+    settings = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
+    files = {command["parameters"]["env_vars"] for command in settings.values() if "env_vars" in command["parameters"]}
+
+    assert files
+    for file in files:
+        named = json.loads((ROOT / file).read_text())["Parameters"]
+        assert named.keys() <= stack().function["Environment"]["Variables"].keys()
+
+
+def test_cfn_lint_has_nothing_to_say() -> None:
+    assert lint_file(TEMPLATE, config=ManualArgs(regions=["us-east-1", "eu-central-1"])) == []

@@ -1,0 +1,165 @@
+"""AWS for tests: moto's server, behind a door that writes down every call and can be told to fail."""
+
+import functools
+import http.client
+import itertools
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import boto3
+import botocore.loaders
+import pytest
+from moto.server import ThreadedMotoServer
+
+REGION = "eu-central-1"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "example-of-a-secret-access-key"}
+
+_load_file = functools.cache(botocore.loaders.JSONFileLoader().load_file)
+
+
+def _load_once(_: object, path: str) -> Any:
+    """Every stack has clients of its own, and botocore reads megabytes of JSON for each: for tests, it does so once."""
+    return _load_file(path)
+
+
+SSM = "AmazonSSM"
+SECRETS_MANAGER = "secretsmanager"
+GET_FLAG = f"{SSM}.GetParameters"
+GET_SECRET = f"{SECRETS_MANAGER}.GetSecretValue"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a service answers instead of moto."""
+
+    status: int
+    body: str
+
+    @classmethod
+    def error(cls, status: int, code: str, message: str) -> "Failure":
+        return cls(status, json.dumps({"__type": code, "message": message, "Message": message}))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it came: the operation and what was asked of it."""
+
+    operation: str
+    asked: dict[str, Any]
+
+
+@dataclass
+class Aws:
+    """One AWS for all tests. Each test has an environment name of its own, so that none finds another's state."""
+
+    url: str
+    moto_url: str
+    calls: list[Call] = field(default_factory=list)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        known: dict[str, Any] = {
+            "endpoint_url": self.moto_url,
+            "region_name": REGION,
+            "aws_access_key_id": CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+        }
+        self.ssm = boto3.client("ssm", **known)
+        self.secrets = boto3.client("secretsmanager", **known)
+
+    @property
+    def operations(self) -> list[str]:
+        """The calls so far, in order, without those that seed."""
+        return [call.operation for call in self.calls]
+
+    def new_environment(self) -> str:
+        """The name of an environment that holds nothing yet."""
+        return f"test-{next(self._numbers)}"
+
+    def lead_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Points the SDK here by its own variables, whatever this machine has configured."""
+        for name, value in {
+            **CREDENTIALS,
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }.items():
+            monkeypatch.setenv(name, value)
+        for name in (
+            *("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"),
+            *("AWS_ENDPOINT_URL_SSM", "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+        ):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(botocore.loaders.JSONFileLoader, "load_file", _load_once)
+
+    def forget(self) -> None:
+        """The calls so far and the failures to come."""
+        self.calls.clear()
+        self.failures.clear()
+
+    def put_flag(self, environment: str, text: str) -> None:
+        self.ssm.put_parameter(Name=f"/roomkey/{environment}/disabled", Value=text, Type="String", Overwrite=True)
+
+    def put_secret(self, environment: str, text: str, platform: str = "100ms") -> None:
+        self.secrets.create_secret(Name=f"roomkey/{environment}/{platform}", SecretString=text)
+
+    def fail(self, service: str, failure: Failure) -> None:
+        """From now on `service` (`SSM` or `SECRETS_MANAGER`) answers this."""
+        self.failures[service] = failure
+
+
+@contextmanager
+def aws_double() -> Iterator[Aws]:
+    """An AWS that runs until the block ends."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # It would write a line for every request.
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+
+    class Door(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            operation = self.headers["x-amz-target"]
+            aws.calls.append(Call(operation, json.loads(body)))
+            failure = aws.failures.get(operation.split(".")[0])
+            status, answer = (failure.status, failure.body.encode()) if failure else self._ask_moto(body)
+            self.send_response(status)
+            self.send_header("content-type", "application/x-amz-json-1.1")
+            self.send_header("content-length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def _ask_moto(self, body: bytes) -> tuple[int, bytes]:
+            connection = http.client.HTTPConnection(host, port, timeout=10)
+            try:
+                connection.request("POST", self.path, body, dict(self.headers))
+                response = connection.getresponse()
+                return response.status, response.read()
+            finally:
+                connection.close()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Door) as door:
+        aws = Aws(url=f"http://127.0.0.1:{door.server_port}", moto_url=f"http://{host}:{port}")
+        thread = Thread(target=door.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield aws
+        finally:
+            door.shutdown()
+            thread.join()
+            aws.ssm.close()
+            aws.secrets.close()
+            moto.stop()

@@ -1,0 +1,32 @@
+"""The real handler's API over moto's server; every test has an environment of its own."""
+
+import functools
+from collections.abc import Iterator
+
+import pytest
+
+pytest.register_assert_rewrite("integration.deployed")
+
+from integration.aws_double import Aws, aws_double  # noqa: E402 - the line above must come first
+from integration.deployed import Deploy, Deployed  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def aws_for_all() -> Iterator[Aws]:
+    """AWS, as long as there are tests. `aws` is it as one test wants it."""
+    with aws_double() as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(aws_for_all: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    """AWS without a failure and with no calls yet; the SDK's own variables lead to it and nowhere else."""
+    aws_for_all.lead_here(monkeypatch)
+    aws_for_all.forget()
+    return aws_for_all
+
+
+@pytest.fixture
+def deploy(aws: Aws) -> Deploy:
+    """Makes stacks, each in an environment of its own."""
+    return functools.partial(Deployed.on, aws)

@@ -1,0 +1,297 @@
+"""A stack as a test has it: the real API over moto's AWS, a clock that stands still, and an audit stream to read."""
+
+import base64
+import hashlib
+import hmac
+import io
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from clocks import FakeClock
+from integration.aws_double import Aws
+from roomkey import __version__
+from roomkey.api import Api
+from roomkey.dependencies import Dependencies
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+ACCESS_KEY = "5f8d0a3c2b1e4f6a7c9d0e1f"
+SECRET = "Sentinel0Secret0That0Nothing0May0Ever0Print"
+SECRET_TEXT = json.dumps({"app_access_key": ACCESS_KEY, "app_secret": SECRET})
+
+NOW = 1_795_253_400
+"""Unix seconds: when the events were sent, and where the tests' clock begins (with half a second more)."""
+
+
+def load_event(name: str) -> Any:
+    """The event of `events/<name>`, a new one each time."""
+    return json.loads((EVENTS / name).read_text())
+
+
+@dataclass
+class FakeContext:
+    """Lambda's context, as far as it is read."""
+
+    remaining_ms: int = 10_000
+    aws_request_id: str = "8f507cfc-0000-4697-b07a-ac58fc914c95"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
+
+
+# --- answers -------------------------------------------------------------------------------------------------------
+
+CODES: Mapping[int, frozenset[str]] = {
+    400: frozenset({"malformed-body", "invalid-request"}),
+    401: frozenset({"unauthenticated"}),
+    403: frozenset({"minting-disabled", "user-mismatch", "not-allowed"}),
+    404: frozenset({"not-found"}),
+    405: frozenset({"method-not-allowed"}),
+    413: frozenset({"body-too-large"}),
+    415: frozenset({"unsupported-media-type"}),
+    500: frozenset({"internal-error"}),
+    503: frozenset(
+        {
+            "switch-unavailable",
+            "policy-unavailable",
+            "credentials-unavailable",
+            "credentials-invalid",
+            "audit-unavailable",
+            "deadline-exceeded",
+        }
+    ),
+}
+"""The closed list of the contract, written down a second time."""
+
+
+def _closed(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+SUCCESS = _closed(
+    {
+        "success": {"const": True},
+        "status": {"const": 200},
+        "msg": {"const": "token generated successfully"},
+        "api_version": {"const": __version__},
+        "token": {"type": "string", "minLength": 1},
+        "expires_at": {"type": "integer"},
+        "expires_in": {"type": "integer", "minimum": 60},
+        "user_id": {"type": "string", "minLength": 1},
+        "send": _closed({"header": {"enum": ["Authorization", "token"]}, "prefix": {"enum": ["Bearer ", ""]}}),
+    },
+    optional=("user_id", "send"),
+)
+FAILURE = _closed(
+    {
+        "success": {"const": False},
+        "status": {"enum": list(CODES)},
+        "code": {"enum": sorted(set[str]().union(*CODES.values()))},
+        "msg": {"type": "string", "pattern": r"^[A-Z][^<>{}]*\.$"},
+        "api_version": {"const": __version__},
+        "request_id": {"type": "string", "pattern": r"^[!-~]{0,128}$"},
+        "errors": {
+            "type": "array",
+            "maxItems": 20,
+            "items": _closed({"field": {"type": "string"}, "reason": {"type": "string", "minLength": 1}}),
+        },
+    }
+)
+HEALTH = _closed(
+    {
+        "success": {"const": True},
+        "status": {"const": 200},
+        "version": {"const": __version__},
+        "platforms": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        "minting": {"enum": ["on", "off", "partly-off", "unknown"]},
+    }
+)
+_VALIDATORS = {200: Draft202012Validator({"oneOf": [SUCCESS, HEALTH]})} | dict.fromkeys(
+    CODES, Draft202012Validator(FAILURE)
+)
+
+_CORS_HEADERS = {
+    "vary",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "access-control-max-age",
+}
+_HEADERS = {"cache-control", "x-content-type-options", "x-request-id", "content-type", "allow", "retry-after"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response of payload format 2.0, known to be one that AWS can deliver and the contract allows."""
+
+    status: int
+    headers: dict[str, str]
+    body: dict[str, Any]
+    text: str
+
+    @classmethod
+    def checked(cls, response: Any) -> Self:
+        """`response`, after what holds for every answer that there can be."""
+        assert_marshals(response)
+        assert response.keys() == {"statusCode", "headers", "body", "isBase64Encoded"}
+        assert response["isBase64Encoded"] is False
+        status, headers, text = response["statusCode"], response["headers"], response["body"]
+        assert type(status) is int
+        assert isinstance(text, str)
+        assert text.isascii()
+
+        assert headers.keys() <= _HEADERS | _CORS_HEADERS
+        for value in headers.values():
+            assert isinstance(value, str)
+            assert re.fullmatch(r"[\x20-\x7e]*", value)
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "x-request-id" in headers
+        assert ("allow" in headers) == (status == 405)
+        assert headers.get("retry-after") in (("5", "60") if status == 503 else (None,))
+
+        if status == 204:
+            assert text == ""
+            assert "content-type" not in headers
+            return cls(status, headers, {}, text)
+        assert headers["content-type"] == "application/json"
+        body = json.loads(text)
+        _VALIDATORS[status].validate(body)
+        assert body["status"] == status
+        if status != 200:
+            assert body["code"] in CODES[status]
+            assert body["request_id"] == headers["x-request-id"]
+            assert bool(body["errors"]) == (status == 400)
+        return cls(status, headers, body, text)
+
+    @property
+    def code(self) -> str | None:
+        return self.body.get("code")
+
+    @property
+    def token(self) -> str | None:
+        return self.body.get("token")
+
+    @property
+    def faulty_fields(self) -> list[str]:
+        return [error["field"] for error in self.body["errors"]]
+
+
+def assert_marshals(response: Any) -> None:
+    """The Lambda runtime can send `response`, and it arrives as it was. Unlike `json`, the runtime writes UTF-8."""
+    if sys.platform != "linux":  # Lambda's runtime client is there on Linux alone.
+        assert json.loads(json.dumps(response, ensure_ascii=False).encode()) == response
+        return
+    from awslambdaric.lambda_runtime_marshaller import to_json  # noqa: PLC0415
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_EXECUTION_ENV", "AWS_Lambda_python3.13")
+        assert json.loads(to_json(response).encode()) == response
+
+
+# --- tokens --------------------------------------------------------------------------------------------------------
+
+
+def claims_of(token: str, secret: str = SECRET) -> dict[str, Any]:
+    """The claims of an HS256 token whose signature holds, by the standard library alone."""
+    header, payload, signature = token.split(".")
+    expected = hmac.digest(secret.encode(), f"{header}.{payload}".encode(), hashlib.sha256)
+    assert hmac.compare_digest(expected, _base64url(signature))
+    assert json.loads(_base64url(header)) == {"alg": "HS256", "typ": "JWT"}
+    assert re.fullmatch(r"[A-Za-z0-9]+", payload), "100ms's web client could not read it"
+    claims = json.loads(_base64url(payload))
+    assert isinstance(claims, dict)
+    return claims
+
+
+def _base64url(segment: str) -> bytes:
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+
+
+# --- the stack -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Deployed:
+    """One stack in one environment, and what it has written down."""
+
+    aws: Aws
+    environment: str
+    dependencies: Dependencies
+    clock: FakeClock
+    stream: io.StringIO = field(default_factory=io.StringIO)
+
+    def __post_init__(self) -> None:
+        self.api = Api(self.dependencies)
+
+    @classmethod
+    def on(
+        cls,
+        aws: Aws,
+        access: str = "open",
+        *,
+        flag: str | None = "false",
+        secret: str | None = SECRET_TEXT,
+        stream: Any = None,
+        **variables: str,
+    ) -> Self:
+        """A stack in a new environment of `aws`. `Deploy` says what the arguments mean."""
+        environment, clock, stream = aws.new_environment(), FakeClock(wall=NOW + 0.5), stream or io.StringIO()
+        if flag is not None:
+            aws.put_flag(environment, flag)
+        if secret is not None:
+            aws.put_secret(environment, secret)
+        environ = {"ENVIRONMENT": environment, "PLATFORMS": "100ms", "APP_TOKEN_ACCESS": access, **variables}
+        # Jitter of a half is none: fresh bounds are to the second what the documents say.
+        dependencies = Dependencies.build(environ, clock=clock, jitter=lambda: 0.5, stdout=stream)
+        return cls(aws, environment, dependencies, clock, stream)
+
+    def with_parts(self, **parts: Any) -> "Deployed":
+        """The same stack with some of its parts replaced."""
+        return replace(self, dependencies=replace(self.dependencies, **parts))
+
+    def answer(self, event: Any, context: Any = None) -> Answer:
+        """The answer to `event`. Wherever it is a token, its audit line is there."""
+        before = self.stream.tell()
+        answer = Answer.checked(self.api.answer(event, context or FakeContext()))
+        if answer.token:
+            (line,) = self.audit_lines(before)
+            assert line["token"]["sha256"] == hashlib.sha256(answer.token.encode()).hexdigest()
+        return answer
+
+    def audit_lines(self, since: int = 0) -> list[dict[str, Any]]:
+        """The audit lines so far, or those since the stream was at `since`."""
+        self.stream.seek(since)
+        return [json.loads(line) for line in self.stream.read().splitlines()]
+
+    @property
+    def operations(self) -> list[str]:
+        """The AWS calls so far, in order."""
+        return self.aws.operations
+
+
+class Deploy(Protocol):
+    """How a test gets its stack: `deploy("jwt", flag="true", LOG_LEVEL="DEBUG")`.
+
+    `flag` and `secret` are what is stored, None for nothing; the variables are the function's.
+    """
+
+    def __call__(
+        self,
+        access: str = "open",
+        *,
+        flag: str | None = "false",
+        secret: str | None = SECRET_TEXT,
+        stream: Any = None,
+        **variables: str,
+    ) -> Deployed: ...

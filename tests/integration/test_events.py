@@ -1,0 +1,377 @@
+"""Every file in events/ through the real handler, held against its row in events/README.md."""
+
+import base64
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from integration.aws_double import Aws
+from integration.deployed import ACCESS_KEY, EVENTS, NOW, Answer, Deploy, Deployed, claims_of, load_event
+from roomkey import __version__
+
+MODES = ("open", "jwt", "iam")
+ROOM = "633fcdd84208780bf665346a"
+RANDOM = "a random user_id"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row of events/README.md under one access."""
+
+    file: str
+    access: str
+    status: int
+    code: str | None
+
+
+def _cases() -> list[Case]:
+    row = re.compile(r"^\| `([a-z0-9-]+\.json)` \| [^|]+ \| ([a-z, ]+) \| `(\d{3})(?: ([a-z-]+))?` \|$")
+    table = [line for line in (EVENTS / "README.md").read_text().splitlines() if line.startswith("| `")]
+    cases = []
+    for line in table:
+        found = row.match(line)
+        assert found, f"a row that cannot be read: {line}"
+        file, accesses, status, code = found.groups()
+        cases += [
+            Case(file, access, int(status), code) for access in (MODES if accesses == "any" else accesses.split(", "))
+        ]
+    return cases
+
+
+CASES = _cases()
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.file}-{case.access}")
+
+
+@dataclass(frozen=True)
+class Says:
+    """What a token is to say beside what every token says."""
+
+    role: str | None = "guest"
+    user_id: str | None = "student-7"
+    expires_in: int = 3600
+
+
+MANAGEMENT = Says(role=None, user_id=None, expires_in=900)
+
+TOKENS = {
+    "api-token-web.json": Says(),
+    "api-token-json.json": Says(),
+    "api-token-no-content-type.json": Says(),
+    "api-token-flutter.json": Says(),
+    "api-token-flutter-expires-in.json": Says(expires_in=600),
+    "api-token-react-native.json": Says(),
+    "api-token-curl-data.json": Says(),
+    "api-token-stray-keys.json": Says(),
+    "api-token-without-user-id.json": Says(user_id=RANDOM),
+    "api-token-empty-user-id.json": Says(user_id=RANDOM),
+    "api-token-double-slash.json": Says(),
+    "api-token-trailing-slash.json": Says(),
+    "api-token-trailing-slash-routed.json": Says(),
+    "api-token-jwt.json": Says(role="host", user_id="teacher-1"),
+    "api-token-iam.json": Says(),
+    "app-token-open.json": Says(),
+    "app-token-open-expires-in.json": Says(expires_in=600),
+    "app-token-jwt.json": Says(role="host", user_id="teacher-1"),
+    "app-token-jwt-same-user.json": Says(role="host", user_id="teacher-1"),
+    "app-token-jwt-cognito.json": Says(role="host", user_id="e3f4a8c2-90b1-70f5-2d6e-1c2b3a495867"),
+    "app-token-iam-role.json": Says(),
+    "app-token-iam-user.json": Says(),
+    "management-token-iam-user.json": MANAGEMENT,
+    "management-token-iam-role.json": Says(role=None, user_id=None, expires_in=300),
+}
+
+FAULTY_FIELDS = {
+    "api-token-role-missing.json": ["role"],
+    "api-token-room-id-null.json": ["room_id"],
+    "app-token-room-id-missing.json": ["room_id"],
+    "app-token-wrong-types.json": ["role", "room_id", "user_id"],
+    "app-token-unknown-field.json": ["type"],
+    "app-token-expires-in-too-long.json": ["expires_in"],
+    "app-token-lone-surrogate.json": ["user_id"],
+    "management-token-room-id.json": ["room_id"],
+}
+
+ALLOW = {
+    "api-token-get.json": "POST",
+    "app-token-get.json": "POST",
+    "management-token-get.json": "POST",
+    "health-head.json": "GET",
+}
+
+PRINCIPALS = {
+    "arn:aws:sts::111122223333:assumed-role/rooms-backend/i-0abc1234def567890": (
+        "arn:aws:iam::111122223333:role/rooms-backend"
+    ),
+    "arn:aws:iam::111122223333:user/rooms-backend": "arn:aws:iam::111122223333:user/rooms-backend",
+}
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An event, what was answered, and what was written down."""
+
+    event: Any
+    answer: Answer
+    environment: str
+    written: str
+
+
+Exchanges = Callable[[Case], Exchange]
+
+
+@pytest.fixture(scope="module")
+def exchange(aws_for_all: Aws) -> Exchanges:
+    """Sends a case's event to a new stack: once, however many tests look at what came of it."""
+
+    @functools.cache
+    def send(case: Case) -> Exchange:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            aws_for_all.lead_here(monkeypatch)
+            event, deployed = load_event(case.file), Deployed.on(aws_for_all, case.access)
+            answer = deployed.answer(event)
+            return Exchange(event, answer, deployed.environment, deployed.stream.getvalue())
+
+    return send
+
+
+# --- the documents and the files -----------------------------------------------------------------------------------
+
+
+def test_every_file_has_a_row_and_every_row_a_file() -> None:
+    assert {case.file for case in CASES} == {path.name for path in EVENTS.glob("*.json")}
+    assert len({(case.file, case.access) for case in CASES}) == len(CASES), "two rows for one file and access"
+
+
+def test_every_token_and_every_refusal_is_spelt_out_here() -> None:
+    minted = {case.file for case in CASES if case.status == 200 and case.file != "health.json"}
+
+    assert minted == TOKENS.keys()
+    assert FAULTY_FIELDS.keys() == {case.file for case in CASES if case.code == "invalid-request"}
+    assert ALLOW.keys() == {case.file for case in CASES if case.status == 405}
+
+
+@pytest.mark.parametrize("path", sorted(EVENTS.glob("*.json")), ids=lambda path: path.name)
+def test_a_file_is_an_event_as_api_gateway_delivers_it(path: Any) -> None:
+    event = load_event(path.name)
+    context, headers = event["requestContext"], event["headers"]
+
+    assert event.keys() >= {"version", "routeKey", "rawPath", "rawQueryString", "headers", "requestContext"}
+    assert event["version"] == "2.0"
+    assert all(name == name.lower() and isinstance(value, str) for name, value in headers.items())
+    assert context["routeKey"] == event["routeKey"]
+    assert context["http"]["path"] == event["rawPath"]
+    assert context["http"]["userAgent"] == headers["user-agent"]
+    assert context["stage"] == "$default"
+    method, _, template = event["routeKey"].partition(" ")
+    assert method in ("$default", context["http"]["method"])
+    assert event.get("pathParameters", {}).keys() == set(re.findall(r"\{(\w+)\+?\}", template))
+    assert event["isBase64Encoded"] == ("body" in event and not _delivered_as_text(headers.get("content-type")))
+    if "body" in event:
+        body = base64.b64decode(event["body"], validate=True) if event["isBase64Encoded"] else event["body"].encode()
+        assert headers["content-length"] == str(len(body))
+
+
+def _delivered_as_text(content_type: str | None) -> bool:
+    return (content_type or "").split(";")[0] in ("text/plain", "application/json")
+
+
+def test_no_two_files_have_the_same_request_id() -> None:
+    ids = [load_event(path.name)["requestContext"]["requestId"] for path in EVENTS.glob("*.json")]
+
+    assert len(set(ids)) == len(ids)
+
+
+# --- the answers ---------------------------------------------------------------------------------------------------
+
+
+@every_case
+def test_an_event_is_answered_as_its_row_says(exchange: Exchanges, case: Case) -> None:
+    sent = exchange(case)
+    event, answer = sent.event, sent.answer
+
+    assert (answer.status, answer.code) == (case.status, case.code)
+    assert answer.headers["x-request-id"] == event["requestContext"]["requestId"]
+    assert answer.headers.get("allow") == ALLOW.get(case.file)
+    assert not [name for name in answer.headers if name == "vary" or name.startswith("access-control-")]
+    if case.code == "invalid-request":
+        assert sorted(answer.faulty_fields) == FAULTY_FIELDS[case.file]
+    if case.code == "malformed-body":
+        assert answer.faulty_fields == ["body"]
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.file in TOKENS and case.status == 200], ids=lambda c: f"{c.file}-{c.access}"
+)
+def test_a_token_says_exactly_what_was_asked_for(exchange: Exchanges, case: Case) -> None:
+    answer = exchange(case).answer
+    says, kind = TOKENS[case.file], "management" if case.file.startswith("management") else "app"
+    token = answer.token
+    assert token
+
+    claims = claims_of(token)
+
+    jti = claims.pop("jti")
+    assert UUID(jti).version == 4
+    assert str(UUID(jti)) == jti
+    expected = {
+        "access_key": ACCESS_KEY,
+        "type": kind,
+        "version": 2,
+        "iat": NOW - 30,
+        "nbf": NOW - 30,
+        "exp": NOW + says.expires_in,
+    }
+    body: dict[str, Any] = {"expires_in": says.expires_in, "expires_at": NOW + says.expires_in}
+    if kind == "app":
+        user_id = answer.body["user_id"]
+        if says.user_id is RANDOM:
+            assert UUID(user_id).version == 4
+        else:
+            assert user_id == says.user_id
+        expected |= {"room_id": ROOM, "role": says.role, "user_id": user_id}
+        body["user_id"] = user_id
+    else:
+        body["send"] = {"header": "Authorization", "prefix": "Bearer "}
+    assert claims == expected
+    assert {name: type(value) for name, value in claims.items()} == {
+        name: type(value) for name, value in expected.items()
+    }
+    sentence = "token generated successfully"
+    shape = {"success": True, "status": 200, "msg": sentence, "api_version": __version__, "token": token}
+    assert answer.body == shape | body
+
+
+@every_case
+def test_a_request_to_a_minting_route_leaves_one_audit_line_that_tells_what_was_answered(
+    exchange: Exchanges, case: Case
+) -> None:
+    sent = exchange(case)
+    lines = [json.loads(line) for line in sent.written.splitlines()]
+
+    if case.status in (204, 404, 405) or case.file == "health.json":
+        assert lines == []
+        return
+    (line,) = lines
+    assert sent.written.endswith("}\n")
+    _check_what_every_line_says(line, sent, case)
+    _check_who_asked(line, sent.event, case)
+    if case.status == 200:
+        _check_the_token(line, sent.answer, TOKENS[case.file])
+        assert line["calls"] == {"ssm": 1, "secretsmanager": 1}
+        assert line["switch"] == {"age_s": 0.0, "stale": False}
+        assert line["credentials"].keys() == {"version_id", "age_s", "stale"}
+    else:
+        assert line["calls"] == {"ssm": 0, "secretsmanager": 0}
+        assert line.keys().isdisjoint({"switch", "credentials", "token"})
+
+
+def _check_what_every_line_says(line: dict[str, Any], sent: Exchange, case: Case) -> None:
+    event, http = sent.event, sent.event["requestContext"]["http"]
+    kind = "management" if case.file.startswith("management") else "app"
+    assert line.keys() <= {
+        *("log_type", "schema", "ts", "environment", "version", "request_id", "lambda_request_id", "trace_id"),
+        *("cold_start", "route", "platform", "kind", "decision", "reason", "status", "source_ip", "user_agent"),
+        *("calls", "duration_ms", "caller", "requested", "switch", "credentials", "token"),
+    }
+    assert line["log_type"] == "audit"
+    assert line["schema"] == 1
+    assert datetime.fromisoformat(line["ts"]).timestamp() == NOW + 0.5
+    assert line["ts"].endswith("Z")
+    assert line["environment"] == sent.environment
+    assert line["version"] == __version__
+    assert line["request_id"] == event["requestContext"]["requestId"]
+    assert line["lambda_request_id"] == "8f507cfc-0000-4697-b07a-ac58fc914c95"
+    assert line["trace_id"] == event["headers"]["x-amzn-trace-id"]
+    assert line["cold_start"] is True
+    assert (line["route"], line["platform"], line["kind"]) == (event["routeKey"], "100ms", kind)
+    assert (line["status"], line["reason"]) == (case.status, case.code)
+    assert line["decision"] == ("minted" if case.status == 200 else "denied")
+    assert (line["source_ip"], line["user_agent"]) == (http["sourceIp"], http["userAgent"])
+    assert line["duration_ms"] == 0.0
+
+
+def _check_who_asked(line: dict[str, Any], event: Any, case: Case) -> None:
+    if case.status == 401:
+        assert "caller" not in line
+        return
+    authorizer = event["requestContext"].get("authorizer", {})
+    access = "iam" if case.file.startswith("management") else case.access
+    claims = authorizer["jwt"]["claims"] if access == "jwt" else {}
+    assert line["caller"] == {
+        "access": access,
+        "issuer": claims.get("iss"),
+        "user_id": claims.get("sub"),
+        "principal": PRINCIPALS[authorizer["iam"]["userArn"]] if access == "iam" else None,
+    }
+
+
+def _check_the_token(line: dict[str, Any], answer: Answer, says: Says) -> None:
+    assert answer.token
+    management = says.role is None
+    named = None if management or says.user_id is RANDOM else says.user_id
+    asked = line["requested"]
+    assert asked["room_id"] == (None if management else ROOM)
+    assert asked["role"] == says.role
+    assert asked["user_id"] == named
+    assert asked["expires_in"] == (None if says.expires_in in (3600, 900) else says.expires_in)
+    assert line["token"] == {
+        "sha256": hashlib.sha256(answer.token.encode()).hexdigest(),
+        "id": claims_of(answer.token)["jti"],
+        "user_id": answer.body.get("user_id"),
+        "minted_at": NOW,
+        "expires_at": answer.body["expires_at"],
+        "expires_in": answer.body["expires_in"],
+    }
+
+
+@pytest.mark.parametrize("access", MODES)
+def test_health_says_what_runs_here(deploy: Deploy, access: str) -> None:
+    answer = deploy(access).answer(load_event("health.json"))
+
+    assert answer.body == {
+        "success": True,
+        "status": 200,
+        "version": __version__,
+        "platforms": ["100ms"],
+        "minting": "on",
+    }
+
+
+def test_the_handler_that_lambda_calls_answers_the_same(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Through `roomkey.handler`, built from the function's own environment and with the machine's clock."""
+    deployed = deploy()
+    monkeypatch.setenv("ENVIRONMENT", deployed.environment)
+    monkeypatch.setenv("APP_TOKEN_ACCESS", "open")
+    monkeypatch.setenv("PLATFORMS", "100ms")
+    from roomkey import handler  # noqa: PLC0415
+
+    handler._api.cache_clear()
+    try:
+        answer = Answer.checked(handler.handler(load_event("api-token-web.json"), None))
+    finally:
+        handler._api.cache_clear()
+
+    assert answer.token
+    assert claims_of(answer.token)["user_id"] == "student-7"
+    assert '"log_type": "audit"' in capsys.readouterr().out
+
+
+def test_user_ids_stay_out_of_the_audit_line_where_the_stack_says_so(deploy: Deploy) -> None:
+    deployed = deploy("jwt", AUDIT_USER_IDS="omit")
+
+    answer = deployed.answer(load_event("app-token-jwt-same-user.json"))
+
+    (line,) = deployed.audit_lines()
+    assert answer.status == 200
+    assert "teacher-1" not in json.dumps(line)
+    assert (line["caller"]["user_id"], line["requested"]["user_id"], line["token"]["user_id"]) == (None, None, None)

@@ -1,0 +1,543 @@
+"""What is done before what: what costs an AWS call, what reads a secret, and what is not handed out.
+
+route and method, who is calling, the body, is minting on, credentials, mint, verify, the audit line, the answer.
+"""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any, Never
+from unittest.mock import Mock
+
+import pytest
+
+from integration.aws_double import GET_FLAG, GET_SECRET, SECRETS_MANAGER, SSM, Aws, Failure
+from integration.deployed import Answer, Deploy, Deployed, FakeContext, claims_of, load_event
+from roomkey.platforms.hms import Hms
+
+COLD = [GET_FLAG, GET_SECRET]
+DISABLED = "Generating token using the room_id and role is disabled."
+MINTING = ("api-token-web.json", "app-token-open.json", "management-token-iam-user.json")
+DOWN = Failure(503, "Service Unavailable")
+
+
+# --- AWS calls -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MINTING)
+def test_a_cold_mint_reads_the_flag_and_then_the_secret_and_a_warm_one_nothing(deploy: Deploy, name: str) -> None:
+    deployed = deploy()
+    assert deployed.operations == []
+
+    answers = [deployed.answer(load_event(name)) for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert len({answer.token for answer in answers}) == 3
+    assert deployed.operations == COLD
+    flag, secret = deployed.aws.calls
+    assert flag.asked == {"Names": [f"/roomkey/{deployed.environment}/disabled"]}
+    assert secret.asked == {"SecretId": f"roomkey/{deployed.environment}/100ms"}
+    assert [line["calls"] for line in deployed.audit_lines()] == [
+        {"ssm": 1, "secretsmanager": 1},
+        {"ssm": 0, "secretsmanager": 0},
+        {"ssm": 0, "secretsmanager": 0},
+    ]
+    assert [line["cold_start"] for line in deployed.audit_lines()] == [True, False, False]
+
+
+def test_both_kinds_of_token_share_what_was_read(deploy: Deploy) -> None:
+    deployed = deploy()
+
+    for name in MINTING:
+        assert deployed.answer(load_event(name)).token
+
+    assert deployed.operations == COLD
+
+
+REFUSED_BEFORE_ANY_CALL = [
+    *(("jwt", name) for name in ("api-token-unauthenticated.json", "app-token-user-mismatch.json")),
+    *(("jwt", name) for name in ("app-token-jwt-without-sub.json", "management-token-jwt.json")),
+    *(("iam", name) for name in ("app-token-jwt-on-iam.json", "app-token-iam-without-arn.json")),
+    *(
+        ("open", name)
+        for name in ("api-token-multipart.json", "api-token-role-missing.json", "api-token-not-json.json")
+    ),
+    *(("open", name) for name in ("app-token-too-large.json", "app-token-expires-in-too-long.json")),
+    *(("open", name) for name in ("app-token-form.json", "app-token-unknown-field.json", "app-token-get.json")),
+    *(("open", name) for name in ("not-found.json", "preflight.json", "app-token-unknown-platform.json")),
+]
+
+
+@pytest.mark.parametrize(("access", "name"), REFUSED_BEFORE_ANY_CALL)
+def test_what_nobody_signed_or_nobody_can_read_costs_no_call(deploy: Deploy, access: str, name: str) -> None:
+    """And so it is refused the same whether minting is on or not, or nothing is set up at all."""
+    deployed = deploy(access, flag=None, secret=None)
+
+    answer = deployed.answer(load_event(name))
+
+    assert answer.status < 500
+    assert deployed.operations == []
+
+
+@pytest.mark.parametrize("name", MINTING)
+def test_switched_off_reads_no_secret(deploy: Deploy, name: str) -> None:
+    deployed = deploy(flag="true")
+
+    answers = [deployed.answer(load_event(name)) for _ in range(2)]
+
+    for answer in answers:
+        assert (answer.status, answer.code) == (403, "minting-disabled")
+        assert answer.body["msg"] == DISABLED
+        assert answer.body["success"] is False
+        assert "token" not in answer.body
+    assert deployed.operations == [GET_FLAG]
+    assert [(line["decision"], line["reason"]) for line in deployed.audit_lines()] == [
+        ("denied", "minting-disabled")
+    ] * 2
+
+
+@pytest.mark.parametrize("flag", [None, "TRUE", "app,"])
+def test_a_flag_that_is_missing_or_means_nothing_is_not_on(deploy: Deploy, flag: str | None) -> None:
+    deployed = deploy(flag=flag)
+
+    answer = deployed.answer(load_event("api-token-web.json"))
+
+    assert (answer.status, answer.code) == (503, "switch-unavailable")
+    assert answer.headers["retry-after"] == "60"
+    assert GET_SECRET not in deployed.operations
+    (line,) = deployed.audit_lines()
+    assert (line["decision"], line["reason"], line["status"]) == ("error", "switch-unavailable", 503)
+
+
+def test_an_ssm_that_fails_for_the_moment_mints_nothing_and_says_come_back_soon(deploy: Deploy) -> None:
+    deployed = deploy()
+    deployed.aws.fail(SSM, DOWN)
+
+    answer = deployed.answer(load_event("api-token-web.json"))
+
+    assert (answer.status, answer.code) == (503, "switch-unavailable")
+    assert answer.headers["retry-after"] == "5"
+    assert deployed.operations == [GET_FLAG] * 2
+
+
+def test_a_secrets_manager_that_fails_for_the_moment_mints_nothing_and_says_come_back_soon(deploy: Deploy) -> None:
+    deployed = deploy()
+    deployed.aws.fail(SECRETS_MANAGER, DOWN)
+
+    answer = deployed.answer(load_event("api-token-web.json"))
+
+    assert (answer.status, answer.code) == (503, "credentials-unavailable")
+    assert answer.headers["retry-after"] == "5"
+    assert deployed.operations == [GET_FLAG, GET_SECRET, GET_SECRET]
+
+
+def test_a_secret_that_is_not_there_is_no_matter_of_seconds(deploy: Deploy) -> None:
+    deployed = deploy(secret=None)
+
+    answer = deployed.answer(load_event("api-token-web.json"))
+
+    assert (answer.status, answer.code) == (503, "credentials-unavailable")
+    assert answer.headers["retry-after"] == "60"
+    assert deployed.operations == COLD
+
+
+# --- the audit line comes before the answer ------------------------------------------------------------------------
+
+
+class _FullDisk(io.StringIO):
+    """A stream that fails where it is told to."""
+
+    def __init__(self, method: str, error: Exception) -> None:
+        super().__init__()
+        setattr(self, method, Mock(side_effect=error))
+
+
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        ("write", OSError(28, "No space left on device")),
+        ("write", BrokenPipeError(32, "Broken pipe")),
+        ("write", ValueError("I/O operation on closed file")),
+        ("write", RuntimeError("reentrant call")),
+        ("flush", OSError(28, "No space left on device")),
+        ("flush", ValueError("I/O operation on closed file")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_h4_a_token_that_cannot_be_recorded_is_not_handed_out(deploy: Deploy, method: str, error: Exception) -> None:
+    deployed = deploy(stream=_FullDisk(method, error))
+
+    for name in MINTING:
+        answer = Answer.checked(deployed.api.answer(load_event(name), FakeContext()))
+
+        assert (answer.status, answer.code) == (503, "audit-unavailable")
+        assert "token" not in answer.body
+        assert "eyJ" not in answer.text
+
+
+def test_a_refusal_that_cannot_be_recorded_is_still_that_refusal(deploy: Deploy) -> None:
+    deployed = deploy(stream=_FullDisk("write", OSError(28, "No space left on device")))
+
+    answer = deployed.answer(load_event("api-token-role-missing.json"))
+
+    assert (answer.status, answer.code) == (400, "invalid-request")
+
+
+def test_recording_works_again_when_the_stream_does(deploy: Deploy) -> None:
+    stream = _FullDisk("write", OSError(28, "No space left on device"))
+    deployed = deploy(stream=stream)
+    assert deployed.answer(load_event("api-token-web.json")).status == 503
+
+    del stream.write
+
+    assert deployed.answer(load_event("api-token-web.json")).token
+
+
+# --- time ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("remaining_ms", [0, 1, 200])
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+def test_a_request_whose_time_is_spent_gets_no_token(deploy: Deploy, remaining_ms: int, warm: bool) -> None:
+    deployed = deploy()
+    if warm:
+        deployed.answer(load_event("api-token-web.json"))
+    calls = list(deployed.operations)
+
+    answer = deployed.answer(load_event("api-token-web.json"), FakeContext(remaining_ms))
+
+    assert (answer.status, answer.code) == (503, "deadline-exceeded")
+    assert answer.headers["retry-after"] == "5"
+    assert deployed.operations == calls
+    line = deployed.audit_lines()[-1]
+    assert (line["decision"], line["reason"]) == ("error", "deadline-exceeded")
+
+
+def test_a_refusal_takes_no_time_that_a_late_request_would_lack(deploy: Deploy) -> None:
+    answer = deploy().answer(load_event("api-token-role-missing.json"), FakeContext(remaining_ms=0))
+
+    assert (answer.status, answer.code) == (400, "invalid-request")
+
+
+def test_a_context_that_knows_no_time_is_no_hindrance(deploy: Deploy) -> None:
+    deployed = deploy()
+
+    assert Answer.checked(deployed.api.answer(load_event("api-token-web.json"), None)).token
+
+
+def test_a_secret_that_arrives_after_the_deadline_signs_nothing(deploy: Deploy) -> None:
+    """The environment freezes in the middle of the read and thaws an hour later."""
+    deployed = deploy()
+    real = deployed.dependencies.credentials
+
+    class Frozen:
+        def read(self, *arguments: Any) -> Any:
+            loaded = real.read(*arguments)
+            deployed.clock.wall += 3600
+            return loaded
+
+    answer = deployed.with_parts(credentials=Frozen()).answer(load_event("api-token-web.json"))
+
+    assert (answer.status, answer.code) == (503, "deadline-exceeded")
+
+
+# --- what nobody expects -------------------------------------------------------------------------------------------
+
+UNEXPECTED = "something with SENTINEL-IN-AN-EXCEPTION in it"
+
+
+class _Broken:
+    """A part of which every method raises."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Callable[..., Never]:
+        def broken(*_: Any, **__: Any) -> Never:
+            raise self._error
+
+        return broken
+
+
+class _BrokenPlatform(Hms):
+    def __init__(self, method: str, error: Exception) -> None:
+        setattr(self, method, getattr(_Broken(error), method))
+
+
+def _part(step: str, error: Exception) -> dict[str, Any]:
+    """The parts of a stack in which `step` raises `error`."""
+    if step in ("kill_switch", "credentials", "randomness"):
+        return {step: _Broken(error)}
+    return {"platforms": {"100ms": _BrokenPlatform(step, error)}}
+
+
+STEPS = ("conflicts", "kill_switch", "credentials", "randomness", "app_token", "explain")
+
+
+@pytest.mark.parametrize(
+    ("step", "error_type"),
+    [
+        *((step, ValueError) for step in STEPS),
+        *(("kill_switch", error) for error in (KeyError, TypeError, RecursionError, MemoryError, OSError)),
+    ],
+)
+def test_c5_an_exception_that_nobody_expects_is_a_fault_in_the_envelope_with_one_audit_line(
+    deploy: Deploy, capsys: pytest.CaptureFixture[str], step: str, error_type: type[Exception]
+) -> None:
+    deployed = deploy().with_parts(**_part(step, error_type(UNEXPECTED)))
+
+    answer = deployed.answer(load_event("api-token-web.json"))
+
+    assert (answer.status, answer.code) == (500, "internal-error")
+    assert answer.body["errors"] == []
+    (line,) = deployed.audit_lines()
+    assert (line["decision"], line["reason"], line["status"]) == ("error", "internal-error", 500)
+    assert "token" not in line
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["error"] for entry in printed if "error" in entry] == [error_type.__name__]
+    for text in (answer.text, deployed.stream.getvalue(), json.dumps(printed)):
+        assert "SENTINEL" not in text
+
+
+def test_a_token_that_says_something_else_than_was_granted_is_not_handed_out(deploy: Deploy) -> None:
+    class Confused(Hms):
+        def app_token(self, credentials: Any, grant: Any, imprint: Any) -> str:
+            return super().management_token(credentials, grant, imprint)
+
+    answer = deploy().with_parts(platforms={"100ms": Confused()}).answer(load_event("api-token-web.json"))
+
+    assert (answer.status, answer.code) == (500, "internal-error")
+
+
+def test_a_fault_before_the_route_is_known_is_in_the_envelope_too(deploy: Deploy) -> None:
+    deployed = deploy().with_parts(platforms=_Broken(ValueError(UNEXPECTED)))
+
+    answer = deployed.answer(load_event("app-token-open.json"))
+
+    assert (answer.status, answer.code) == (500, "internal-error")
+    assert "SENTINEL" not in answer.text
+    assert deployed.audit_lines() == []
+
+
+def test_health_fails_in_the_envelope(deploy: Deploy) -> None:
+    deployed = deploy().with_parts(kill_switch=_Broken(ValueError(UNEXPECTED)))
+
+    answer = deployed.answer(load_event("health.json"))
+
+    assert (answer.status, answer.code) == (500, "internal-error")
+    assert "SENTINEL" not in answer.text
+
+
+def test_logs_and_metrics_that_fail_cost_nobody_a_recorded_token(deploy: Deploy) -> None:
+    deployed = deploy().with_parts(observability=_Broken(OSError(28, "No space left on device")))
+
+    answer = deployed.answer(load_event("api-token-web.json"))
+
+    assert answer.token
+    assert claims_of(answer.token)["user_id"] == "student-7"
+
+
+# --- CORS ----------------------------------------------------------------------------------------------------------
+
+ORIGINS = "https://app.example.com,http://localhost:5173"
+
+
+def _from(name: str, origin: str | None) -> Any:
+    event = load_event(name)
+    event["headers"].pop("origin", None)
+    if origin is not None:
+        event["headers"]["origin"] = origin
+    return event
+
+
+def _cors(answer: Answer) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+
+
+@pytest.mark.parametrize("origin", ORIGINS.split(","))
+def test_e8_a_listed_origin_may_read_every_answer(deploy: Deploy, origin: str) -> None:
+    deployed = deploy(ALLOWED_ORIGINS=ORIGINS)
+
+    for name in ("api-token-web.json", "api-token-role-missing.json", "not-found.json", "health.json"):
+        answer = deployed.answer(_from(name, origin))
+
+        assert answer.headers["vary"] == "Origin"
+        assert _cors(answer) == {
+            "access-control-allow-origin": origin,
+            "access-control-expose-headers": "x-request-id,retry-after",
+        }
+
+
+def test_e8_a_listed_origin_is_told_before_it_sends(deploy: Deploy) -> None:
+    answer = deploy(ALLOWED_ORIGINS=ORIGINS).answer(_from("preflight.json", "http://localhost:5173"))
+
+    assert answer.status == 204
+    assert answer.headers["vary"] == "Origin"
+    assert _cors(answer) == {
+        "access-control-allow-origin": "http://localhost:5173",
+        "access-control-expose-headers": "x-request-id,retry-after",
+        "access-control-allow-headers": (
+            "authorization,content-type,x-amz-date,x-amz-security-token,x-amz-content-sha256"
+        ),
+        "access-control-allow-methods": "POST,GET",
+        "access-control-max-age": "600",
+    }
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        None,
+        *("", "null", "*", "https://app.example.com.evil.example", "https://evil-app.example.com"),
+        *(
+            "https://app.example.com/",
+            "https://app.example.com:443",
+            "http://app.example.com",
+            "https://APP.example.com",
+        ),
+        *(
+            "https://app.example.com,http://localhost:5173",
+            " https://app.example.com",
+            "https://app.example.com\r\nx: y",
+        ),
+        *("https://example.com", "https://sub.app.example.com", "file://", "x" * 8192),
+    ],
+)
+def test_e8_any_other_origin_gets_the_answer_and_no_leave_to_read_it(deploy: Deploy, origin: str | None) -> None:
+    deployed = deploy(ALLOWED_ORIGINS=ORIGINS)
+
+    for name, status in {"api-token-role-missing.json": 400, "preflight.json": 204, "not-found.json": 404}.items():
+        answer = deployed.answer(_from(name, origin))
+
+        assert answer.status == status
+        assert answer.headers["vary"] == "Origin"
+        assert _cors(answer) == {}
+
+
+def test_e8_an_origin_that_is_not_listed_still_gets_its_token(deploy: Deploy) -> None:
+    """Native apps send none; and CORS is the browser's to enforce, not ours."""
+    answer = deploy(ALLOWED_ORIGINS=ORIGINS).answer(_from("api-token-web.json", "https://elsewhere.example"))
+
+    assert answer.token
+    assert _cors(answer) == {}
+
+
+@pytest.mark.parametrize("origin", [None, "https://app.example.com", "null", "*"])
+def test_e8_without_a_list_there_is_no_cors_at_all(deploy: Deploy, origin: str | None) -> None:
+    deployed = deploy()
+
+    for name in ("preflight.json", "health.json", "not-found.json"):
+        answer = deployed.answer(_from(name, origin))
+        assert _cors(answer) == {}
+        assert "vary" not in answer.headers
+
+
+# --- health --------------------------------------------------------------------------------------------------------
+
+
+def _minting(deployed: Deployed) -> str:
+    answer = deployed.answer(load_event("health.json"))
+    assert answer.status == 200
+    return str(answer.body["minting"])
+
+
+@pytest.mark.parametrize(
+    ("flag", "minting"),
+    [
+        ("false", "on"),
+        ("true", "off"),
+        ("app", "partly-off"),
+        ("100ms/management", "partly-off"),
+        ("100ms", "off"),
+        ("app,management", "off"),
+        (None, "unknown"),
+        ("TRUE", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_health_tells_what_the_flag_says(deploy: Deploy, flag: str | None, minting: str) -> None:
+    deployed = deploy(flag=flag or None, secret=None)
+    if flag == "":
+        deployed.aws.fail(SSM, Failure(200, "{}"))
+
+    assert _minting(deployed) == minting
+    assert GET_SECRET not in deployed.operations
+    assert deployed.audit_lines() == []
+
+
+def test_health_reads_the_flag_once_per_fresh_bound(deploy: Deploy) -> None:
+    deployed = deploy()
+
+    for _ in range(50):
+        assert _minting(deployed) == "on"
+    deployed.clock.advance(29)
+    assert _minting(deployed) == "on"
+    assert deployed.operations == [GET_FLAG]
+
+    deployed.aws.put_flag(deployed.environment, "true")
+    deployed.clock.advance(2)
+    for _ in range(50):
+        assert _minting(deployed) == "off"
+    assert deployed.operations == [GET_FLAG] * 2
+
+
+@pytest.mark.parametrize(
+    ("failure", "calls_a_read"),
+    [(None, 1), (DOWN, 2), (Failure.error(400, "AccessDeniedException", "no"), 1)],
+    ids=["missing", "down", "denied"],
+)
+def test_health_asks_no_oftener_for_a_flag_that_it_cannot_get(
+    deploy: Deploy, failure: Failure | None, calls_a_read: int
+) -> None:
+    """Anyone may ask for it: a flood of questions must not eat the account's forty reads a second."""
+    deployed = deploy(flag=None)
+    if failure:
+        deployed.aws.fail(SSM, failure)
+
+    for bound in range(1, 4):
+        for _ in range(20):
+            assert _minting(deployed) == "unknown"
+        assert deployed.operations == [GET_FLAG] * calls_a_read * bound
+        deployed.clock.advance(31)
+
+
+def test_health_and_minting_share_what_was_read(deploy: Deploy) -> None:
+    deployed = deploy()
+
+    assert deployed.answer(load_event("api-token-web.json")).token
+    assert _minting(deployed) == "on"
+
+    assert deployed.operations == COLD
+
+
+def test_a_health_check_that_fails_does_not_hold_minting_up(deploy: Deploy) -> None:
+    """What was never read is tried by every request that wants a token, however lately health has tried."""
+    deployed = deploy()
+    deployed.aws.fail(SSM, DOWN)
+    assert _minting(deployed) == "unknown"
+
+    deployed.aws.forget()
+
+    assert deployed.answer(load_event("api-token-web.json")).token
+
+
+def test_health_without_time_says_unknown(deploy: Deploy) -> None:
+    deployed = deploy()
+
+    answer = deployed.answer(load_event("health.json"), FakeContext(remaining_ms=0))
+
+    assert answer.body["minting"] == "unknown"
+    assert deployed.operations == []
+
+
+def test_an_environment_reads_nothing_of_another(deploy: Deploy, aws: Aws) -> None:
+    on, off = deploy(flag="false"), deploy(flag="true")
+
+    assert on.answer(load_event("api-token-web.json")).token
+    assert off.answer(load_event("api-token-web.json")).code == "minting-disabled"
+    names = [name for call in aws.calls for name in call.asked.get("Names", [call.asked.get("SecretId")])]
+    assert names == [
+        f"/roomkey/{on.environment}/disabled",
+        f"roomkey/{on.environment}/100ms",
+        f"/roomkey/{off.environment}/disabled",
+    ]

@@ -1,0 +1,862 @@
+"""Agora: what may be asked for, what is minted, and what is said of a token.
+
+vectors/agora.json, agora_vendor_tests.json and negative_agora.json say in their "meta" where their facts come from.
+"""
+
+import base64
+import json
+import string
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkey.clock import Instant, SystemClock
+from roomkey.errors import InvalidRequest, NotAllowed
+from roomkey.minting import Randomness, mint
+from roomkey.platforms import access_token2
+from roomkey.platforms.access_token2 import APAAS, CHAT, FPA, RTC, RTM, AccessToken2, Service
+from roomkey.platforms.agora import Agora
+from roomkey.platforms.base import CredentialProblems, Credentials, Explanation, Grant, Imprint, Send, TokenKind
+from roomkey.settings import STANDARD_LIVES
+from roomkey.token_requests import TokenRequest, bind, granted_life, parse
+
+VECTORS = Path(__file__).parent / "vectors"
+BUILT, ASSERTED, NEGATIVE = (
+    json.loads((VECTORS / name).read_text())["vectors"]
+    for name in ("agora.json", "agora_vendor_tests.json", "negative_agora.json")
+)
+KNOWN: dict[str, Mapping[str, Any]] = {vector["id"]: vector for vector in (*BUILT, *ASSERTED)}
+
+AGORA = Agora()
+SECRET = {"app_id": "970CA35de60c44645bbae8a215061b33", "app_certificate": "5CFd2fd1755d40ecb72977518be15d3b"}
+KEYS = Credentials(SECRET)
+NOW = 1_700_000_000
+SERVICES = ("rtc", "rtm", "chat")
+CHARACTERS = string.ascii_letters + string.digits + " !#$%&()+-:;<=.>?@[]^_{}|~,"
+NO_ID = UUID(int=0)
+
+
+def body(**changes: object) -> dict[str, object]:
+    """A request with `changes`; a field that is None there is left out."""
+    whole = {"room_id": "lobby", "role": "publisher", "user_id": "alice", "services": list(SERVICES), **changes}
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+def asked(kind: TokenKind = TokenKind.APP, **changes: object) -> TokenRequest:
+    fields = body(**changes) if kind is TokenKind.APP else changes
+    return parse(AGORA, kind, fields, lives=STANDARD_LIVES)
+
+
+def refusals(kind: TokenKind = TokenKind.APP, **changes: object) -> dict[str, str]:
+    """The fields that are named as wrong, each with the reason."""
+    with pytest.raises(InvalidRequest) as refused:
+        asked(kind, **changes)
+    return {error.field: error.reason for error in refused.value.errors}
+
+
+def grant_of(request: TokenRequest, expires_at: int) -> Grant:
+    return Grant(request.kind, expires_at, request.room_id, request.role, request.user_id, request.services or ("rtc",))
+
+
+def minted(request: TokenRequest, *, at: float = NOW, life: int = 600, salt: int = 1, keys: Credentials = KEYS) -> str:
+    imprint = Imprint(at, NO_ID, salt)
+    grant = replace(grant_of(request, int(at) + life), services=request.services)
+    make = AGORA.app_token if request.kind is TokenKind.APP else AGORA.management_token
+    return make(keys, grant, imprint)
+
+
+def explained(token: str, keys: Credentials | None = KEYS, at: float = NOW) -> Explanation:
+    explanation = AGORA.explain(token, keys, at)
+    assert explanation is not None
+    return explanation
+
+
+def signed(*services: Service, expire: int = 600, issue_ts: int = NOW, app_id: str = SECRET["app_id"]) -> str:
+    """A token as anybody who has the certificate can make it."""
+    return access_token2.sign(AccessToken2(app_id, issue_ts, expire, 1, services), SECRET["app_certificate"])
+
+
+def rtc(uid: str = "5", channel: str = "lobby", privileges: Mapping[int, int] | None = None) -> Service:
+    return Service(RTC, privileges or {1: 600}, {"channel_name": channel, "uid": uid})
+
+
+def rtm(user: str = "5", life: int = 600) -> Service:
+    return Service(RTM, {1: life}, {"user_id": user})
+
+
+def chat(user: str = "5", privileges: Mapping[int, int] | None = None) -> Service:
+    return Service(CHAT, privileges or {1: 600}, {"user_id": user})
+
+
+# --- what the platform is ------------------------------------------------------------------------------------------
+
+
+def test_the_platform_is_as_the_contract_says() -> None:
+    assert (AGORA.name, AGORA.title, AGORA.longest_life) == ("agora", "Agora", 86400)
+    assert Send("Authorization", "Bearer ") == AGORA.send
+    assert AGORA.binds_user(TokenKind.APP)
+    assert not AGORA.binds_user(TokenKind.MANAGEMENT)
+
+
+# --- credentials ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("respell", [str, str.lower, str.upper])
+def test_hexadecimal_credentials_of_either_case_are_taken_as_they_are(respell: type[str]) -> None:
+    values = {name: respell(value) for name, value in SECRET.items()}
+    assert AGORA.check_credentials({**values, "project": "ours"}).values == values
+
+
+@pytest.mark.parametrize("name", SECRET)
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        7,
+        "0123456789abcdef0123456789abcde",
+        "0123456789abcdef0123456789abcdef0",
+        "0123456789abcdef0123456789abcdeg",
+        "0123456789abcdef0123456789abcdef\n",
+        " 0123456789abcdef0123456789abcdef",
+        "0123456789abcdef0123456789abcde\uff11",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "01234567-89ab-cdef-0123-456789abcdef",
+    ],
+)
+def test_credentials_of_another_form_are_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(CredentialProblems) as refused:
+        AGORA.check_credentials({**SECRET, name: value})
+    assert len(refused.value.problems) == 1
+    assert refused.value.problems[0].startswith(f"{name}: ")
+    if isinstance(value, str) and value:
+        assert value not in str(refused.value)
+
+
+@pytest.mark.parametrize("character", "0aF")
+def test_a_certificate_of_one_character_is_refused(character: str) -> None:
+    with pytest.raises(CredentialProblems, match=r"^app_certificate: [a-z ]+$"):
+        AGORA.check_credentials({**SECRET, "app_certificate": character * 32})
+
+
+def test_an_app_id_in_the_place_of_the_certificate_is_refused() -> None:
+    with pytest.raises(CredentialProblems, match="the same"):
+        AGORA.check_credentials({**SECRET, "app_certificate": SECRET["app_id"]})
+
+
+# --- requests ------------------------------------------------------------------------------------------------------
+
+
+def test_a_request_says_what_it_asks_for() -> None:
+    assert asked(expires_in=60) == TokenRequest(
+        AGORA, TokenKind.APP, room_id="lobby", role="publisher", user_id="alice", services=SERVICES, expires_in=60
+    )
+
+
+@pytest.mark.parametrize("name", ["room_id", "role", "user_id"])
+@pytest.mark.parametrize("value", [None, "", 7, [], {}, True, " "])
+def test_a_token_is_for_a_channel_a_role_and_a_user(name: str, value: object) -> None:
+    assert refusals(**{name: value}).keys() == {name}
+
+
+@pytest.mark.parametrize("name", ["room_id", "role", "user_id", "services"])
+def test_null_is_no_value(name: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parse(AGORA, TokenKind.APP, {**body(), name: None}, lives=STANDARD_LIVES)
+    assert [error.field for error in refused.value.errors] == [name]
+
+
+@pytest.mark.parametrize("room_id", ["c", "c" * 63, "0", "!#$%&()+-:;<=.>?@[]^_ {}|~,", "a b"])
+def test_a_channel_of_documented_characters_is_taken(room_id: str) -> None:
+    assert asked(room_id=room_id).room_id == room_id
+
+
+@pytest.mark.parametrize(
+    "room_id", ["c" * 64, "*", "a/b", "a\\b", 'a"b', "a'b", "a`b", "a\nb", "lobby\n", " a", "a ", "课堂", "é", "\uff11"]
+)
+def test_another_channel_is_refused(room_id: str) -> None:
+    assert refusals(room_id=room_id).keys() == {"room_id"}
+
+
+@pytest.mark.parametrize("user_id", ["1", "5", "4294967295", "00042", "+5", "+4294967295", "0" * 254 + "1"])
+def test_a_number_is_a_uid_and_stays_as_it_was_sent(user_id: str) -> None:
+    request = asked(user_id=user_id, services=["rtc"])
+    assert request.user_id == user_id
+    assert explained(minted(request)).facts["services"][0]["uid"] == user_id
+
+
+@pytest.mark.parametrize(
+    "user_id",
+    ["0", "00", "+0", "-0", "+000", "-1", "-5", "4294967296", "+4294967296", "04294967297", "100000000000000000001"],
+)
+def test_a_number_that_is_no_uid_is_refused(user_id: str) -> None:
+    assert refusals(user_id=user_id) == {"user_id": "must be from 1 to 4294967295 where it is a number"}
+
+
+@pytest.mark.parametrize(
+    "user_id", ["alice", "a" * 255, "0x5", "1 2", "5+", "--5", "+-5", "+", "-", "1.0", "1e3", "a@b"]
+)
+def test_anything_else_is_an_account(user_id: str) -> None:
+    assert asked(user_id=user_id, services=["rtc"]).user_id == user_id
+
+
+@pytest.mark.parametrize(
+    "user_id", ["a" * 256, "1" * 256, "*", "ali\nce", "alice\n", " alice", "\uff15", "\u0665", "用户", 5]
+)
+def test_another_account_is_refused(user_id: object) -> None:
+    assert refusals(user_id=user_id, services=["rtc"]).keys() == {"user_id"}
+
+
+@pytest.mark.parametrize("services", [["rtm"], ["chat"], ["rtc", "rtm"], ["rtc", "chat"], list(SERVICES)])
+def test_a_user_of_rtm_or_chat_has_64_bytes(services: list[str]) -> None:
+    assert asked(user_id="m" * 64, services=services).user_id == "m" * 64
+    reason = "must not be longer than 64 characters with rtm or chat among the services"
+    assert refusals(user_id="m" * 65, services=services) == {"user_id": reason}
+
+
+def test_a_user_of_rtc_alone_has_255_bytes_without_naming_the_service() -> None:
+    assert asked(user_id="m" * 255, services=None).user_id == "m" * 255
+
+
+@pytest.mark.parametrize("role", ["publisher", "subscriber"])
+def test_the_roles_are_two(role: str) -> None:
+    assert asked(role=role).role == role
+
+
+@pytest.mark.parametrize("role", ["Publisher", "host", "1", "admin"])
+def test_another_role_is_refused(role: str) -> None:
+    assert refusals(role=role) == {"role": "must be one of publisher, subscriber"}
+
+
+def test_services_come_in_one_order_whatever_order_they_are_sent_in() -> None:
+    assert asked(services=["chat", "rtm", "rtc"]).services == SERVICES
+    assert asked(services=["chat", "rtc"]).services == ("rtc", "chat")
+
+
+@pytest.mark.parametrize(
+    "services",
+    ["rtc", "", 1, True, {}, {"rtc": 1}, [], [1], [["rtc"]], [{}], [None], ["rtc", None], ["RTC"], ["rtm2"], ["fpa"]],
+)
+def test_other_services_are_refused(services: object) -> None:
+    assert refusals(services=services) == {"services": "must be a list of one or more of rtc, rtm, chat"}
+
+
+@pytest.mark.parametrize("services", [["rtc", "rtc"], ["rtc", "rtm", "rtc"]])
+def test_a_service_named_twice_is_refused(services: list[str]) -> None:
+    assert refusals(services=services) == {"services": "must not name a service twice"}
+
+
+@pytest.mark.parametrize("expires_in", [60, 86400])
+def test_a_token_lives_from_a_minute_to_a_day(expires_in: int) -> None:
+    assert asked(expires_in=expires_in).expires_in == expires_in
+
+
+@pytest.mark.parametrize("expires_in", [0, 59, 86401, -1, 3600.0, "3600", True])
+def test_another_life_is_refused(expires_in: object) -> None:
+    assert refusals(expires_in=expires_in).keys() == {"expires_in"}
+
+
+@pytest.mark.parametrize("name", ["room_id", "role", "user_id", "services", "privileges", "channel_name"])
+def test_a_management_token_is_for_nobody_and_nothing(name: str) -> None:
+    assert refusals(TokenKind.MANAGEMENT, **{name: body().get(name, "x")}) == {name: "is not a field of this request"}
+    assert asked(TokenKind.MANAGEMENT, expires_in=900) == TokenRequest(AGORA, TokenKind.MANAGEMENT, expires_in=900)
+
+
+def test_every_wrong_field_is_named() -> None:
+    wrong = refusals(room_id="课堂", role="host", user_id="0", services=[], expires_in=1, uid=5)
+    assert wrong.keys() == {"room_id", "role", "user_id", "services", "expires_in", "uid"}
+
+
+@pytest.mark.parametrize("sub", ["110169484474386276334", "0", "auth0|*", "a" * 256])
+def test_a_signed_in_user_whose_id_agora_cannot_have_gets_no_token(sub: str) -> None:
+    with pytest.raises(NotAllowed):
+        bind(parse(AGORA, TokenKind.APP, body(user_id=None), lives=STANDARD_LIVES, signed_in=True), sub)
+
+
+# --- known answers -------------------------------------------------------------------------------------------------
+
+LEFT_OUT = {
+    "agora-rtc_uid_zero-01": "a wildcard: uid 0",
+    "agora-rtc_uid_zero-03": "a wildcard: uid 0",
+    "agora-rtc_account_zero-01": "a wildcard: the empty account",
+    "agora-rtc_account_zero-03": "a wildcard: the empty account",
+    "agora-rtc_account-05": "an account outside the documented characters",
+    "agora-rtc_channel-01": "a channel outside the documented characters",
+    "agora-rtc_channel-07": "a channel of 64 bytes",
+    "agora-rtc_expiry-01": "privileges with a life of their own",
+    "agora-rtc_expiry-03": "privileges with a life of their own",
+    "agora-rtc_expiry-07": "a life under a minute",
+    "agora-rtc_expiry-09": "a life under a minute",
+    "agora-rtc_privileges-01": "privileges with lives of their own",
+    "agora-rtc_privileges-03": "privileges with lives of their own",
+    "agora-rtc_privileges_account-01": "privileges with lives of their own",
+    "agora-rtc_privileges_account-03": "privileges with lives of their own",
+    "agora-rtc_single_privilege-03": "a right to publish video without one to join",
+    "agora-rtc_with_rtm-01": "privileges with a life of their own",
+    "agora-rtc_with_rtm-03": "privileges with a life of their own",
+    "agora-rtc_with_rtm2-01": "privileges with lives of their own, and two users",
+    "agora-rtc_with_rtm2-03": "privileges with lives of their own, and two users",
+    "agora-rtm-03": "a wildcard: the empty user",
+    "agora-apaas_room_user-01": "the service APaaS",
+    "agora-apaas_room_user-03": "the service APaaS",
+    "agora-apaas_room_user-05": "the service APaaS",
+    "agora-apaas_user-01": "the service APaaS",
+    "agora-apaas_app-01": "the service APaaS",
+    "agora-fpa-01": "the service FPA",
+    "agora-multi_order-01": "the services FPA and APaaS",
+    "agora-multi_repeat-01": "a service twice",
+    "agora-streaming_fcdn-01": "the services Streaming and FCDN",
+    "agora-streaming_fcdn-03": "the services Streaming and FCDN",
+    "agora-rtm2_permissions-01": "the service RTM2",
+    "agora-rtm2_permissions-03": "the service RTM2",
+    "agora-convoai-01": "the service ConvoAI",
+    "agora-stt-01": "the service STT",
+    "agora-vendor-test-05": "the service APaaS",
+    "agora-vendor-test-07": "the service APaaS",
+    "agora-vendor-test-08": "a wildcard: uid 0",
+    "agora-vendor-test-10": "the service APaaS",
+    "agora-vendor-test-11": "two users",
+    "agora-vendor-test-13": "two users",
+    "agora-vendor-test-14": "the service FPA",
+    "agora-vendor-test-16": "the services FPA and APaaS",
+    "agora-vendor-test-17": "the services Streaming and FCDN",
+}
+"""What Roomkey has no words for, and why."""
+
+
+def request_of(vector: Mapping[str, Any]) -> tuple[TokenKind, dict[str, object]] | None:
+    """The request that asks for the known token; None where its privileges and services are none of the contract's."""
+    says = vector["expect"]
+    lives = {life for service in says["services"] for life in service["privileges"].values()}
+    held = {service["name"]: {int(number) for number in service["privileges"]} for service in says["services"]}
+    users = {service.get("uid", service.get("user_id")) for service in says["services"]}
+    if held == {"chat": {2}} and users == {""} and lives == {says["expire"]}:
+        return TokenKind.MANAGEMENT, {"expires_in": says["expire"]}
+    role = {frozenset({1}): "subscriber", frozenset({1, 2, 3, 4}): "publisher"}.get(frozenset(held.pop("rtc", {1})))
+    others = all(name in SERVICES and privileges == {1} for name, privileges in held.items())
+    names = [service["name"] for service in says["services"]]
+    if role is None or not others or lives != {says["expire"]} or len(users) > 1 or len(set(names)) < len(names):
+        return None
+    room_id = next((service["channel_name"] for service in says["services"] if "channel_name" in service), "any")
+    return TokenKind.APP, {
+        "room_id": room_id,
+        "role": role,
+        "user_id": users.pop(),
+        "services": names[::-1],
+        "expires_in": says["expire"],
+    }
+
+
+def accepted(vector: Mapping[str, Any]) -> TokenRequest | None:
+    wanted = request_of(vector)
+    if wanted is None:
+        return None
+    try:
+        return parse(AGORA, *wanted, lives=STANDARD_LIVES)
+    except InvalidRequest:
+        return None
+
+
+def keys_of(inputs: Mapping[str, Any]) -> Credentials:
+    return Credentials({name: inputs[name] for name in SECRET})
+
+
+def test_what_is_left_out_is_exactly_what_the_contract_cannot_express() -> None:
+    assert {name for name, vector in KNOWN.items() if accepted(vector) is None} == LEFT_OUT.keys()
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN.keys() - LEFT_OUT.keys()))
+def test_a_known_token_is_minted_byte_for_byte(name: str) -> None:
+    vector = KNOWN[name]
+    says, request = vector["expect"], accepted(vector)
+    assert request is not None
+    token = minted(
+        request,
+        at=says["issue_ts"] + 0.75,
+        life=says["expire"],
+        salt=says["salt"],
+        keys=AGORA.check_credentials(keys_of(vector["inputs"]).values),
+    )
+    content = zlib.decompress(base64.b64decode(token.removeprefix("007"), validate=True))
+    assert content.hex() == "2000" + says["signature_hex"] + says["signing_info_hex"]
+
+
+BEYOND_A_LIMIT = {
+    "agora-rtc_channel-07": "102 Invalid Channel Name",
+    "agora-rtc_expiry-09": "109 Token Expired",
+}
+"""Packed as it should be, with a channel of 64 bytes, and with no life at all."""
+
+
+def known_text(vector: Mapping[str, Any]) -> str:
+    says = vector["expect"]
+    return (
+        says["tokens"][0]["token"] if "tokens" in says else says["token_tools_python3"] or says["token_npm_agora_token"]
+    )
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_known_token_is_good_when_it_is_issued(name: str) -> None:
+    vector = KNOWN[name]
+    explanation = explained(known_text(vector), keys_of(vector["inputs"]), vector["expect"]["issue_ts"])
+    assert explanation.signature is True
+    assert explanation.issued_at == vector["expect"]["issue_ts"]
+    if name in BEYOND_A_LIMIT:
+        assert [BEYOND_A_LIMIT[name] in problem for problem in explanation.problems] == [True]
+    else:
+        assert explanation.problems == ()
+    if request := accepted(vector):
+        assert explanation.warnings == ()
+        expires_at = vector["expect"]["issue_ts"] + vector["expect"]["expire"]
+        assert explanation.grant == AGORA.carried(replace(grant_of(request, expires_at), services=request.services))
+
+
+WITHOUT_CREDENTIALS_GENUINE = {
+    "wrong_certificate",
+    "certificate_other_letter_case",
+    "wrong_app_id",
+    "privilege_raised_not_resigned",
+    "app_id_bit_flipped",
+    "signature_bit_flipped",
+    "big_endian_ts_signing",
+    "key_and_message_swapped",
+    "certificate_hex_decoded",
+}
+"""What only the certificate gives away."""
+
+
+@pytest.mark.parametrize("negative", NEGATIVE, ids=lambda negative: negative["why"])
+def test_what_agora_would_refuse_is_refused(negative: Mapping[str, Any]) -> None:
+    why, token, now = negative["why"], negative["token"], negative["now"]
+    judged = AGORA.explain(token, keys_of(negative["verify"]), now)
+    unjudged = AGORA.explain(token, None, now)
+    if why == "no_prefix":
+        assert judged is None
+        assert unjudged is None
+        return
+    assert judged is not None
+    assert unjudged is not None
+    assert judged.problems
+    assert judged.grant is None
+    assert unjudged.signature is None
+    assert (why in WITHOUT_CREDENTIALS_GENUINE) is (not unjudged.problems)
+
+
+def test_every_negative_is_there() -> None:
+    assert len(NEGATIVE) == 26
+    assert {negative["why"] for negative in NEGATIVE} > WITHOUT_CREDENTIALS_GENUINE
+
+
+# --- minting -------------------------------------------------------------------------------------------------------
+
+
+class StoppedClock(SystemClock):
+    def now(self) -> Instant:
+        return Instant(wall=NOW + 0.9, monotonic=0.0)
+
+
+def services_in(token: str) -> tuple[Service, ...]:
+    return access_token2.read(token).token.services
+
+
+def test_a_publisher_may_join_and_publish_and_a_subscriber_join() -> None:
+    publisher = services_in(minted(asked(role="publisher", services=["rtc"])))
+    assert publisher == (rtc("alice", privileges={1: 600, 2: 600, 3: 600, 4: 600}),)
+    assert services_in(minted(asked(role="subscriber", services=["rtc"]))) == (rtc("alice", privileges={1: 600}),)
+
+
+def test_a_bundle_is_for_one_user_and_one_life() -> None:
+    token = minted(asked(role="subscriber", services=["chat", "rtc", "rtm"]))
+    assert services_in(token) == (rtc("alice"), rtm("alice"), chat("alice"))
+    assert access_token2.read(token).token.expire == 600
+
+
+def test_a_request_without_services_is_for_rtc() -> None:
+    assert services_in(minted(asked(role="subscriber", services=None))) == (rtc("alice"),)
+
+
+def test_a_management_token_has_chats_app_privilege_alone() -> None:
+    assert services_in(minted(asked(TokenKind.MANAGEMENT))) == (chat("", {2: 600}),)
+
+
+@pytest.mark.parametrize("services", [["chat"], ["rtc", "chat"], list(SERVICES)])
+def test_no_app_token_has_chats_app_privilege(services: list[str]) -> None:
+    privileges = [one.privileges for one in services_in(minted(asked(services=services))) if one.type == CHAT]
+    assert privileges == [{1: 600}]
+
+
+@pytest.mark.parametrize("missing", ["room_id", "role", "user_id"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_no_app_token_is_made_of_a_grant_with_a_hole(missing: str, value: str | None) -> None:
+    grant = replace(grant_of(asked(), NOW + 600), **{missing: value})
+    with pytest.raises(ValueError, match="stand for any"):
+        AGORA.app_token(KEYS, grant, Imprint(NOW, NO_ID, 1))
+
+
+@pytest.mark.parametrize("role", ["publisher", "subscriber"])
+@pytest.mark.parametrize("services", [["rtc"], ["rtc", "rtm"], ["rtc", "chat"], list(SERVICES)])
+def test_what_is_minted_passes_the_check_after_minting(role: str, services: list[str]) -> None:
+    randomness = Randomness(salt=lambda: 99_999_999)
+    result = mint(asked(role=role, services=services), 600, KEYS, clock=StoppedClock(), randomness=randomness)
+    assert result.grant == Grant(TokenKind.APP, NOW + 600, "lobby", role, "alice", tuple(services))
+    assert (result.token_id, result.minted_at, result.expires_in) == (None, NOW, 600)
+    assert access_token2.read(result.token).token.salt == 99_999_999
+
+
+def test_a_management_token_passes_the_check_after_minting() -> None:
+    result = mint(asked(TokenKind.MANAGEMENT), 900, KEYS, clock=StoppedClock(), randomness=Randomness())
+    assert result.grant == Grant(TokenKind.MANAGEMENT, NOW + 900)
+
+
+@pytest.mark.parametrize("services", [["rtm"], ["chat"], ["rtm", "chat"], None])
+def test_what_carries_less_than_was_asked_passes_it_too(services: list[str] | None) -> None:
+    result = mint(asked(services=services), 600, KEYS, clock=StoppedClock(), randomness=Randomness())
+    assert result.grant == Grant(TokenKind.APP, NOW + 600, "lobby", "publisher", "alice", tuple(services or ["rtc"]))
+
+
+@pytest.mark.parametrize("services", [("rtm",), ("chat",), ("rtm", "chat")])
+def test_rtm_and_chat_carry_neither_channel_nor_role(services: tuple[str, ...]) -> None:
+    grant = Grant(TokenKind.APP, NOW + 600, "lobby", "publisher", "alice", services)
+    assert AGORA.carried(grant) == Grant(TokenKind.APP, NOW + 600, user_id="alice", services=services)
+
+
+def test_a_grant_is_carried_whole_with_rtc_or_for_a_server() -> None:
+    whole = Grant(TokenKind.APP, NOW + 600, "lobby", "publisher", "alice", ("rtc", "chat"))
+    assert AGORA.carried(whole) == whole
+    server = Grant(TokenKind.MANAGEMENT, NOW + 600)
+    assert AGORA.carried(server) == server
+
+
+# --- what is said of a token ---------------------------------------------------------------------------------------
+
+
+def test_a_token_is_explained_in_its_own_words() -> None:
+    token = minted(asked(user_id="42"), at=NOW + 0.5)
+    assert explained(token, at=NOW + 1) == Explanation(
+        platform="agora",
+        grant=Grant(TokenKind.APP, NOW + 600, "lobby", "publisher", "42", SERVICES),
+        issued_at=NOW,
+        signature=True,
+        facts={
+            "app_id": SECRET["app_id"],
+            "issue_ts": NOW,
+            "expire": 600,
+            "salt": 1,
+            "services": [
+                {
+                    "type": 1,
+                    "name": "rtc",
+                    "privileges": {
+                        "joinChannel": 600,
+                        "publishAudioStream": 600,
+                        "publishVideoStream": 600,
+                        "publishDataStream": 600,
+                    },
+                    "channel_name": "lobby",
+                    "uid": "42",
+                },
+                {"type": 2, "name": "rtm", "privileges": {"login": 600}, "user_id": "42"},
+                {"type": 5, "name": "chat", "privileges": {"user": 600}, "user_id": "42"},
+            ],
+        },
+    )
+
+
+def test_without_credentials_the_signature_is_not_judged() -> None:
+    explanation = explained(minted(asked()), None)
+    assert explanation.signature is None
+    assert explanation.problems == ()
+    assert explanation.grant is not None
+
+
+def test_the_facts_can_be_written_as_json() -> None:
+    for vector in KNOWN.values():
+        json.dumps(explained(known_text(vector), None, vector["expect"]["issue_ts"]).facts)
+
+
+@pytest.mark.parametrize("token", ["", "eyJhbGciOiJIUzI1NiJ9.e30.", "NETLESSROOM_YWs9", "00", "07", "x007"])
+def test_another_platforms_token_is_none_of_agoras(token: str) -> None:
+    assert AGORA.explain(token, KEYS, NOW) is None
+
+
+def test_the_older_format_is_known_and_refused() -> None:
+    explanation = explained("006" + SECRET["app_id"] + "IAAK")
+    assert explanation.problems == ("it begins as Agora's older format (AccessToken, 006) does (110 Invalid Token)",)
+    assert (explanation.grant, explanation.signature, explanation.facts) == (None, False, {})
+
+
+def test_what_cannot_be_read_is_an_invalid_token() -> None:
+    assert explained("007", None).signature is None
+    explanation = explained("007eJxT")
+    assert explanation.problems == ("it is cut off, or something follows it (110 Invalid Token)",)
+    assert (explanation.grant, explanation.signature, explanation.facts) == (None, False, {})
+
+
+@pytest.mark.parametrize(
+    ("at", "problems"),
+    [
+        (NOW - 0.001, ("it was issued in the future (110 Invalid Token)",)),
+        (NOW, ()),
+        (NOW + 599.999, ()),
+        (NOW + 600, ("it has expired (109 Token Expired)",)),
+    ],
+)
+def test_a_token_lives_from_its_issue_to_its_end(at: float, problems: tuple[str, ...]) -> None:
+    explanation = explained(signed(rtc()), at=at)
+    assert explanation.problems == problems
+    assert (explanation.grant is None) is bool(problems)
+
+
+def test_a_token_lives_no_longer_than_a_day() -> None:
+    assert explained(signed(rtc(), expire=86400)).problems == ()
+    assert explained(signed(rtc(), expire=86401)).problems == (
+        "it lives longer than the 86400 s that Agora allows: a moment, not a life? (110 Invalid Token)",
+    )
+
+
+def test_a_privilege_that_has_ended_is_a_problem() -> None:
+    token = signed(rtc(privileges={1: 600, 2: 10}), rtm(life=0))
+    assert explained(token, at=NOW + 9.9).problems == ()
+    assert explained(token, at=NOW + 10).problems == ("rtc: publishAudioStream has expired (109 Token Expired)",)
+    assert explained(token, at=NOW + 600).problems == ("it has expired (109 Token Expired)",)
+
+
+@pytest.mark.parametrize("life", [0, 600, 601, 86400])
+def test_a_privilege_lasts_no_longer_than_its_token(life: int) -> None:
+    explanation = explained(signed(rtc(privileges={1: life}), rtm(life=life)))
+    assert (explanation.problems, explanation.warnings) == ((), ())
+    assert explanation.grant == Grant(TokenKind.APP, NOW + 600, "lobby", "subscriber", "5", ("rtc", "rtm"))
+
+
+def test_a_privilege_of_more_than_a_day_is_worth_a_warning() -> None:
+    explanation = explained(signed(rtc(privileges={1: NOW + 600})))
+    assert explanation.problems == ()
+    assert explanation.warnings == (
+        "rtc: joinChannel is granted for more than 86400 s: the token's own end cuts it off",
+    )
+
+
+@pytest.mark.parametrize(
+    ("services", "warnings", "user_id"),
+    [
+        ([rtc("")], ["rtc: uid is empty: the token holds for any"], None),
+        ([rtm("")], ["rtm: user_id is empty: the token holds for any"], None),
+        ([chat("")], ["chat: user_id is empty: the token holds for any"], None),
+        ([rtc("0")], ["rtc: uid must be from 1 to 4294967295 where it is a number"], "0"),
+        ([rtc("-1")], ["rtc: uid must be from 1 to 4294967295 where it is a number"], "-1"),
+        (
+            [rtc("用户"), rtm("用户")],
+            [
+                f"{label} must hold only ASCII letters, digits, spaces and !#$%&()+-:;<=.>?@[]^_{{}}|~,"
+                for label in ("rtc: uid", "rtm: user_id")
+            ],
+            "用户",
+        ),
+    ],
+)
+def test_a_user_that_roomkey_would_not_name_is_worth_a_warning(
+    services: list[Service], warnings: list[str], user_id: str | None
+) -> None:
+    explanation = explained(signed(*services))
+    assert list(explanation.warnings) == warnings
+    assert explanation.problems == ()
+    assert explanation.grant is not None
+    assert explanation.grant.user_id == user_id
+
+
+def test_a_channel_for_any_is_worth_a_warning() -> None:
+    explanation = explained(signed(rtc(channel="")))
+    assert explanation.warnings == ("rtc: channel_name is empty: the token holds for any",)
+    assert explanation.problems == ()
+    assert explanation.grant == Grant(TokenKind.APP, NOW + 600, None, "subscriber", "5", ("rtc",))
+
+
+@pytest.mark.parametrize(
+    ("service", "problem"),
+    [
+        (rtc(channel="c" * 64), "rtc: channel_name is longer than 63 bytes (102 Invalid Channel Name)"),
+        (rtc(channel="é" * 32), "rtc: channel_name is longer than 63 bytes (102 Invalid Channel Name)"),
+        (rtc("a" * 256), "rtc: uid is longer than 255 bytes (134 Invalid User Account)"),
+        (rtm("a" * 65), "rtm: user_id is longer than 64 bytes (-10006 Invalid User ID)"),
+        (chat("a" * 65), "chat: user_id is longer than 64 bytes (105 User Name Too Long)"),
+    ],
+)
+def test_a_name_that_is_too_long_is_a_problem_in_the_sdks_words(service: Service, problem: str) -> None:
+    explanation = explained(signed(service))
+    assert explanation.problems == (problem,)
+    assert explanation.warnings == ()
+
+
+@pytest.mark.parametrize("app_id", ["", "970ca35de60c44645bbae8a215061b3", "970CA35de60c44645bbae8a215061b3g"])
+def test_an_app_id_of_another_form_is_invalid(app_id: str) -> None:
+    problem = "app_id is not 32 hexadecimal digits (101 Invalid App ID)"
+    assert explained(signed(rtc(), app_id=app_id)).problems == (problem,)
+    assert explained(signed(rtc(), app_id=app_id), None).problems == (problem,)
+
+
+def test_another_projects_app_id_is_named() -> None:
+    other = SECRET["app_id"].swapcase()
+    assert explained(signed(rtc(), app_id=other)).problems == ("app_id is not these credentials' (110 Invalid Token)",)
+    assert explained(signed(rtc(), app_id=other), None).problems == ()
+
+
+def test_another_projects_certificate_is_named() -> None:
+    keys = Credentials({**SECRET, "app_certificate": SECRET["app_certificate"].upper()})
+    explanation = explained(signed(rtc()), keys)
+    assert explanation.problems == ("the signature is not this certificate's (110 Invalid Token)",)
+    assert explanation.signature is False
+
+
+def test_what_stands_before_a_fault_is_shown() -> None:
+    genuine = access_token2.read(signed(rtc()))
+    info = genuine.info[:46] + b"\2\0" + genuine.info[48:] + b"\xe7\3"
+    content = b"\x20\0" + genuine.signature + info
+    explanation = explained("007" + base64.b64encode(zlib.compress(content)).decode(), None)
+    assert explanation.problems == ("it holds a service of an unknown type (110 Invalid Token)",)
+    assert [service["name"] for service in explanation.facts["services"]] == ["rtc"]
+
+
+@pytest.mark.parametrize(
+    "services",
+    [
+        [Service(FPA, {1: 0})],
+        [Service(APAAS, {3: 600}, {"room_uuid": "", "user_uuid": "", "role": -1})],
+        [rtc(), Service(FPA, {1: 600})],
+        [rtc(), rtc(channel="another")],
+        [rtc("5"), rtm("6")],
+        [rtc(privileges={2: 600})],
+        [rtc(privileges={1: 600, 2: 600})],
+        [rtc(privileges={1: 600, 2: 600, 3: 600, 4: 599})],
+        [rtc(privileges={1: 300})],
+        [chat(privileges={1: 600, 2: 600})],
+        [chat("5", {2: 600})],
+        [rtc(), chat("", {2: 600})],
+        [chat("", {2: 300})],
+    ],
+)
+def test_a_token_that_roomkey_has_no_words_for_is_shown_and_is_no_problem(services: list[Service]) -> None:
+    explanation = explained(signed(*services))
+    assert explanation.problems == ()
+    assert explanation.grant is None
+    assert len(explanation.facts["services"]) == len(services)
+
+
+# --- any request ---------------------------------------------------------------------------------------------------
+
+
+def names(longest: int) -> st.SearchStrategy[str]:
+    return st.text(CHARACTERS, min_size=1, max_size=longest).filter(lambda name: name == name.strip())
+
+
+uids = st.builds(
+    "{}{}{}".format, st.sampled_from(["", "+"]), st.integers(0, 20).map("0".__mul__), st.integers(1, 2**32 - 1)
+)
+accounts = names(64).filter(lambda name: not name.lstrip("+-").isdigit() or name.count("+") + name.count("-") > 1)
+requests = st.fixed_dictionaries(
+    {"room_id": names(63), "role": st.sampled_from(["publisher", "subscriber"]), "user_id": uids | accounts},
+    optional={
+        "services": st.lists(st.sampled_from(SERVICES), min_size=1, unique=True),
+        "expires_in": st.integers(60, 86400),
+    },
+)
+
+
+@given(requests, st.floats(1, 2**32 - 86401), st.integers(1, 99_999_999))
+def test_a_token_says_exactly_what_was_asked_for(fields: dict[str, Any], at: float, salt: int) -> None:
+    request = parse(AGORA, TokenKind.APP, fields, lives=STANDARD_LIVES)
+    life = granted_life(request, STANDARD_LIVES)
+    token = minted(request, at=at, life=life, salt=salt)
+    named = [name for name in SERVICES if name in fields.get("services", ["rtc"])]
+    publish = (1, 2, 3, 4) if fields["role"] == "publisher" else (1,)
+    expected = {
+        "rtc": rtc(fields["user_id"], fields["room_id"], dict.fromkeys(publish, life)),
+        "rtm": rtm(fields["user_id"], life),
+        "chat": chat(fields["user_id"], {1: life}),
+    }
+    assert access_token2.read(token).token == AccessToken2(
+        SECRET["app_id"], int(at), life, salt, tuple(expected[name] for name in named)
+    )
+    explanation = explained(token, at=at)
+    assert (explanation.signature, explanation.problems, explanation.warnings) == (True, (), ())
+    assert explanation.grant == Grant(
+        TokenKind.APP,
+        int(at) + life,
+        fields["room_id"] if "rtc" in named else None,
+        fields["role"] if "rtc" in named else None,
+        fields["user_id"],
+        tuple(named),
+    )
+
+
+def is_name(value: object, longest: int) -> bool:
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= longest
+        and set(value) <= set(CHARACTERS)
+        and value == value.strip()
+    )
+
+
+def is_user(value: object) -> bool:
+    if not is_name(value, 64):
+        return False
+    assert isinstance(value, str)
+    digits = value[1:] if value[0] in "+-" else value
+    return not digits.isdigit() or 0 < int(value) < 2**32
+
+
+def is_services(value: object) -> bool:
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(one, str) and one in SERVICES and value.count(one) == 1 for one in value)
+
+
+GOOD = {
+    "room_id": lambda value: is_name(value, 63),
+    "role": lambda value: value in ("publisher", "subscriber"),
+    "user_id": is_user,
+    "services": is_services,
+}
+signed_numbers = st.builds("{}{}".format, st.sampled_from(["", "+", "-", "--", " "]), st.integers(-(2**33), 2**33))
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.text(CHARACTERS)
+    | signed_numbers
+    | st.sampled_from([*SERVICES, "publisher", "0"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(sorted(GOOD)), json_values | st.lists(st.sampled_from([*SERVICES, "fpa"]), max_size=4))
+def test_anything_else_is_refused_by_the_fields_name(name: str, value: object) -> None:
+    fields = {**body(), name: value}
+    if GOOD[name](value):
+        parse(AGORA, TokenKind.APP, fields, lives=STANDARD_LIVES)
+    else:
+        with pytest.raises(InvalidRequest) as refused:
+            parse(AGORA, TokenKind.APP, fields, lives=STANDARD_LIVES)
+        assert [error.field for error in refused.value.errors] == [name]
+
+
+@given(st.data())
+def test_no_changed_byte_is_taken(data: st.DataObject) -> None:
+    token = minted(asked(expires_in=600))
+    content = bytearray(zlib.decompress(base64.b64decode(token[3:])))
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
+    explanation = explained("007" + base64.b64encode(zlib.compress(bytes(content))).decode())
+    assert explanation.problems
+    assert explanation.grant is None
+    assert explanation.signature is False

@@ -1,0 +1,518 @@
+"""Whiteboard tokens: those of the vendor's own package, to the letter; forged and broken ones, refused."""
+
+import base64
+import hashlib
+import hmac
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from roomkey import minting, token_requests
+from roomkey.clock import Instant
+from roomkey.errors import InvalidRequest
+from roomkey.minting import Minted, Randomness
+from roomkey.platforms.agora_whiteboard import AgoraWhiteboard, pack, unpack
+from roomkey.platforms.base import CredentialProblems, Credentials, Grant, Imprint, TokenKind
+from roomkey.settings import STANDARD_LIVES
+
+APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
+WHITEBOARD = AgoraWhiteboard()
+KEYS = Credentials({"access_key": "9b281f2bee03d346", "secret_key": "ELPPZUl6J5e1D8xYIgUxmNyzQn2jxNYm"})
+ROOM = "534c08ca3f52a55f27bb471e3eccb305"
+NONCE = UUID("4a721344-b208-12a4-8477-0a572af19ac6")
+NOW = 1700000000.75
+PREFIXES = {"room": "NETLESSROOM_", "sdk": "NETLESSSDK_", "task": "NETLESSTASK_"}
+NUMBERS = {"admin": "0", "writer": "1", "reader": "2"}
+REFUSED = " (401 Unauthorized: the token is incorrect)"
+
+
+def vectors(name: str) -> dict[str, dict[str, Any]]:
+    document = json.loads((Path(__file__).parent / "vectors" / name).read_text())
+    return {vector["id"]: vector for vector in document["vectors"]}
+
+
+GOOD = vectors("whiteboard.json")
+NEGATIVE = vectors("negative_whiteboard.json")
+
+
+class At:
+    """A clock that stands still."""
+
+    def __init__(self, wall: float) -> None:
+        self.wall = wall
+
+    def now(self) -> Instant:
+        return Instant(self.wall, 0.0)
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("minting waits for nothing")
+
+
+def keys_of(vector: dict[str, Any]) -> Credentials:
+    return Credentials({name: vector["inputs"][name] for name in ("access_key", "secret_key")})
+
+
+def mint(
+    kind: TokenKind, body: dict[str, Any], at: float = NOW, keys: Credentials = KEYS, nonce: UUID = NONCE
+) -> Minted:
+    request = token_requests.parse(WHITEBOARD, kind, body, lives=STANDARD_LIVES)
+    life = token_requests.granted_life(request, STANDARD_LIVES)
+    return minting.mint(request, life, keys, clock=At(at), randomness=Randomness(uuid=lambda: nonce))
+
+
+def written(kind: str, query: str) -> str:
+    return PREFIXES[kind] + base64.urlsafe_b64encode(query.encode()).decode().rstrip("=")
+
+
+def signed(kind: str, **fields: str) -> str:
+    """A token made without the code under test; its values are such as need no percent-encoding."""
+    message = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    sig = hmac.new(KEYS["secret_key"].encode(), message.encode(), hashlib.sha256).hexdigest()
+    return written(kind, "&".join(f"{name}={value}" for name, value in {**fields, "sig": sig}.items()))
+
+
+def room(**other: str | None) -> dict[str, str]:
+    """The fields of a room token that is good at `NOW`, with `other` fields; None leaves one out."""
+    fields = {
+        "ak": KEYS["access_key"],
+        "expireAt": "1700003600750",
+        "nonce": str(NONCE),
+        "role": "2",
+        "uuid": ROOM,
+    }
+    return {name: value for name, value in (fields | other).items() if value is not None}
+
+
+def decoded(token: str, kind: str, keys: Credentials = KEYS) -> dict[str, str]:
+    """The fields of a token whose signature holds and that is in order, read without the code under test."""
+    assert token.startswith(PREFIXES[kind])
+    body = token.removeprefix(PREFIXES[kind])
+    query = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True).decode()
+    pairs = parse_qsl(query, strict_parsing=True)
+    assert pairs == sorted(pairs)
+    fields = dict(pairs)
+    sig = fields.pop("sig")
+    message = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    assert sig == hmac.new(keys["secret_key"].encode(), message.encode(), hashlib.sha256).hexdigest()
+    return fields
+
+
+# --- what the vendor's own package mints -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vector", GOOD.values(), ids=GOOD)
+def test_the_format_is_the_vendors_to_the_letter(vector: dict[str, Any]) -> None:
+    prefix = PREFIXES[vector["kind"]]
+    fields = {name: value for name, value in vector["fields"].items() if name != "sig"}
+    shuffled = dict(reversed(fields.items()))
+    assert pack(prefix, shuffled, vector["inputs"]["secret_key"]) == vector["token"]
+    assert unpack(vector["token"].removeprefix(prefix)) == vector["fields"]
+
+
+def test_encodes_as_javascript_does() -> None:
+    token = pack("NETLESSTASK_", {"uuid": "-_.!~*'() /+&=%"}, "k")
+    query = base64.urlsafe_b64decode(token.removeprefix("NETLESSTASK_") + "==").decode()
+    assert query.partition("&uuid=")[2] == "-_.!~*'()%20%2F%2B%26%3D%25"
+
+
+NEVER_EXPIRES = "never expires"
+TOO_SHORT = "lives for a second or less"
+LEFT_OUT = {
+    "whiteboard-sdk_role0-01": NEVER_EXPIRES,
+    "whiteboard-sdk_role1-01": NEVER_EXPIRES,
+    "whiteboard-sdk_role2-01": NEVER_EXPIRES,
+    "whiteboard-room_role0-01": NEVER_EXPIRES,
+    "whiteboard-room_role1-01": NEVER_EXPIRES,
+    "whiteboard-room_role2-01": NEVER_EXPIRES,
+    "whiteboard-task_role0-01": NEVER_EXPIRES,
+    "whiteboard-task_role1-01": NEVER_EXPIRES,
+    "whiteboard-task_role2-01": NEVER_EXPIRES,
+    "whiteboard-negative_lifespan-01": NEVER_EXPIRES,
+    "whiteboard-numeric_role-01": TOO_SHORT,
+    "whiteboard-numeric_role-03": TOO_SHORT,
+    "whiteboard-lifespan-01": TOO_SHORT,
+    "whiteboard-lifespan-03": "lives for a year, longer than any stack allows",
+    "whiteboard-uuid_ascii_special-01": "its uuid is none",
+    "whiteboard-uuid_ascii_special-03": "its uuid is none",
+    "whiteboard-uuid_unicode-01": "its uuid is none",
+    "whiteboard-no_role-01": "names no role: ours is then admin, and says so",
+    "whiteboard-extra_fields-01": "is a task token, with fields of the caller's own",
+}
+"""What no request can ask for, each with what makes it so. All the others are reproduced."""
+
+
+def reproduction(vector: dict[str, Any]) -> Minted:
+    """What Roomkey mints when it is asked for what the vector's token says, at the vector's millisecond."""
+    inputs = vector["inputs"]
+    content = {"role": "0", **inputs["content"]}
+    role = next(word for word, number in NUMBERS.items() if number == str(content["role"]))
+    body = {"role": role, "expires_in": inputs["lifespan_ms"] // 1000}
+    if "uuid" in content:
+        body["room_id"] = content["uuid"]
+    kind = MANAGEMENT if vector["kind"] == "sdk" else APP
+    return mint(kind, body, inputs["now_ms"] / 1000, keys_of(vector), UUID(inputs["nonce"]))
+
+
+@pytest.mark.parametrize("vector", [GOOD[name] for name in GOOD if name not in LEFT_OUT], ids=lambda v: v["id"])
+def test_reproduces_what_the_vendors_package_mints(vector: dict[str, Any]) -> None:
+    assert reproduction(vector).token == vector["token"]
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_left_out_is_only_what_no_request_can_ask_for(name: str) -> None:
+    try:
+        token = reproduction(GOOD[name]).token
+    except InvalidRequest:
+        return
+    assert token != GOOD[name]["token"]
+
+
+@pytest.mark.parametrize("name", ["whiteboard-numeric_role-01", "whiteboard-numeric_role-03", "whiteboard-lifespan-03"])
+def test_reproduces_lives_that_no_request_may_have(name: str) -> None:
+    vector = GOOD[name]
+    inputs = vector["inputs"]
+    at = inputs["now_ms"] / 1000
+    make = WHITEBOARD.management_token if vector["kind"] == "sdk" else WHITEBOARD.app_token
+    grant = Grant(
+        APP if vector["kind"] == "room" else MANAGEMENT,
+        int(at) + inputs["lifespan_ms"] // 1000,
+        room_id=inputs["content"].get("uuid"),
+        role={0: "admin", 2: "reader"}[int(inputs["content"]["role"])],
+    )
+    assert make(keys_of(vector), grant, Imprint(at, UUID(inputs["nonce"]), 1)) == vector["token"]
+
+
+FOR_EVER = "it never expires: nothing but disabling its access key ends it"
+ODD_UUID = "its uuid is none that the vendor gives; the vendor's own packages sign such text differently"
+WARNINGS = {
+    **{name: (FOR_EVER,) for name, why in LEFT_OUT.items() if why == NEVER_EXPIRES},
+    **{name: (ODD_UUID,) for name, why in LEFT_OUT.items() if why == "its uuid is none"},
+    "whiteboard-no_role-01": ("it names no role",),
+    "whiteboard-extra_fields-01": ("it has fields that the vendor does not know: alpha, zeta",),
+}
+
+
+@pytest.mark.parametrize("vector", GOOD.values(), ids=GOOD)
+def test_explains_what_the_vendor_accepts(vector: dict[str, Any]) -> None:
+    explanation = WHITEBOARD.explain(vector["token"], keys_of(vector), vector["inputs"]["now_ms"] / 1000)
+    assert explanation is not None
+    assert explanation.problems == ()
+    assert explanation.warnings == WARNINGS.get(vector["id"], ())
+    assert explanation.signature is True
+    assert {**explanation.facts, "sig": vector["fields"]["sig"]} == vector["fields"]
+    assert "sig" not in explanation.facts
+    assert explanation.token_id == vector["inputs"]["nonce"]
+    assert explanation.issued_at is None
+
+
+@pytest.mark.parametrize(
+    ("name", "grant"),
+    [
+        (
+            "whiteboard-numeric_role-03",
+            Grant(APP, 1700001261, room_id="c02e2d87710b826f5fd20eb35e85991c", role="reader"),
+        ),
+        ("whiteboard-ak_override-01", Grant(MANAGEMENT, 1700002940, role="admin")),
+        ("whiteboard-no_role-01", None),
+        ("whiteboard-extra_fields-01", None),
+        ("whiteboard-room_role0-01", None),
+    ],
+)
+def test_explains_the_grant(name: str, grant: Grant | None) -> None:
+    explanation = WHITEBOARD.explain(GOOD[name]["token"], None, GOOD[name]["inputs"]["now_ms"] / 1000)
+    assert explanation is not None
+    assert explanation.grant == grant
+    assert explanation.signature is None
+
+
+# --- what must be refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", NEGATIVE.values(), ids=lambda bad: bad["why"])
+def test_refuses(bad: dict[str, Any]) -> None:
+    explanation = WHITEBOARD.explain(bad["token"], Credentials(bad["verify"]), bad["now"] / 1000)
+    if bad["why"] == "prefix_unknown":
+        assert explanation is None
+    else:
+        assert explanation is not None
+        assert explanation.problems
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "problem"),
+    [
+        ("room", {"ak": None}, "ak is missing"),
+        ("room", {"ak": "9b281f2bee03d347"}, "ak is not these credentials'"),
+        ("room", {"nonce": None}, "nonce is missing"),
+        ("room", {"uuid": None}, "uuid is missing"),
+        ("task", {"uuid": ""}, "uuid is missing"),
+        ("room", {"role": None}, "role is neither 0 (admin), 1 (writer) nor 2 (reader)"),
+        *(
+            ("sdk", {"role": role}, "role is neither 0 (admin), 1 (writer) nor 2 (reader)")
+            for role in ("", "3", "00", "admin", "-1")
+        ),
+        *(
+            ("room", {"expireAt": at}, "expireAt is not a whole number of milliseconds")
+            for at in ("", "0", "-1", "1700003600750.5", "1e15", "01700003600750", "9" * 17, "1٣")
+        ),
+        ("room", {"expireAt": "1700000000750"}, "it has expired"),
+        ("room", {"expireAt": "1700003600"}, "it has expired (expireAt in seconds?)"),
+    ],
+)
+def test_says_what_is_wrong(kind: str, fields: dict[str, str | None], problem: str) -> None:
+    token = pack(PREFIXES[kind], room(**fields), KEYS["secret_key"])
+    explanation = WHITEBOARD.explain(token, KEYS, NOW)
+    assert explanation is not None
+    assert explanation.signature is True
+    assert explanation.problems == (problem + REFUSED,)
+    assert explanation.warnings == ()
+
+
+def test_expires_to_the_millisecond() -> None:
+    explanations = [WHITEBOARD.explain(signed("room", **room()), KEYS, at) for at in (1700003600.749, 1700003600.75)]
+    assert [one.problems for one in explanations if one] == [(), ("it has expired" + REFUSED,)]
+    assert [one.grant for one in explanations if one] == [Grant(APP, 1700003600, ROOM, "reader")] * 2
+
+
+def test_the_order_of_the_query_does_not_matter_and_anything_else_does() -> None:
+    good = signed("room", **room())
+    query = base64.urlsafe_b64decode(good.removeprefix("NETLESSROOM_") + "==").decode()
+    backwards = written("room", "&".join(reversed(query.split("&"))))
+    explanation = WHITEBOARD.explain(backwards, KEYS, NOW)
+    assert backwards != good
+    assert explanation is not None
+    assert explanation.problems == explanation.warnings == ()
+    malformed = (
+        "NETLESSROOM_",
+        good + "=",
+        good.replace("NETLESSROOM_", "NETLESSROOM_\n"),
+        good + "é",
+        written("room", query + "&role=0"),
+        written("room", query + "&"),
+        written("room", query + "&flag"),
+        written("room", query.replace("-", "%2D")),
+        written("room", query.replace(ROOM, ROOM + "+")),
+        written("room", query.replace(ROOM, ROOM + "%ff")),
+        written("room", query.replace(ROOM, ROOM + "%2f")),
+        written("room", query.replace(ROOM, ROOM + "é")),
+    )
+    for token in malformed:
+        explanation = WHITEBOARD.explain(token, KEYS, NOW)
+        assert explanation is not None
+        assert explanation.signature is False
+        assert explanation.facts == {}
+        assert [problem.startswith("what follows the prefix is not") for problem in explanation.problems] == [True]
+
+
+@pytest.mark.parametrize("position", range(64))
+def test_no_digit_of_the_signature_may_change(position: int) -> None:
+    query = base64.urlsafe_b64decode(signed("room", **room()).removeprefix("NETLESSROOM_") + "==").decode()
+    start = query.index("sig=") + 4 + position
+    forged = query[:start] + ("0" if query[start] != "0" else "1") + query[start + 1 :]
+    explanation = WHITEBOARD.explain(written("room", forged), KEYS, NOW)
+    assert explanation is not None
+    assert explanation.signature is False
+    assert explanation.problems == ("the signature is not this secret key's" + REFUSED,)
+
+
+def test_a_signature_in_capitals_is_none() -> None:
+    query = base64.urlsafe_b64decode(signed("room", **room()).removeprefix("NETLESSROOM_") + "==").decode()
+    sig = dict(parse_qsl(query))["sig"]
+    explanation = WHITEBOARD.explain(written("room", query.replace(sig, sig.upper())), KEYS, NOW)
+    assert explanation is not None
+    assert explanation.signature is False
+
+
+@pytest.mark.parametrize(
+    "token", ["", "NETLESS", "netlessroom_YQ", "NETLESSADMIN_YQ", "eyJhbGciOiJIUzI1NiJ9.e30.", "007eJx"]
+)
+def test_leaves_other_tokens_alone(token: str) -> None:
+    assert WHITEBOARD.explain(token, KEYS, NOW) is None
+
+
+# --- what a request gets ---------------------------------------------------------------------------------------------
+
+
+def test_a_room_token_says_exactly_this() -> None:
+    minted = mint(APP, {"room_id": ROOM, "role": "writer"})
+    assert decoded(minted.token, "room") == {
+        "ak": KEYS["access_key"],
+        "nonce": str(NONCE),
+        "role": "1",
+        "expireAt": "1700003600750",
+        "uuid": ROOM,
+    }
+    assert minted.token_id == str(NONCE)
+    assert minted.grant == Grant(APP, 1700003600, ROOM, "writer")
+
+
+def test_a_management_token_says_exactly_this_and_is_sent_as_token() -> None:
+    minted = mint(MANAGEMENT, {"role": "reader"})
+    assert decoded(minted.token, "sdk") == {
+        "ak": KEYS["access_key"],
+        "nonce": str(NONCE),
+        "role": "2",
+        "expireAt": "1700000900750",
+    }
+    assert (WHITEBOARD.send.header, WHITEBOARD.send.prefix) == ("token", "")
+
+
+def test_a_management_token_is_an_admins_unless_the_request_says_otherwise() -> None:
+    minted = mint(MANAGEMENT, {})
+    assert minted.grant.role == "admin"
+    assert decoded(minted.token, "sdk")["role"] == "0"
+
+
+def test_binds_nobody() -> None:
+    assert not WHITEBOARD.binds_user(APP)
+    assert not WHITEBOARD.binds_user(MANAGEMENT)
+
+
+@settings(deadline=None)
+@given(st.integers(1_000_000_000_000, 9_999_999_999_999), st.integers(60, 86400))
+def test_counts_milliseconds_exactly(now_ms: int, life: int) -> None:
+    minted = mint(MANAGEMENT, {"role": "admin", "expires_in": life}, at=now_ms / 1000)
+    assert int(decoded(minted.token, "sdk")["expireAt"]) == now_ms + life * 1000
+    assert minted.grant.expires_at == now_ms // 1000 + life
+
+
+@settings(deadline=None)
+@given(st.floats(1e9, 1e10), st.integers(60, 86400))
+@example(1700000000.9999, 60)
+def test_any_moment_mints_a_token_that_ends_in_the_second_it_says(at: float, life: int) -> None:
+    minted = mint(MANAGEMENT, {"role": "admin", "expires_in": life}, at=at)
+    expires_ms = int(decoded(minted.token, "sdk")["expireAt"])
+    assert expires_ms // 1000 == minted.grant.expires_at == int(at) + life
+    assert abs(expires_ms / 1000 - life - at) < 0.001
+
+
+@pytest.mark.parametrize(
+    "room_id",
+    [ROOM.upper(), ROOM[1:], ROOM[2:], ROOM + "0", f"{ROOM}\n", f"{{{NONCE}}}", NONCE.urn, f"{NONCE}"[:-1], "room-1"],
+)
+def test_a_room_is_named_by_its_uuid_alone(room_id: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        mint(APP, {"room_id": room_id, "role": "reader"})
+    assert [error.field for error in refusal.value.errors] == ["room_id"]
+
+
+ROOMS = st.uuids().map(str) | st.uuids().map(lambda one: one.hex)
+NO_ROOMS = st.sampled_from(
+    (
+        None,
+        "",
+        " ",
+        ROOM + " ",
+        ROOM.upper(),
+        ROOM[1:],
+        ROOM + "0",
+        f"{{{ROOM}}}",
+        "a b",
+        "a/b",
+        "房间-1",
+        "٣" * 32,
+        7,
+        [ROOM],
+    )
+) | st.uuids().map(lambda one: one.urn)
+LIVES = st.none() | st.integers(60, 86400)
+NO_LIVES = st.sampled_from((0, 59, 86401, 31536000, 3600.0, "3600", True, None))
+NO_ROLES = st.sampled_from(("", "0", "Admin", 0, None, ["admin"]))
+
+
+def sent(name: str, good: st.SearchStrategy[Any], bad: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A field as it may be sent: (name, value, whether it can be accepted). A good value of None is left out."""
+    return good.map(lambda value: (name, value, True)) | bad.map(lambda value: (name, value, False))
+
+
+def stray(*names: str) -> st.SearchStrategy[Any]:
+    return st.just((names[0], None, True)) | st.sampled_from(names).map(lambda name: (name, "1", False))
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(
+        sent("room_id", st.none() | ROOMS, NO_ROOMS),
+        sent("role", st.none() | st.sampled_from(list(NUMBERS)), NO_ROLES),
+        sent("expires_in", LIVES, NO_LIVES),
+        stray("user_id", "uuid", "ak", "nonce", "lifespan"),
+    )
+)
+def test_a_room_token_says_what_was_asked_or_the_field_is_named(fields: tuple[tuple[str, Any, bool], ...]) -> None:
+    body = {name: value for name, value, good in fields if value is not None or not good}
+    faults = {name for name, _, good in fields if not good} | ({"room_id", "role"} - body.keys())
+    if faults:
+        with pytest.raises(InvalidRequest) as refusal:
+            mint(APP, body)
+        assert {error.field for error in refusal.value.errors} == faults
+    else:
+        assert decoded(mint(APP, body).token, "room") == {
+            "ak": KEYS["access_key"],
+            "nonce": str(NONCE),
+            "role": NUMBERS[body["role"]],
+            "expireAt": str(1700000000750 + body.get("expires_in", 3600) * 1000),
+            "uuid": body["room_id"],
+        }
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(
+        sent("role", st.none() | st.sampled_from(list(NUMBERS)), NO_ROLES),
+        sent("expires_in", LIVES, NO_LIVES),
+        stray("room_id", "user_id", "uuid", "ak"),
+    )
+)
+def test_a_management_token_says_what_was_asked_or_the_field_is_named(
+    fields: tuple[tuple[str, Any, bool], ...],
+) -> None:
+    body = {name: value for name, value, good in fields if value is not None or not good}
+    if faults := {name for name, _, good in fields if not good}:
+        with pytest.raises(InvalidRequest) as refusal:
+            mint(MANAGEMENT, body)
+        assert {error.field for error in refusal.value.errors} == faults
+    else:
+        assert decoded(mint(MANAGEMENT, body).token, "sdk") == {
+            "ak": KEYS["access_key"],
+            "nonce": str(NONCE),
+            "role": NUMBERS[body.get("role", "admin")],
+            "expireAt": str(1700000000750 + body.get("expires_in", 900) * 1000),
+        }
+
+
+# --- what it signs with ----------------------------------------------------------------------------------------------
+
+
+def test_takes_the_vendors_credentials() -> None:
+    stored = {**KEYS.values, "app_identifier": "283/VGiScM9Wiw2HJg"}
+    assert WHITEBOARD.check_credentials(stored).values == KEYS.values
+
+
+@pytest.mark.parametrize(
+    ("stored", "problems"),
+    [
+        ({"secret_key": KEYS["secret_key"]}, ("access_key: is missing",)),
+        (
+            {"access_key": KEYS["secret_key"], "secret_key": KEYS["access_key"]},
+            ("secret_key: is shorter than 32 bytes (another value in its place?)",),
+        ),
+        (
+            {"access_key": KEYS["access_key"], "secret_key": KEYS["secret_key"] + "\n"},
+            ("secret_key: holds a space, a line break or a character outside ASCII",),
+        ),
+        (
+            {"access_key": KEYS["access_key"], "secret_key": "a" * 32},
+            ("secret_key: is one character repeated",),
+        ),
+    ],
+)
+def test_refuses_credentials_that_cannot_work(stored: dict[str, str], problems: tuple[str, ...]) -> None:
+    with pytest.raises(CredentialProblems) as refusal:
+        WHITEBOARD.check_credentials(stored)
+    assert refusal.value.problems == problems

@@ -1,0 +1,77 @@
+"""Instants on two clocks, and what one request may spend."""
+
+import time
+
+import pytest
+
+from clocks import FakeClock
+from roomkey.clock import Budget, Instant, SystemClock
+from roomkey.errors import DeadlineExceeded
+
+
+@pytest.mark.parametrize(
+    ("wall", "monotonic", "age"),
+    [
+        pytest.param(10, 10, 10, id="both"),
+        pytest.param(3600, 0, 3600, id="frozen"),
+        pytest.param(0, 31, 31, id="wall-stood-still"),
+        pytest.param(-86400, 31, 31, id="wall-set-back"),
+        pytest.param(86400, 31, 86400, id="wall-set-forward"),
+    ],
+)
+def test_an_age_is_that_of_the_clock_that_has_gone_further(wall: float, monotonic: float, age: float) -> None:
+    then = Instant(wall=1_800_000_000, monotonic=50)
+    assert then.age(Instant(wall=1_800_000_000 + wall, monotonic=50 + monotonic)) == age
+
+
+@pytest.mark.parametrize(("wall", "after"), [(-1, True), (-0.001, True), (0, False), (1, False)])
+def test_an_instant_is_after_now_when_the_wall_clock_was_set_back_behind_it(wall: float, after: bool) -> None:
+    then = Instant(wall=1_800_000_000, monotonic=50)
+    assert then.is_after(Instant(wall=1_800_000_000 + wall, monotonic=60)) is after
+
+
+def test_the_systems_clock_tells_both_times_and_sleeps() -> None:
+    clock = SystemClock()
+    before = clock.now()
+    assert abs(before.wall - time.time()) < 5
+    assert abs(before.monotonic - time.monotonic()) < 5
+    clock.sleep(0.02)
+    assert clock.now().monotonic - before.monotonic >= 0.019
+
+
+def test_a_budget_counts_down_from_its_start() -> None:
+    clock = FakeClock()
+    budget = Budget.starting_now(clock, 2.5)
+    assert (budget.spent(), budget.remaining()) == (0, 2.5)
+    clock.advance(1.0)
+    assert (budget.spent(), budget.remaining()) == (1.0, 1.5)
+    budget.check()
+    clock.advance(1.499)
+    budget.check()
+
+
+@pytest.mark.parametrize(("wall", "monotonic"), [(2.5, 2.5), (2.5, 0), (0, 2.5), (-86400, 2.5), (7200, 0)])
+def test_a_budget_is_used_up_when_either_clock_says_so(wall: float, monotonic: float) -> None:
+    clock = FakeClock()
+    budget = Budget.starting_now(clock, 2.5)
+    clock.wall += wall
+    clock.monotonic += monotonic
+    assert budget.remaining() <= 0
+    with pytest.raises(DeadlineExceeded):
+        budget.check()
+
+
+def test_a_budget_that_has_less_than_nothing_fails_at_once() -> None:
+    with pytest.raises(DeadlineExceeded):
+        Budget.starting_now(FakeClock(), -0.1).check()
+
+
+def test_running_out_of_time_is_a_transient_fault() -> None:
+    assert DeadlineExceeded().transient
+
+
+def test_calls_are_counted_for_each_budget_apart() -> None:
+    clock = FakeClock()
+    first, second = Budget.starting_now(clock, 1), Budget.starting_now(clock, 1)
+    first.calls["ssm"] += 1
+    assert (first.calls["ssm"], second.calls["ssm"]) == (1, 0)

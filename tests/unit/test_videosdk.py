@@ -1,0 +1,502 @@
+"""VideoSDK tokens: those of its own SDK, reproduced and explained; forged and broken ones, refused."""
+
+import base64
+import hashlib
+import hmac
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roomkey import minting, token_requests
+from roomkey.clock import Instant
+from roomkey.errors import InvalidRequest, NotAllowed
+from roomkey.minting import Minted, Randomness
+from roomkey.platforms.base import CredentialProblems, Credentials, Grant, Imprint, TokenKind
+from roomkey.platforms.hms import Hms
+from roomkey.platforms.videosdk import VideoSdk
+from roomkey.settings import STANDARD_LIVES
+
+APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
+VIDEOSDK = VideoSdk()
+KEYS = Credentials({"api_key": "c5ccedaa-1fe7-4ba6-80c3-3a2f4343a7c4", "secret": "c9795fffbc0c3c70" * 4})
+NOW = 1700000000.75
+PERSON = UUID("1b4e28ba-2fa1-41d2-883f-0016d3cca427")
+
+
+def vectors(name: str) -> dict[str, dict[str, Any]]:
+    document = json.loads((Path(__file__).parent / "vectors" / name).read_text())
+    return {vector["id"]: vector for vector in document["vectors"]}
+
+
+GOOD = vectors("videosdk.json")
+NEGATIVE = vectors("negative_videosdk.json")
+
+
+class At:
+    """A clock that stands still."""
+
+    def __init__(self, wall: float) -> None:
+        self.wall = wall
+
+    def now(self) -> Instant:
+        return Instant(self.wall, 0.0)
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("minting waits for nothing")
+
+
+def keys_of(vector: dict[str, Any]) -> Credentials:
+    return Credentials({name: vector["inputs"][name] for name in ("api_key", "secret")})
+
+
+def mint(kind: TokenKind, body: dict[str, Any], at: float = NOW, keys: Credentials = KEYS) -> Minted:
+    request = token_requests.parse(VIDEOSDK, kind, body, lives=STANDARD_LIVES)
+    life = token_requests.granted_life(request, STANDARD_LIVES)
+    return minting.mint(request, life, keys, clock=At(at), randomness=Randomness(uuid=lambda: PERSON))
+
+
+def segment(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).decode().rstrip("=")
+
+
+def signed(claims: dict[str, Any], secret: str = KEYS["secret"], header: dict[str, Any] | None = None) -> str:
+    """A token made without the code under test."""
+    head = segment(json.dumps(header or {"alg": "HS256", "typ": "JWT"}).encode())
+    message = f"{head}.{segment(json.dumps(claims).encode())}"
+    return f"{message}.{segment(hmac.digest(secret.encode(), message.encode(), hashlib.sha256))}"
+
+
+def decoded(token: str, secret: str = KEYS["secret"]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims of a token whose signature holds, read without the code under test."""
+    head, payload, signature = token.split(".")
+    assert signature == segment(hmac.digest(secret.encode(), f"{head}.{payload}".encode(), hashlib.sha256))
+    header, claims = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in (head, payload))
+    return header, claims
+
+
+def participant(**other: Any) -> dict[str, Any]:
+    """The claims of a participant token that is good at `NOW`, with `other` claims; None leaves one out."""
+    claims = {
+        "apikey": KEYS["api_key"],
+        "permissions": ["allow_join"],
+        "version": 2,
+        "roles": ["rtc"],
+        "roomId": "bmej-gdmc-dchc",
+        "participantId": "p-0",
+        "iat": 1699999970,
+        "exp": 1700003600,
+    }
+    return {name: value for name, value in (claims | other).items() if value is not ...}
+
+
+# --- what the vendor's own SDK mints ---------------------------------------------------------------------------------
+
+LEFT_OUT = {
+    "videosdk-api_expiry-03": "lives for seven days, longer than any stack allows",
+    "videosdk-participant_default-01": "a moderator of every room, because nobody granted anything",
+    "videosdk-participant_grants-01": "opens every room, for anybody",
+    "videosdk-participant_grants-03": "opens every room, for anybody",
+    "videosdk-participant_grants-05": "allow_mod without allow_join does not admit; opens every room",
+    "videosdk-participant_id-01": "opens every room",
+    "videosdk-participant_id-03": "opens every room",
+    "videosdk-roles-01": "joins rooms and calls the REST API",
+    "videosdk-custom_claims-01": "claims of the caller's own in a management token",
+    "videosdk-docs_minimal-01": "opens every room and calls the REST API, for anybody",
+    "videosdk-docs_minimal-03": "opens every room and calls the REST API, for anybody",
+    "videosdk-docs_scoped-01": "opens its room for anybody",
+    "videosdk-docs_scoped-03": "opens its room for anybody",
+}
+"""What no request can ask for, each with what makes it so. All the others are reproduced."""
+
+
+def reproduction(vector: dict[str, Any]) -> Minted:
+    """What Roomkey mints when it is asked for what the vector's token says, 30 s after its iat: ours lies back."""
+    claims = vector["claims"]
+    kind = MANAGEMENT if claims.get("roles") == ["crawler"] else APP
+    body = {"expires_in": claims["exp"] - claims["iat"] - 30}
+    if kind is APP:
+        body["permissions"] = claims["permissions"]
+        named = {"room_id": claims.get("roomId"), "user_id": claims.get("participantId")}
+        body |= {name: value for name, value in named.items() if value is not None}
+    return mint(kind, body, at=claims["iat"] + 30, keys=keys_of(vector))
+
+
+@pytest.mark.parametrize("vector", [GOOD[name] for name in GOOD if name not in LEFT_OUT], ids=lambda v: v["id"])
+def test_reproduces_what_the_vendors_sdk_mints(vector: dict[str, Any]) -> None:
+    header, claims = decoded(reproduction(vector).token, vector["inputs"]["secret"])
+    assert header == vector["header"]
+    assert json.dumps(claims, sort_keys=True) == json.dumps(vector["claims"], sort_keys=True)
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_left_out_is_only_what_no_request_can_ask_for(name: str) -> None:
+    try:
+        token = reproduction(GOOD[name]).token
+    except InvalidRequest:
+        return
+    assert decoded(token, GOOD[name]["inputs"]["secret"])[1] != GOOD[name]["claims"]
+
+
+UNLIMITED = "its roles are not limited: it joins rooms and calls the REST API"
+EVERY_ROOM = "it names no roomId: it opens every room"
+ANYBODY = "it names no participantId: anybody can use it"
+WARNINGS = {
+    "videosdk-participant_default-01": (EVERY_ROOM, ANYBODY),
+    "videosdk-participant_grants-01": (EVERY_ROOM, ANYBODY),
+    "videosdk-participant_grants-03": (EVERY_ROOM, ANYBODY),
+    "videosdk-participant_grants-05": (
+        "its permissions are none of the sets that admit (allow_mod needs allow_join beside it)",
+        EVERY_ROOM,
+        ANYBODY,
+    ),
+    "videosdk-participant_id-01": (EVERY_ROOM,),
+    "videosdk-participant_id-03": (EVERY_ROOM,),
+    "videosdk-roles-01": (UNLIMITED, EVERY_ROOM, ANYBODY),
+    "videosdk-custom_claims-01": ("it has claims that VideoSDK does not know: plan",),
+    "videosdk-docs_minimal-01": (
+        UNLIMITED,
+        EVERY_ROOM,
+        ANYBODY,
+        "it has no version: the REST API's version 2 refuses it",
+    ),
+    "videosdk-docs_minimal-03": (
+        UNLIMITED,
+        EVERY_ROOM,
+        ANYBODY,
+        "it has no version: the REST API's version 2 refuses it",
+    ),
+    "videosdk-docs_scoped-01": (ANYBODY,),
+    "videosdk-docs_scoped-03": (ANYBODY,),
+}
+
+
+@pytest.mark.parametrize("vector", GOOD.values(), ids=GOOD)
+def test_explains_what_the_vendor_accepts(vector: dict[str, Any]) -> None:
+    explanation = VIDEOSDK.explain(vector["token"], keys_of(vector), vector["inputs"]["now"])
+    assert explanation is not None
+    assert explanation.problems == ()
+    assert explanation.warnings == WARNINGS.get(vector["id"], ())
+    assert explanation.signature is True
+    assert explanation.facts == vector["claims"]
+    assert explanation.issued_at == vector["claims"]["iat"]
+    assert explanation.token_id is None
+
+
+@pytest.mark.parametrize(
+    ("name", "grant"),
+    [
+        (
+            "videosdk-participant_room-01",
+            Grant(APP, 1700957599, room_id="bmej-gdmc-dchc", role="participant", user_id="p-0"),
+        ),
+        ("videosdk-participant_default-01", Grant(APP, 1700636631, role="moderator")),
+        ("videosdk-participant_id-01", Grant(APP, 1701150603, role="guest", user_id="lxvdplwt")),
+        ("videosdk-for_api-01", Grant(MANAGEMENT, 1701354167)),
+        ("videosdk-participant_grants-05", None),
+        ("videosdk-roles-01", None),
+        ("videosdk-docs_minimal-01", None),
+    ],
+)
+def test_explains_the_grant(name: str, grant: Grant | None) -> None:
+    explanation = VIDEOSDK.explain(GOOD[name]["token"], None, GOOD[name]["inputs"]["now"])
+    assert explanation is not None
+    assert explanation.grant == grant
+    assert explanation.signature is None
+
+
+# --- what must be refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", NEGATIVE.values(), ids=lambda bad: bad["why"])
+def test_refuses(bad: dict[str, Any]) -> None:
+    keys = Credentials({"api_key": GOOD[bad["from"]]["inputs"]["api_key"], "secret": bad["verify"]["secret"]})
+    explanation = VIDEOSDK.explain(bad["token"], keys, bad["now"])
+    assert explanation is not None
+    assert explanation.problems
+
+
+@pytest.mark.parametrize(
+    ("claims", "problem"),
+    [
+        ({"apikey": ...}, "apikey is missing or not a string (4001 INVALID_API_KEY)"),
+        ({"apikey": "24f0cc83-775d-4edf-88ad-d473d61a6779"}, "apikey is not these credentials' (4001 INVALID_API_KEY)"),
+        (
+            {"permissions": ["ask_join", "allow_join"]},
+            "permissions has ask_join beside others; it works alone (4008 INVALID_PERMISSIONS)",
+        ),
+        *(
+            (
+                {"permissions": permissions},
+                "permissions is not a list of ask_join, allow_join and allow_mod (4008 INVALID_PERMISSIONS)",
+            )
+            for permissions in (..., [], "allow_join", ["allow_all"], [["allow_join"]], None)
+        ),
+        *(
+            ({"roles": roles}, "roles is not a list of rtc and crawler (4024 UNAUTHORIZED_ROLE)")
+            for roles in ([], "rtc", ["admin"], [{}], None)
+        ),
+        *(
+            ({"roomId": room}, "roomId is not a string with something in it (4003 INVALID_MEETING_ID)")
+            for room in (None, "", 7)
+        ),
+        *(
+            ({"participantId": one}, "participantId is not a string with something in it (4004 INVALID_PARTICIPANT_ID)")
+            for one in (None, "", 7)
+        ),
+        *(
+            (
+                {"version": version},
+                "version is not the number 2 (4002 INVALID_TOKEN: Token is invalid or expired)",
+            )
+            for version in (..., "2", True, 2.0, 1, None)
+        ),
+        ({"exp": ...}, "exp is missing (4002 INVALID_TOKEN: Token is invalid or expired)"),
+        ({"exp": 1700000000}, "it has expired (4002 INVALID_TOKEN: Token is invalid or expired)"),
+    ],
+)
+def test_says_what_the_vendor_would(claims: dict[str, Any], problem: str) -> None:
+    explanation = VIDEOSDK.explain(signed(participant(**claims)), KEYS, NOW)
+    assert explanation is not None
+    assert explanation.problems == (problem,)
+    assert explanation.warnings == ()
+
+
+@pytest.mark.parametrize("algorithm", ["none", "HS512", "hs256"])
+def test_takes_no_other_algorithm_even_unchecked(algorithm: str) -> None:
+    explanation = VIDEOSDK.explain(signed(participant(), header={"alg": algorithm}), None, NOW)
+    assert explanation is not None
+    assert explanation.signature is None
+    assert explanation.problems == ("the header's alg is not HS256 (4002 INVALID_TOKEN: Token is invalid or expired)",)
+
+
+def test_an_expired_token_still_says_what_it_granted() -> None:
+    explanation = VIDEOSDK.explain(signed(participant()), KEYS, 1700003600)
+    assert explanation is not None
+    assert explanation.problems == ("it has expired (4002 INVALID_TOKEN: Token is invalid or expired)",)
+    assert explanation.grant == Grant(APP, 1700003600, "bmej-gdmc-dchc", "participant", "p-0")
+    just_before = VIDEOSDK.explain(signed(participant()), KEYS, 1700003599.9)
+    assert just_before is not None
+    assert just_before.problems == ()
+
+
+def test_a_time_that_is_no_number_is_not_when_it_was_issued() -> None:
+    explanation = VIDEOSDK.explain(signed(participant(iat="1699999970")), KEYS, NOW)
+    assert explanation is not None
+    assert explanation.issued_at is None
+    assert explanation.problems == (
+        "iat is not a whole number of seconds (4002 INVALID_TOKEN: Token is invalid or expired)",
+    )
+
+
+@pytest.mark.parametrize("bit", range(256))
+def test_no_bit_of_the_signature_may_change(bit: int) -> None:
+    message, _, signature = mint(MANAGEMENT, {}).token.rpartition(".")
+    flipped = int.from_bytes(base64.urlsafe_b64decode(signature + "==")) ^ (1 << bit)
+    explanation = VIDEOSDK.explain(f"{message}.{segment(flipped.to_bytes(32))}", KEYS, NOW)
+    assert explanation is not None
+    assert explanation.signature is False
+    assert explanation.problems == (
+        "the signature is not this secret's (4002 INVALID_TOKEN: Token is invalid or expired)",
+    )
+
+
+def test_leaves_other_platforms_tokens_alone() -> None:
+    hms = Hms()
+    hms_keys = Credentials({"app_access_key": "0123456789abcdef01234567", "app_secret": KEYS["secret"]})
+    grant = Grant(APP, int(NOW) + 60, "room", "host", "ada")
+    imprint = Imprint(NOW, uuid4(), 1)
+    hms_token = hms.app_token(hms_keys, grant, imprint)
+    assert hms.explain(hms_token, hms_keys, NOW) is not None
+    for token in (hms_token, signed({"iss": "APIkey", "sub": "ada", "permissions": ["read"]}), "", "a.b.c", "007eJx"):
+        assert VIDEOSDK.explain(token, KEYS, NOW) is None
+    for vector in GOOD.values():
+        assert hms.explain(vector["token"], None, NOW) is None
+
+
+# --- what a request gets ---------------------------------------------------------------------------------------------
+
+
+def test_an_app_token_says_exactly_this() -> None:
+    minted = mint(APP, {"room_id": "bmej-gdmc-dchc", "user_id": "p-0", "role": "participant"})
+    assert decoded(minted.token) == (
+        {"alg": "HS256", "typ": "JWT"},
+        {
+            "apikey": KEYS["api_key"],
+            "permissions": ["allow_join"],
+            "version": 2,
+            "roles": ["rtc"],
+            "roomId": "bmej-gdmc-dchc",
+            "participantId": "p-0",
+            "iat": 1699999970,
+            "exp": 1700003600,
+        },
+    )
+    assert minted.token_id is None
+
+
+def test_a_management_token_says_exactly_this_and_is_sent_bare() -> None:
+    minted = mint(MANAGEMENT, {})
+    assert decoded(minted.token)[1] == {
+        "apikey": KEYS["api_key"],
+        "permissions": ["allow_join", "allow_mod"],
+        "version": 2,
+        "roles": ["crawler"],
+        "iat": 1699999970,
+        "exp": 1700000900,
+    }
+    assert (VIDEOSDK.send.header, VIDEOSDK.send.prefix) == ("Authorization", "")
+
+
+def test_who_names_no_user_gets_a_random_one() -> None:
+    minted = mint(APP, {"room_id": "bmej-gdmc-dchc", "role": "guest"})
+    assert decoded(minted.token)[1]["participantId"] == str(PERSON) == minted.grant.user_id
+
+
+def test_a_signed_in_user_is_the_participant() -> None:
+    lives = STANDARD_LIVES
+    body = {"room_id": "bmej-gdmc-dchc", "role": "guest"}
+    request = token_requests.bind(token_requests.parse(VIDEOSDK, APP, body, lives=lives, signed_in=True), "ada")
+    assert request.user_id == "ada"
+    with pytest.raises(NotAllowed):
+        token_requests.bind(token_requests.parse(VIDEOSDK, APP, body, lives=lives, signed_in=True), "ada\n")
+
+
+ROLES = {"guest": {"ask_join"}, "participant": {"allow_join"}, "moderator": {"allow_join", "allow_mod"}}
+WORDS = ("ask_join", "allow_join", "allow_mod")
+
+
+@pytest.mark.parametrize(
+    "listed", [list(one) for size in range(4) for one in itertools.product((*WORDS, "allow_all"), repeat=size)]
+)
+def test_only_the_three_sets_of_permissions_are_a_role(listed: list[str]) -> None:
+    body = {"room_id": "bmej-gdmc-dchc", "permissions": listed}
+    role = next((role for role, words in ROLES.items() if set(listed) == words and len(listed) == len(words)), None)
+    if role is None:
+        with pytest.raises(InvalidRequest) as refusal:
+            mint(APP, body)
+        assert [error.field for error in refusal.value.errors] == ["permissions"]
+    else:
+        minted = mint(APP, body)
+        assert minted.grant.role == role
+        assert set(decoded(minted.token)[1]["permissions"]) == ROLES[role]
+
+
+IDS = st.text(st.characters(categories=("L", "M", "N", "P", "S", "Zs")), min_size=1, max_size=256).filter(
+    lambda value: value == value.strip()
+)
+NO_IDS = st.sampled_from(
+    (None, "", " ", " a", "a ", "a\tb", "a\x00", "\u202eroom", "\ud800", "x" * 257, 7, True, ["a"], {})
+)
+LIVES = st.none() | st.integers(60, 86400)
+NO_LIVES = st.sampled_from((0, 59, 86401, -60, 3600.0, "3600", True, None))
+
+
+def sent(name: str, good: st.SearchStrategy[Any], bad: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A field as it may be sent: (name, value, whether it can be accepted). A good value of None is left out."""
+    return good.map(lambda value: (name, value, True)) | bad.map(lambda value: (name, value, False))
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(
+        sent("room_id", st.none() | IDS, NO_IDS),
+        sent("user_id", st.none() | IDS, NO_IDS),
+        sent(
+            "role", st.none() | st.sampled_from(list(ROLES)), st.sampled_from((None, "", "Guest", "host", 1, ["guest"]))
+        ),
+        sent(
+            "permissions",
+            st.none() | st.sampled_from(list(ROLES.values())).flatmap(lambda words: st.permutations(sorted(words))),
+            st.sampled_from(
+                (None, [], "allow_join", ["allow_mod"], ["ask_join", "allow_join"], ["allow_join"] * 2, [1])
+            ),
+        ),
+        sent("expires_in", LIVES, NO_LIVES),
+        st.just(("version", None, True))
+        | st.sampled_from(("version", "roles", "type")).map(lambda one: (one, 2, False)),
+    )
+)
+def test_an_app_token_says_what_was_asked_or_the_field_is_named(fields: tuple[tuple[str, Any, bool], ...]) -> None:
+    body = {name: value for name, value, good in fields if value is not None or not good}
+    faults = {name for name, _, good in fields if not good}
+    if "room_id" not in body:
+        faults.add("room_id")
+    if ("role" in body) == ("permissions" in body):
+        faults.add("role")
+    if faults:
+        with pytest.raises(InvalidRequest) as refusal:
+            mint(APP, body)
+        assert {error.field for error in refusal.value.errors} == faults
+        return
+    minted = mint(APP, body)
+    _, claims = decoded(minted.token)
+    assert set(claims.pop("permissions")) == (ROLES[body["role"]] if "role" in body else set(body["permissions"]))
+    assert claims == {
+        "apikey": KEYS["api_key"],
+        "version": 2,
+        "roles": ["rtc"],
+        "roomId": body["room_id"],
+        "participantId": body.get("user_id", str(PERSON)),
+        "iat": 1699999970,
+        "exp": 1700000000 + body.get("expires_in", 3600),
+    }
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(
+        sent("expires_in", LIVES, NO_LIVES),
+        st.just(("role", None, True))
+        | st.sampled_from(("role", "room_id", "user_id")).map(lambda one: (one, "a", False)),
+    )
+)
+def test_a_management_token_takes_a_life_and_nothing_else(fields: tuple[tuple[str, Any, bool], ...]) -> None:
+    body = {name: value for name, value, good in fields if value is not None or not good}
+    if faults := {name for name, _, good in fields if not good}:
+        with pytest.raises(InvalidRequest) as refusal:
+            mint(MANAGEMENT, body)
+        assert {error.field for error in refusal.value.errors} == faults
+    else:
+        assert decoded(mint(MANAGEMENT, body).token)[1]["exp"] == 1700000000 + body.get("expires_in", 900)
+
+
+# --- what it signs with ----------------------------------------------------------------------------------------------
+
+
+def test_takes_the_vendors_credentials() -> None:
+    stored = {"api_key": KEYS["api_key"], "secret": KEYS["secret"], "project": "demo"}
+    assert VIDEOSDK.check_credentials(stored).values == {"api_key": KEYS["api_key"], "secret": KEYS["secret"]}
+
+
+@pytest.mark.parametrize(
+    ("stored", "problems"),
+    [
+        ({"api_key": KEYS["api_key"]}, ("secret: is missing",)),
+        (
+            {"api_key": KEYS["secret"], "secret": KEYS["api_key"]},
+            ("secret: looks like api_key; are the two swapped?",),
+        ),
+        (
+            {"api_key": KEYS["api_key"], "secret": KEYS["secret"][:31]},
+            ("secret: is shorter than 32 bytes (another value in its place?)",),
+        ),
+        (
+            {"api_key": KEYS["api_key"], "secret": KEYS["secret"] + "\n"},
+            ("secret: holds a space, a line break or a character outside ASCII",),
+        ),
+        (
+            {"api_key": KEYS["api_key"], "secret": "ssh-rsa" + KEYS["secret"]},
+            ("secret: is no key for HMAC-SHA256",),
+        ),
+    ],
+)
+def test_refuses_credentials_that_cannot_work(stored: dict[str, str], problems: tuple[str, ...]) -> None:
+    with pytest.raises(CredentialProblems) as refusal:
+        VIDEOSDK.check_credentials(stored)
+    assert refusal.value.problems == problems
