@@ -75,23 +75,8 @@ both = pytest.mark.parametrize("name", [STRICT, LENIENT], ids=["strict", "lenien
 # --- D: the body ---------------------------------------------------------------------------------------------------
 
 NO_OBJECT = [
-    *(
-        "",
-        " ",
-        "null",
-        "true",
-        "false",
-        "0",
-        "1",
-        "-1.5",
-        '""',
-        '"{}"',
-        '"text"',
-        "[]",
-        "[{}]",
-        "[null]",
-        '[["room_id"]]',
-    ),
+    *("", " ", "null", "true", "false", "0", "1", "-1.5", '""', '"{}"', '"text"', "[]", "[{}]", "[null]"),
+    '[["room_id"]]',
     *("{", "}", "{]", '{"room_id"', '{"room_id":}', '{room_id:"r"}', "{'room_id':'r'}", "undefined", "<xml/>", "\x00"),
 ]
 UNREADABLE = {
@@ -296,12 +281,8 @@ def test_d9_v1_takes_json_by_its_name_alone(anyone: Deployed, content_type: str 
     "content_type",
     [
         *("application/json", "APPLICATION/JSON", "Application/Json; Charset=UTF-8", "application/json;charset=utf-8"),
-        *(
-            'application/json; charset="utf-8"',
-            " application/json ",
-            "application/json;",
-            "application/json ; charset=utf-8",
-        ),
+        *('application/json; charset="utf-8"', " application/json ", "application/json;"),
+        "application/json ; charset=utf-8",
     ],
 )
 def test_d9_the_name_may_be_written_as_http_allows(anyone: Deployed, content_type: str) -> None:
@@ -568,33 +549,18 @@ APP_ROUTES = ("POST /api/token", "POST /v1/{platform}/app-token")
 ROUTE_KEYS = (
     *APP_ROUTES,
     *("$default", "OPTIONS /{proxy+}", "GET /v1/health", "POST /v1/100ms/management-token", "ANY /{proxy+}"),
-    *(
-        "post /v1/{platform}/management-token",
-        "POST /v1/{platform}/management-token ",
-        "",
-        "GET " + MANAGEMENT_ROUTE[5:],
-    ),
+    *("post /v1/{platform}/management-token", "POST /v1/{platform}/management-token ", ""),
+    "GET " + MANAGEMENT_ROUTE[5:],
     *("POST /v1/{platform}/Management-Token", "POST /v1/{platform}/management-token/", "PUT /v1/{platform}/app-token"),
 )
 PATHS = (
-    *(
-        "/v1/100ms/management-token",
-        "/v1/100ms/management-token/",
-        "//v1/100ms/management-token",
-        "/V1/100MS/MANAGEMENT-TOKEN",
-    ),
+    *("/v1/100ms/management-token", "/v1/100ms/management-token/", "//v1/100ms/management-token"),
+    "/V1/100MS/MANAGEMENT-TOKEN",
     *("/v1/100ms/app-token/../management-token", "/v1/100ms/%6danagement-token", "/v1/100ms/management-token;x=y"),
-    *(
-        "/v1/100ms%2Fmanagement-token",
-        "/v1//management-token",
-        "/v1/100ms/management-token\n",
-        "/v1/100ms/management-token?x",
-    ),
-    *(
-        "/v1/./100ms/management-token",
-        "/v1/100ms/management-token/app-token",
-        "/api/token/../../v1/100ms/management-token",
-    ),
+    *("/v1/100ms%2Fmanagement-token", "/v1//management-token", "/v1/100ms/management-token\n"),
+    "/v1/100ms/management-token?x",
+    *("/v1/./100ms/management-token", "/v1/100ms/management-token/app-token"),
+    "/api/token/../../v1/100ms/management-token",
     *("/api/token", "//api/token", "/api/token/", "/v1/100ms/app-token", "", "/", "*"),
 )
 METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "post", "PoSt", "")
@@ -633,25 +599,12 @@ def test_e1_no_spelling_leads_from_another_route_to_a_management_token(
 @pytest.mark.parametrize(
     "authorizer",
     [
-        *(
-            None,
-            {},
-            [],
-            "iam",
-            1,
-            {"iam": None},
-            {"iam": {}},
-            {"iam": []},
-            {"iam": "arn:aws:iam::111122223333:user/x"},
-            JWT,
-        ),
+        *(None, {}, [], "iam", 1, {"iam": None}, {"iam": {}}, {"iam": []}),
+        *({"iam": "arn:aws:iam::111122223333:user/x"}, JWT),
         *({"iam": {"userArn": value}} for value in ("", None, [], {}, 0, True, ["arn:aws:iam::111122223333:user/x"])),
         *({"iam": {"UserArn": "arn:aws:iam::111122223333:user/x"}}, {"userArn": "arn:aws:iam::111122223333:user/x"}),
-        *(
-            {"IAM": IAM["iam"]},
-            {"lambda": IAM["iam"]},
-            {"iam": {"accessKey": "AKIAIOSFODNN7EXAMPLE", "userId": "AIDA"}},
-        ),
+        *({"IAM": IAM["iam"]}, {"lambda": IAM["iam"]}),
+        {"iam": {"accessKey": "AKIAIOSFODNN7EXAMPLE", "userId": "AIDA"}},
     ],
     ids=repr,
 )
@@ -680,33 +633,12 @@ def test_f5_headers_prove_nothing(anyone: Deployed) -> None:
     "path",
     [
         *("/v1/100ms/app-token/", "/v1/100ms/app-token///", "/v1/100ms/app-token\n", "/v1/100ms/app-token%0A"),
-        *(
-            "/api/token//",
-            "///api/token",
-            "/api//token",
-            "/api/token\n",
-            "/api/token?",
-            "api/token",
-            "/API/TOKEN",
-            "//api/token/",
-        ),
-        *(
-            "/v1/../v1/100ms/app-token",
-            "/v1/%2e%2e/app-token",
-            "/v1/100ms%00/app-token",
-            "/v1/100ms /app-token",
-            "/v1//app-token",
-        ),
-        *(
-            "/dev/api/token",
-            "/prod/v1/100ms/app-token",
-            "/v1/health/",
-            "/health",
-            "/v2/100ms/app-token",
-            "/v1",
-            "/..",
-            "\ud800",
-        ),
+        *("/api/token//", "///api/token", "/api//token", "/api/token\n", "/api/token?", "api/token", "/API/TOKEN"),
+        "//api/token/",
+        *("/v1/../v1/100ms/app-token", "/v1/%2e%2e/app-token", "/v1/100ms%00/app-token", "/v1/100ms /app-token"),
+        "/v1//app-token",
+        *("/dev/api/token", "/prod/v1/100ms/app-token", "/v1/health/", "/health", "/v2/100ms/app-token", "/v1"),
+        *("/..", "\ud800"),
     ],
 )
 @pytest.mark.parametrize("access", MODES)

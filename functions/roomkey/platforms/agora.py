@@ -106,6 +106,7 @@ class Agora(Platform):
     title = "Agora"
     longest_life = 86400
     send = Send("Authorization", "Bearer ")
+    services = tuple(_SERVICES)
     request_fields = {
         TokenKind.APP: (
             RequestField("room_id", _check_channel, required=True),

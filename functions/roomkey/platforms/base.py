@@ -245,6 +245,8 @@ class Platform(Protocol):
     request_fields: Mapping[TokenKind, tuple[RequestField, ...]]
     """The fields of a request beside `expires_in`. A kind without `user_id` among them binds nobody."""
     credential_fields: tuple[CredentialField, ...]
+    services: tuple[str, ...] = ()
+    """What a request's `services` may name, where the platform has that field."""
 
     def binds_user(self, kind: TokenKind) -> bool:
         """Whether tokens of this kind are for one user."""

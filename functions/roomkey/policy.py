@@ -1,0 +1,310 @@
+"""The policy: who may have which token.
+
+A JSON document in SSM, beside the disable flag (docs/policy.md, docs/policy.schema.json). Its rules only grant, and
+what no rule grants is refused. A rule grants a request whose every part it names: who asks, the kind of token, the
+platform, and, where the request has them, the role, the services and the room. Compiled once for each time it is
+read, so that deciding takes microseconds.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from roomkey import strict_json
+from roomkey.callers import Caller
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import TokenKind
+from roomkey.settings import SHORTEST_LIFE
+from roomkey.token_requests import TokenRequest
+
+LARGEST_POLICY = 8192
+"""Bytes, minified: what SSM's advanced tier holds."""
+
+
+SERVICES = tuple(dict.fromkeys(service for platform in PLATFORMS.values() for service in platform.services))
+"""What a rule's `services` may name."""
+
+
+class Mode(StrEnum):
+    """What a refusal by the rules means: in `audit` the token is minted all the same, and the refusal recorded."""
+
+    ENFORCE = "enforce"
+    AUDIT = "audit"
+
+
+class PolicyProblems(ValueError):
+    """What is wrong with a policy: where (`rules[2].who[0]`), and why, in words that quote nothing."""
+
+    def __init__(self, *problems: tuple[str, str]) -> None:
+        super().__init__("; ".join(f"{where}: {why}" for where, why in problems))
+        self.problems = problems
+
+
+# --- patterns --------------------------------------------------------------------------------------------------------
+
+_PLACEHOLDER = re.compile(r"\{(sub|claim:[\x21-\x7a\x7e]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Text in which `*` stands for any run of characters, `{sub}` and `{claim:x}` for what is known of the caller.
+
+    Nothing else is special. What is inserted is text, never a pattern: a caller whose claim is missing, empty or
+    holds a `*` matches nothing.
+    """
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str, *, placeholders: bool) -> "Pattern":
+        """Raises `ValueError` for a brace that is no placeholder, and for placeholders where there can be none."""
+        rest = _PLACEHOLDER.sub("", text) if placeholders else text
+        if not text or "{" in rest or "}" in rest:
+            raise ValueError(
+                "must be text with * for anything" + (", {sub} or {claim:name}" if placeholders else " and no braces")
+            )
+        return cls(text)
+
+    def matches(self, value: str, caller: Caller) -> bool:
+        """Whether the whole of `value` fits, as it is: nothing is normalised, and upper case is not lower case."""
+        if self.text == "*":
+            return True
+        text = self.text
+        if "{" in text:
+            known = {name: _known(name, caller) for name in _PLACEHOLDER.findall(text)}
+            if not all(known.values()) or any("*" in words for words in known.values()):
+                return False
+            text = _PLACEHOLDER.sub(lambda found: known[found[1]], text)
+        return _fits(text.split("*"), value)
+
+
+def _known(name: str, caller: Caller) -> str:
+    if name == "sub":
+        return caller.user_id or ""
+    return caller.claims.get(name.removeprefix("claim:"), "")
+
+
+def _fits(parts: Sequence[str], value: str) -> bool:
+    """Whether `value` is the parts in order with anything between them. Never looks at a character twice in vain."""
+    first, *middle = parts
+    if not middle:
+        return value == first
+    *middle, last = middle
+    if not (value.startswith(first) and value.endswith(last) and len(value) >= len(first) + len(last)):
+        return False
+    position, end = len(first), len(value) - len(last)
+    for part in middle:
+        found = value.find(part, position, end)
+        if found < 0:
+            return False
+        position = found + len(part)
+    return True
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One kind of caller that a rule is for. `name` is the group's name, or the pattern for a user or principal."""
+
+    kind: str
+    name: str = ""
+    pattern: Pattern | None = None
+
+    def matches(self, caller: Caller) -> bool:
+        match self.kind:
+            case "anyone":
+                return True
+            case "signed-in":
+                return caller.user_id is not None or caller.principal is not None
+            case "group":
+                return self.name in caller.groups
+            case "user":
+                return caller.user_id is not None and self._fits(caller.user_id, caller)
+            case _:
+                return caller.principal is not None and self._fits(caller.principal, caller)
+
+    def _fits(self, value: str, caller: Caller) -> bool:
+        return self.pattern is not None and self.pattern.matches(value, caller)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing that is granted, to everyone that one of its subjects matches."""
+
+    name: str
+    who: tuple[Subject, ...]
+    kinds: frozenset[TokenKind]
+    platforms: frozenset[str]
+    roles: tuple[Pattern, ...] = ()
+    services: frozenset[str] = frozenset()
+    rooms: tuple[Pattern, ...] = ()
+    longest_life: int | None = None
+
+    def grants(self, request: TokenRequest, caller: Caller) -> bool:
+        """Whether every part of `request` but its life is named here. What it does not have needs no naming."""
+        return (
+            request.kind in self.kinds
+            and request.platform.name in self.platforms
+            and self.services.issuperset(request.services)
+            and any(subject.matches(caller) for subject in self.who)
+            and (request.role is None or any(role.matches(request.role, caller) for role in self.roles))
+            and (request.room_id is None or any(room.matches(request.room_id, caller) for room in self.rooms))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the rules say of a request: the rule that decided (None where there is none) and the longest life it grants.
+
+    `allowed` is what the rules say. Whether the token is minted is the policy's mode's to say.
+    """
+
+    allowed: bool
+    rule: str | None = None
+    longest_life: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A compiled policy."""
+
+    mode: Mode
+    rules: tuple[Rule, ...] = field(repr=False)
+
+    def decide(self, request: TokenRequest, caller: Caller) -> Decision:
+        """What the rules say of `request`: of those that grant it, the one with the longest life speaks."""
+        granting = [rule for rule in self.rules if rule.grants(request, caller)]
+        if not granting:
+            return Decision(allowed=False)
+        rule = max(granting, key=lambda rule: math.inf if rule.longest_life is None else rule.longest_life)
+        longest_life = math.inf if rule.longest_life is None else rule.longest_life
+        return Decision((request.expires_in or 0) <= longest_life, rule.name, rule.longest_life)
+
+    @classmethod
+    def parse(cls, text: str) -> "Policy":
+        """The policy that `text` is. Raises `PolicyProblems` with everything that is wrong with it."""
+        try:
+            document = strict_json.loads(text)
+        except ValueError:
+            raise PolicyProblems(("policy", "is not a JSON document without duplicate keys")) from None
+        reader = _Reader()
+        policy = reader.policy(document)
+        if reader.problems:
+            raise PolicyProblems(*reader.problems)
+        return policy
+
+
+class _Reader:
+    """Takes a document apart and collects what is wrong on the way: one look shows everything."""
+
+    def __init__(self) -> None:
+        self.problems: list[tuple[str, str]] = []
+
+    def policy(self, document: Any) -> Policy:
+        fields = self._object("policy", document, required=("version", "mode", "rules"), optional=("$schema",))
+        version, mode = fields.get("version", 1), fields.get("mode", Mode.ENFORCE)
+        if version != 1 or isinstance(version, bool):
+            self._problem("version", "must be 1")
+        if mode not in list(Mode):
+            self._problem("mode", "must be enforce or audit")
+            mode = Mode.ENFORCE
+        # A policy without rules is one that refuses everybody: that is how an environment is born.
+        rules = [] if fields.get("rules") == [] else self._each("rules", fields.get("rules"), self._rule)
+        names = [rule.name for rule in rules]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                self._problem(f"rules[{index}].name", "is another rule's name too")
+        return Policy(Mode(mode), tuple(rules))
+
+    def _rule(self, where: str, rule: Any) -> Rule:
+        optional = ("name", "roles", "services", "rooms", "longest_life")
+        fields = self._object(where, rule, required=("who", "kinds", "platforms"), optional=optional)
+        kinds = self._words(f"{where}.kinds", fields.get("kinds"), list(TokenKind))
+        if "rooms" in fields and kinds == {TokenKind.MANAGEMENT}:
+            self._problem(f"{where}.rooms", "is of no use: a management token has no room")
+        longest_life = fields.get("longest_life")
+        if longest_life is not None and (type(longest_life) is not int or longest_life < SHORTEST_LIFE):
+            self._problem(f"{where}.longest_life", f"must be a whole number of seconds, at least {SHORTEST_LIFE}")
+            longest_life = None
+        name = fields.get("name", where)
+        if not isinstance(name, str) or not re.fullmatch(r"[\x20-\x7e]{1,64}", name):
+            self._problem(f"{where}.name", "must be 1 to 64 plain characters")
+            name = where
+        return Rule(
+            name=name,
+            who=tuple(self._each(f"{where}.who", fields.get("who"), self._subject)),
+            kinds=frozenset(TokenKind(kind) for kind in kinds),
+            platforms=self._words(f"{where}.platforms", fields.get("platforms"), list(PLATFORMS)),
+            roles=tuple(self._each(f"{where}.roles", fields.get("roles"), self._pattern)),
+            services=self._words(f"{where}.services", fields.get("services"), SERVICES),
+            rooms=tuple(self._each(f"{where}.rooms", fields.get("rooms"), self._room_pattern)),
+            longest_life=longest_life,
+        )
+
+    def _subject(self, where: str, subject: Any) -> Subject:
+        if subject in ("anyone", "signed-in"):
+            return Subject(subject)
+        if not isinstance(subject, dict) or len(subject) != 1 or not subject.keys() <= {"user", "group", "principal"}:
+            self._problem(where, 'must be "anyone", "signed-in", or one of {"user": …}, {"group": …}, {"principal": …}')
+            return Subject("nobody")
+        [(kind, name)] = subject.items()
+        if kind == "group":
+            if not isinstance(name, str) or not name or re.search(r"[\s\[\]*{}]", name):
+                self._problem(where, "must name one group, without spaces, brackets, braces or *")
+                return Subject("nobody")
+            return Subject(kind, name)
+        return Subject(kind, str(name), self._pattern(where, name))
+
+    def _pattern(self, where: str, text: Any, *, placeholders: bool = False) -> Pattern:
+        try:
+            if not isinstance(text, str):
+                raise ValueError("must be text")
+            return Pattern.parse(text, placeholders=placeholders)
+        except ValueError as error:
+            self._problem(where, str(error))
+            return Pattern("")
+
+    def _room_pattern(self, where: str, text: Any) -> Pattern:
+        return self._pattern(where, text, placeholders=True)
+
+    def _words(self, where: str, words: Any, known: Sequence[str]) -> frozenset[str]:
+        found = self._list(where, words)
+        if found == ["*"]:
+            return frozenset(known)
+        for index, word in enumerate(found):
+            if word not in known:
+                self._problem(f"{where}[{index}]", f"must be one of {', '.join(known)}, or * alone for all of them")
+        return frozenset(word for word in known if word in found)
+
+    def _each[T](self, where: str, items: Any, read: Callable[[str, Any], T]) -> list[T]:
+        return [read(f"{where}[{index}]", item) for index, item in enumerate(self._list(where, items))]
+
+    def _list(self, where: str, items: Any) -> list[Any]:
+        if items is None:  # What must not be missing has been said already.
+            return []
+        if not isinstance(items, list) or not items:
+            self._problem(where, "must be a list with something in it")
+            return []
+        return items
+
+    def _object(
+        self, where: str, document: Any, *, required: Sequence[str], optional: Sequence[str]
+    ) -> Mapping[str, Any]:
+        if not isinstance(document, dict):
+            self._problem(where, "must be an object")
+            return {}
+        prefix = "" if where == "policy" else f"{where}."
+        for name in required:
+            if name not in document:
+                self._problem(f"{prefix}{name}", "is missing")
+        if document.keys() - {*required, *optional}:
+            self._problem(where, f"may hold {', '.join([*required, *optional])} and nothing else")
+        return document
+
+    def _problem(self, where: str, why: str) -> None:
+        self.problems.append((where, why))

@@ -1,0 +1,435 @@
+"""docs/openapi.yaml, held against the template's routes, the code, and what running stacks answer over HTTP."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import schemathesis
+import yaml
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as AwsCredentials
+from jsonschema import Draft202012Validator
+from requests.auth import AuthBase
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    positive_data_acceptance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from infrastructure.template import ACCESS, stack
+from integration.aws_double import Aws
+from integration.deployed import Deployed
+from roomkey import errors
+from roomkey.api import STATUS
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import Credentials, Platform, RequestField, TokenKind
+from roomkey_cli import credential_files, sigv4
+from roomkey_cli.gateway import Gateway
+from roomkey_cli.issuer import DemoIssuer
+from serving import serve
+
+DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docs/openapi.yaml").read_text())
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+
+GATEWAYS_OWN = {429}
+"""Statuses that are never Roomkey's."""
+
+HMS_ROUTE = "/api/token"
+_PLATFORM_PATH = re.compile(r"/v1/(?P<platform>[a-z0-9-]+)/(?P<kind>app|management)-token")
+
+
+def resolved(node: Any) -> Any:
+    """`node`, or what it refers to."""
+    while isinstance(node, dict) and node.keys() == {"$ref"}:
+        target: Any = DOCUMENT
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        node = target
+    return node
+
+
+def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
+    """A validator of `schema`, which may refer to the document's components."""
+    return Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One path and method of the document."""
+
+    path: str
+    method: str
+    definition: Mapping[str, Any]
+
+    @property
+    def route(self) -> str:
+        """As the template has it: `POST /v1/{platform}/app-token`."""
+        path = _PLATFORM_PATH.sub(r"/v1/{platform}/\g<kind>-token", self.path)
+        return f"{self.method.upper()} {path}"
+
+    @property
+    def mints(self) -> tuple[str, TokenKind] | None:
+        """For which platform, and which kind of token; None where nothing is minted."""
+        if self.path == HMS_ROUTE:
+            return "100ms", TokenKind.APP
+        found = _PLATFORM_PATH.fullmatch(self.path)
+        return (found["platform"], TokenKind(found["kind"])) if found else None
+
+    @property
+    def responses(self) -> dict[int, Any]:
+        return {int(status): resolved(response) for status, response in self.definition["responses"].items()}
+
+    @property
+    def request_schemas(self) -> dict[str, Any]:
+        """By media type."""
+        content = self.definition.get("requestBody", {}).get("content", {})
+        return {media_type: resolved(media["schema"]) for media_type, media in content.items()}
+
+
+OPERATIONS = [
+    Operation(path, method, definition)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, definition in methods.items()
+]
+MINTING = [operation for operation in OPERATIONS if operation.mints]
+
+every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.route)
+
+
+def platform_of(operation: Operation) -> tuple[Platform, TokenKind]:
+    assert operation.mints
+    name, kind = operation.mints
+    return PLATFORMS[name], kind
+
+
+# --- the document by itself ----------------------------------------------------------------------------------------
+
+
+def test_the_document_is_openapi() -> None:
+    schemathesis.openapi.from_dict(DOCUMENT).validate()
+
+
+def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
+    used = {resolved_name for resolved_name in re.findall(r"#/components/(\w+/\w+)", json.dumps(DOCUMENT))}
+    components = {
+        f"{section}/{name}"
+        for section, members in DOCUMENT["components"].items()
+        for name in members
+        if section != "securitySchemes"
+    }
+
+    assert used == components
+
+
+@every_operation
+def test_every_example_of_a_response_is_one(operation: Operation) -> None:
+    for status, response in operation.responses.items():
+        media = response["content"]["application/json"]
+        assert media["examples"], f"{status} has no example"
+        for example in media["examples"].values():
+            validator(media["schema"]).validate(example["value"])
+            if "status" in example["value"]:
+                assert example["value"]["status"] == status
+
+
+@every_operation
+def test_every_example_of_a_request_is_one(operation: Operation) -> None:
+    for media in operation.definition.get("requestBody", {}).get("content", {}).values():
+        assert media["examples"]
+        for example in media["examples"].values():
+            validator(media["schema"]).validate(example["value"])
+
+
+@pytest.mark.parametrize("name", ["Token", "Failure", "GatewayRefusal", "Health"])
+def test_the_shapes_of_answers_are_closed(name: str) -> None:
+    assert SCHEMAS[name]["additionalProperties"] is False
+
+
+# --- the template --------------------------------------------------------------------------------------------------
+
+
+def test_the_operations_are_the_routes_of_the_template() -> None:
+    routes = set(stack(**ACCESS["open"]).routes) - {"OPTIONS /{proxy+}", "$default"}
+
+    assert {operation.route for operation in OPERATIONS} == routes
+    assert DOCUMENT["info"]["version"] == stack(**ACCESS["open"]).body["info"]["version"]
+
+
+@every_operation
+def test_who_is_let_in_is_what_the_template_says_over_all_access_modes(operation: Operation) -> None:
+    schemes = {"jwt": "jwt", "iam": "sigv4"}
+    let_in: set[tuple[str, ...]] = set()
+    for access in ("open", "jwt", "iam"):
+        security = stack(**ACCESS[access]).routes[operation.route].get("security", [{}])
+        let_in |= {tuple(schemes[name] for name in alternative) for alternative in security}
+
+    # An empty list, unlike one with an empty alternative, says that there is nothing to present.
+    documented = {tuple(alternative) for alternative in operation.definition["security"]} or {()}
+    assert documented == let_in
+    assert set(DOCUMENT["components"]["securitySchemes"]) == set(schemes.values())
+
+
+# --- the code: platforms and their fields --------------------------------------------------------------------------
+
+
+def test_the_platforms_are_those_of_the_code() -> None:
+    documented = {operation.mints[0] for operation in MINTING if operation.mints}
+
+    assert documented == PLATFORMS.keys()
+    assert set(SCHEMAS["Health"]["properties"]["platforms"]["items"]["enum"]) == documented
+    for name in documented:
+        assert {operation.mints for operation in MINTING} >= {(name, kind) for kind in TokenKind}
+
+
+@pytest.mark.parametrize("operation", MINTING, ids=lambda operation: operation.path)
+def test_the_fields_of_a_request_are_those_of_the_code(operation: Operation) -> None:
+    platform, kind = platform_of(operation)
+    fields = platform.request_fields[kind]
+    by_meaning: dict[str, list[RequestField]] = {}
+    for field in fields:
+        by_meaning.setdefault(field.target, []).append(field)
+    demanded = [alternatives for alternatives in by_meaning.values() if alternatives[0].required]
+
+    for schema in operation.request_schemas.values():
+        assert schema["properties"].keys() == {field.name for field in fields} | {"expires_in"}
+        assert schema.get("required", []) == [names[0].name for names in demanded if len(names) == 1]
+        assert schema.get("oneOf", []) == [
+            {"required": [field.name]} for alternatives in demanded if len(alternatives) > 1 for field in alternatives
+        ]
+        assert (schema["additionalProperties"] is False) == (operation.path != HMS_ROUTE)
+    assert operation.definition["requestBody"]["required"] == (kind is TokenKind.APP)
+
+
+UUID_TEXT = "a7e04212-e1d4-11eb-8d1c-2d2dc2a4e6a4"
+PROBES: list[Any] = [
+    *("a", "0", "1", "+1", "-1", "00042", "+0", "4294967295", "4294967296", "04294967295", "42949672950", "-", "+-1"),
+    *("", " ", "a b", " a", "a ", "a\t", "\na", "\ta", "a\tb", "a\x00", "a\x7f", "a\x85", "\xa0a", "a\u3000", "\u2028"),
+    *("a\u202eb", "a\u2066b", "a\u200db", "zo\xeb", "e\u0301", "\U0001f469\u200d\U0001f469", "a\ue000", "a\uf8ff"),
+    *("x" * 63, "x" * 64, "x" * 65, "x" * 128, "x" * 129, "x" * 255, "x" * 256, "x" * 257, "\U0001f469" * 256),
+    *("a" * 32, "A" * 32, "g" * 32, "a" * 31, UUID_TEXT, UUID_TEXT.upper(), UUID_TEXT.replace("-", "", 1), "a/b", 'a"'),
+    *("host", "Host", "guest", "participant", "moderator", "publisher", "subscriber", "admin", "writer", "reader"),
+    *([], [""], ["rtc"], ["rtc", "rtc"], ["chat", "rtc"], ["chat", "rtm", "rtc"], ["fpa"], [1], "rtc"),
+    *(["ask_join"], ["allow_join"], ["allow_mod"], ["allow_mod", "allow_join"], ["allow_join", "allow_mod"]),
+    *(["ask_join", "allow_join"], ["allow_join", "allow_join"], None, True, False, 0, 1, 1.5, {}, {"a": 1}),
+]
+
+
+@pytest.mark.parametrize(
+    ("operation", "field"),
+    [
+        pytest.param(operation, field, id=f"{operation.path}-{field.name}")
+        for operation in MINTING
+        if operation.path != HMS_ROUTE
+        for field in platform_of(operation)[0].request_fields[platform_of(operation)[1]]
+    ],
+)
+def test_the_schema_of_a_field_takes_what_the_code_takes(operation: Operation, field: RequestField) -> None:
+    (schema,) = operation.request_schemas.values()
+    documented = validator(schema["properties"][field.name])
+
+    takes = [value for value in PROBES if _passes(field, value)]
+
+    assert [value for value in PROBES if documented.is_valid(value)] == takes
+    assert 0 < len(takes) < len(PROBES)
+
+
+def _passes(field: RequestField, value: object) -> bool:
+    try:
+        field.check(value)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("operation", MINTING, ids=lambda operation: operation.path)
+def test_the_tokens_in_the_examples_are_the_platforms(operation: Operation) -> None:
+    """Minted with the credentials of the local stack: whoever wants to can look into them."""
+    platform, kind = platform_of(operation)
+    values = {name: str(value) for name, value in credential_files.demo()[platform.name].items()}
+
+    for example in operation.responses[200]["content"]["application/json"]["examples"].values():
+        answer = example["value"]
+        minted_at = answer["expires_at"] - answer["expires_in"]
+        explanation = platform.explain(answer["token"], Credentials(values), at=minted_at + 0.9)
+        assert explanation
+        assert (explanation.problems, explanation.warnings, explanation.signature) == ((), (), True)
+        assert explanation.grant
+        assert (explanation.grant.kind, explanation.grant.expires_at) == (kind, answer["expires_at"])
+        assert explanation.grant.user_id == answer.get("user_id")
+        if kind is TokenKind.MANAGEMENT:
+            assert answer["send"] == {"header": platform.send.header, "prefix": platform.send.prefix}
+
+
+# --- the code: statuses and codes ----------------------------------------------------------------------------------
+
+
+def test_the_codes_are_those_of_the_code() -> None:
+    properties = SCHEMAS["Failure"]["properties"]
+
+    assert properties["code"]["enum"] == list(STATUS)
+    assert properties["status"]["enum"] == sorted(set(STATUS.values()))
+
+
+@every_operation
+def test_every_status_is_there_with_exactly_its_codes(operation: Operation) -> None:
+    if operation.mints:
+        assert operation.responses.keys() == {200, *STATUS.values()} | GATEWAYS_OWN
+    for status, response in operation.responses.items():
+        schema = response["content"]["application/json"]["schema"]
+        codes = [code for code, its_status in STATUS.items() if its_status == status]
+        assert _enumerated_codes(schema) == codes
+        examples = response["content"]["application/json"]["examples"]
+        assert [name for name, example in examples.items() if "code" in example["value"]] == codes
+
+
+def _enumerated_codes(schema: Any) -> list[str]:
+    """The codes that `schema` narrows the failure's to."""
+    match schema:
+        case {"oneOf": [{"$ref": "#/components/schemas/GatewayRefusal"}, failure]}:
+            return _enumerated_codes(failure)
+        case {"allOf": [{"$ref": "#/components/schemas/Failure"}, {"properties": {"code": {"enum": codes}}}]}:
+            return list(codes)
+    return []
+
+
+@pytest.mark.parametrize("code", STATUS)
+def test_the_example_of_a_code_says_what_the_code_says(code: str) -> None:
+    failures = [one for one in vars(errors).values() if isinstance(one, type) and getattr(one, "code", None) == code]
+    examples = [
+        example["value"]
+        for response in DOCUMENT["components"]["responses"].values()
+        for example in response["content"]["application/json"]["examples"].values()
+        if example["value"].get("code") == code
+    ]
+
+    assert [example["msg"] for example in examples] == [failure.msg for failure in failures]
+
+
+# --- what running stacks answer ------------------------------------------------------------------------------------
+
+
+class Signed(AuthBase):
+    """Signs a request with the demo key, as `curl --aws-sigv4` does."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        body = request.body or b""
+        signed = AWSRequest(request.method, request.url, data=body.encode() if isinstance(body, str) else body)
+        SigV4Auth(AwsCredentials(sigv4.DEMO_ACCESS_KEY, sigv4.DEMO_SECRET_KEY), sigv4.SERVICE, "us-east-1").add_auth(
+            signed
+        )
+        request.headers.update(dict(signed.headers.items()))
+        return request
+
+
+class Bearer(AuthBase):
+    """Signs a user in."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["authorization"] = f"Bearer {self._token}"
+        return request
+
+
+@dataclass(frozen=True)
+class Running:
+    """A stack behind the local gateway, and how its callers sign in."""
+
+    url: str
+    app_auth: AuthBase | None
+
+    def auth(self, path: str) -> AuthBase | None:
+        return Signed() if path.endswith("/management-token") else self.app_auth if path != "/v1/health" else None
+
+
+@pytest.fixture(scope="module")
+def run(aws_for_all: Aws) -> Iterator[Callable[[str], Running]]:
+    """Runs a stack with all platforms, by its `AppTokenAccess`."""
+    with ExitStack() as stacks:
+        aws_for_all.lead_here(stacks.enter_context(pytest.MonkeyPatch.context()))
+
+        def start(access: Any) -> Running:
+            deployed = Deployed.on(aws_for_all, access, secret=None, PLATFORMS=",".join(PLATFORMS))
+            for name, secret in credential_files.demo().items():
+                aws_for_all.put_secret(deployed.environment, credential_files.as_text(secret), name)
+            issuer = DemoIssuer("http://issuer.example")
+
+            def gateway(_: str) -> Gateway:
+                return Gateway(deployed.api.answer, access, authorizer=issuer.authorizer())
+
+            url = stacks.enter_context(serve(gateway))
+            auths = {"open": None, "iam": Signed(), "jwt": Bearer(issuer.token("student"))}
+            return Running(url, auths[access])
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def open_stack(run: Callable[[str], Running]) -> Running:
+    """A stack that anyone may ask for app tokens."""
+    return run("open")
+
+
+@schemathesis.serializer("text/plain")
+def _json_as_text(_: schemathesis.SerializationContext, value: Any) -> dict[str, Any]:
+    return {"data": value if isinstance(value, str | bytes) else json.dumps(value).encode()}
+
+
+def _schema(**generation: Any) -> Any:
+    """The document's operations, as Schemathesis tests them: the same requests every time."""
+    config = schemathesis.Config.from_dict(
+        {
+            "seed": 1,
+            "generation": {
+                "database": "none",
+                "deterministic": True,
+                "with-security-parameters": False,
+                **generation,
+            },
+        }
+    )
+    return schemathesis.openapi.from_dict(DOCUMENT, config=config)
+
+
+CONFORMANCE = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    unsupported_method,
+]
+
+anything = _schema(**{"max-examples": 15})
+"""Good and bad requests, in all of Unicode."""
+good = _schema(**{"max-examples": 15, "mode": "positive", "codec": "ascii"})
+"""Good requests. In ASCII, where the document's pattern is all there is to a text."""
+
+
+@anything.parametrize()
+def test_whatever_is_asked_the_answer_is_one_of_the_documented(case: schemathesis.Case, open_stack: Running) -> None:
+    case.call_and_validate(open_stack.url, auth=open_stack.auth(case.path), checks=CONFORMANCE)
+
+
+@good.parametrize()
+def test_whatever_the_document_allows_is_answered_with_success(case: schemathesis.Case, open_stack: Running) -> None:
+    response = case.call_and_validate(
+        open_stack.url, auth=open_stack.auth(case.path), checks=[*CONFORMANCE, positive_data_acceptance]
+    )
+    if case.meta and case.meta.generation.mode is GenerationMode.POSITIVE and case.method == case.operation.method:
+        assert response.status_code == 200

@@ -1,0 +1,329 @@
+"""Which secrets can sign a token that works, and how the others are refused: by field and reason, never by value.
+
+The ids name the rows of the project's table of threats (A10 to A15).
+"""
+
+import base64
+import json
+import string
+import traceback
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from roomkey.credentials import parse_secret
+from roomkey.platforms.base import CredentialField, CredentialProblems, Credentials, check_credentials
+from roomkey.platforms.hms import Hms
+
+KEY_ID = "5f1e3a7c9d2b4860af13c5e7"
+SECRET = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"
+GOOD = {"app_access_key": KEY_ID, "app_secret": SECRET}
+
+
+def refused(values: Mapping[str, object]) -> tuple[str, ...]:
+    """The problems that 100ms credentials have; none of them may repeat a value."""
+    with pytest.raises(CredentialProblems) as caught:
+        Hms().check_credentials(values)
+    _repeats_nothing(caught.value, values.values())
+    return caught.value.problems
+
+
+def _repeats_nothing(problem: CredentialProblems, values: object) -> None:
+    assert problem.problems
+    said = f"{problem} {problem!r} {problem.args} {problem.problems}"
+    for value in values if isinstance(values, list) else [values]:
+        if isinstance(value, str) and len(value) > 3:
+            assert value not in said
+    assert "Sentinel" not in said
+    for one in problem.problems:
+        field, colon, reason = one.partition(": ")
+        assert field in ("app_access_key", "app_secret", "all")
+        assert colon
+        assert reason
+
+
+# --- what is good --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        GOOD,
+        pytest.param({**GOOD, "app_secret": "a1" * 16}, id="A14-32-bytes"),
+        pytest.param({**GOOD, "app_secret": "k" * 31 + "K"}, id="A14-two-characters"),
+        pytest.param({**GOOD, "app_secret": base64.b64encode(bytes(range(48))).decode()}, id="base64"),
+        pytest.param({**GOOD, "app_secret": base64.urlsafe_b64encode(bytes(range(200, 248))).decode()}, id="base64url"),
+        pytest.param({**GOOD, "app_secret": bytes(range(32)).hex()}, id="hex"),
+        pytest.param({**GOOD, "app_secret": string.ascii_letters + "!#$%&()*+,-./:;=?@^_`|~"}, id="punctuation"),
+        pytest.param({**GOOD, "app_access_key": "another-shape"}, id="key-of-another-shape"),
+    ],
+)
+def test_credentials_that_can_sign_are_taken_as_they_are(values: dict[str, str]) -> None:
+    credentials = Hms().check_credentials(values)
+    assert (credentials["app_access_key"], credentials["app_secret"]) == (
+        values["app_access_key"],
+        values["app_secret"],
+    )
+
+
+def test_a11_what_else_is_stored_is_ignored() -> None:
+    credentials = Hms().check_credentials({**GOOD, "note": "rotated in May", "owner": None, "app_id": 7})
+    assert credentials.values == GOOD
+
+
+def test_credentials_do_not_show_in_representations() -> None:
+    credentials = Hms().check_credentials(GOOD)
+    assert SECRET not in repr(credentials)
+    assert KEY_ID not in repr(credentials)
+    assert SECRET not in f"{credentials}"
+
+
+# --- what is not ---------------------------------------------------------------------------------------------------
+
+PEM = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEc0tWwq\n-----END PUBLIC KEY-----\n"
+DER = bytes.fromhex("3082010a0282010100") + bytes(range(256)) + bytes.fromhex("0203010001")
+NOT_STRINGS = {
+    "null": None,
+    "true": True,
+    "zero": 0,
+    "number": 10**40,
+    "float": 0.5,
+    "list": [SECRET],
+    "object": {"value": SECRET},
+}
+NOT_SECRETS: Mapping[str, object] = {
+    **{f"A11-{name}": value for name, value in NOT_STRINGS.items()},
+    "A11-empty": "",
+    "A12-the-whole-document": json.dumps(GOOD),
+    "A13-trailing-newline": SECRET + "\n",
+    "A13-trailing-crlf": SECRET + "\r\n",
+    "A13-leading-newline": "\n" + SECRET,
+    "A13-trailing-space": SECRET + " ",
+    "A13-leading-space": " " + SECRET,
+    "A13-space-within": SECRET[:20] + " " + SECRET[20:],
+    "A13-tab": SECRET + "\t",
+    "A13-byte-order-mark": "\ufeff" + SECRET,
+    "A13-no-break-space": SECRET + "\u00a0",
+    "A13-zero-width-space": SECRET + "\u200b",
+    "A13-line-separator": SECRET + "\u2028",
+    "A13-nul": SECRET + "\x00",
+    "A13-delete": SECRET + "\x7f",
+    "A13-non-ascii": SECRET + "\u00e9",
+    "A13-full-width": "\uff21" * 40,
+    "A13-lone-surrogate": SECRET + "\ud800",
+    "A14-short": SECRET[:31],
+    "A14-one-byte": "k",
+    "A14-16-characters-of-32-bytes": "\u00e9" * 16,
+    "A14-spaces": " " * 40,
+    "A14-one-character": "a" * 32,
+    "A14-zeros": "0" * 64,
+    "A14-replace-me": "REPLACE_ME" * 4,
+    "A14-replace-me-dashed": "please-replace-me-with-the-real-app-secret",
+    "A14-changeme": "changeme" * 4,
+    "A14-change-me": "change-me-change-me-change-me-change-me",
+    "A14-your-secret": "your-100ms-app-secret-from-the-dashboard",
+    "A14-your_secret": "YOUR_APP_SECRET_FROM_THE_100MS_DASHBOARD",
+    "A14-angle-brackets": "<app-secret-of-the-100ms-workspace-here>",
+    "A14-braces": "{{app_secret_of_the_100ms_workspace}}",
+    "A14-shell": "${APP_SECRET_OF_THE_100MS_WORKSPACE_00}",
+    "A14-placeholder": "placeholder-for-the-app-secret-of-100ms",
+    "A14-xs": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx0",
+    "A14-stars": "ab12********************************cd34",
+    "A14-dots": "ab12................................cd34",
+    "A15-pem": PEM,
+    "A15-pem-on-one-line": PEM.replace("\n", "\\n"),
+    "A15-jwk": json.dumps({"kty": "oct", "k": SECRET}),
+    "A15-jwk-without-spaces": json.dumps({"kty": "oct", "k": SECRET}, separators=(",", ":")),
+    "A15-jwk-set": json.dumps({"keys": [{"kty": "oct", "k": SECRET}]}, separators=(",", ":")),
+    "A15-ssh": "ssh-ed25519" + "AAAAC3NzaC1lZDI1NTE5AAAAIB3mN6",
+    "A15-der": DER.decode("latin-1"),
+    "the-access-key-again": KEY_ID,
+}
+
+
+@pytest.mark.parametrize("value", NOT_SECRETS.values(), ids=NOT_SECRETS)
+def test_a_secret_that_cannot_sign_is_refused_by_name(value: object) -> None:
+    problems = refused({**GOOD, "app_secret": value})
+    assert any(problem.startswith(("app_secret: ", "all: ")) for problem in problems)
+    assert not any(problem.startswith("app_access_key: ") for problem in problems)
+
+
+BASE64_DER = pytest.param(base64.b64encode(DER).decode(), id="A15-der-in-base64")
+
+
+@pytest.mark.parametrize("value", [BASE64_DER])
+@pytest.mark.xfail(strict=True, reason="a DER key in base64 is printable ASCII and long enough: nothing looks at it")
+def test_a15_a_key_of_another_algorithm_in_base64_is_refused(value: str) -> None:
+    assert refused({**GOOD, "app_secret": value})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [*NOT_STRINGS.values(), "", KEY_ID + "\n", " " + KEY_ID, KEY_ID + "\u00e9", "<access-key>", "your-access-key"],
+)
+def test_an_access_key_that_is_none_is_refused_by_name(value: object) -> None:
+    problems = refused({**GOOD, "app_access_key": value})
+    assert [problem.partition(":")[0] for problem in problems] == ["app_access_key"]
+
+
+@pytest.mark.parametrize("missing", GOOD)
+def test_a11_a_field_that_is_missing_is_named(missing: str) -> None:
+    assert refused({name: value for name, value in GOOD.items() if name != missing}) == (f"{missing}: is missing",)
+
+
+def test_a11_every_field_that_is_at_fault_is_named() -> None:
+    assert [problem.partition(":")[0] for problem in refused({})] == ["app_access_key", "app_secret"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"api_key": KEY_ID, "secret": SECRET},
+        {"app_id": "0" * 31 + "1", "app_certificate": SECRET},
+        {"access_key": KEY_ID, "secret_key": SECRET},
+        {"APP_ACCESS_KEY": KEY_ID, "APP_SECRET": SECRET},
+        {"app-access-key": KEY_ID, "app-secret": SECRET},
+    ],
+)
+def test_a11_the_names_of_another_vendor_or_case_are_not_taken(values: dict[str, str]) -> None:
+    assert refused(values) == ("app_access_key: is missing", "app_secret: is missing")
+
+
+@pytest.mark.parametrize("access_key", [SECRET, "a1" * 16, "any-key-id-longer-than-32-characters-0000"])
+def test_key_and_secret_in_each_others_place_are_refused(access_key: str) -> None:
+    problems = refused({"app_access_key": access_key, "app_secret": KEY_ID})
+    assert len(problems) == 1
+    assert problems[0].startswith("app_secret: ")
+
+
+def test_key_and_secret_must_differ() -> None:
+    assert "all: two of the values are the same" in refused({"app_access_key": SECRET, "app_secret": SECRET})
+
+
+@given(st.text(max_size=31))
+def test_a14_nothing_shorter_than_32_characters_signs(value: str) -> None:
+    with pytest.raises(CredentialProblems):
+        Hms().check_credentials({**GOOD, "app_secret": value})
+
+
+@given(st.text(min_size=1, max_size=64))
+@example("\u00a0" * 40)
+def test_nothing_is_stripped_or_mended(value: str) -> None:
+    try:
+        credentials = Hms().check_credentials({**GOOD, "app_secret": value})
+    except CredentialProblems:
+        assume(True)
+    else:
+        assert credentials["app_secret"] == value
+        assert len(value.encode()) >= 32
+        assert set(value) <= set(string.printable) - set(string.whitespace)
+
+
+_PRINTABLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=32, max_size=80)
+
+
+@given(_PRINTABLE, st.integers(0, 80), st.sampled_from(" \t\n\r\v\f\x1c\x85\u00a0\u2028\ufeff\u200b\x00"))
+def test_a13_white_space_is_refused_wherever_it_stands(value: str, at: int, space: str) -> None:
+    with pytest.raises(CredentialProblems):
+        Hms().check_credentials({**GOOD, "app_secret": value[:at] + space + value[at:]})
+
+
+# --- the stored text -----------------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_one_json_object() -> None:
+    credentials = parse_secret(json.dumps(GOOD), Hms())
+    assert credentials.values == GOOD
+
+
+NOT_DOCUMENTS = {
+    "A10-cut": '{"app_secret": "' + SECRET,
+    "A10-garbage-after": json.dumps(GOOD) + "}",
+    "A10-two-documents": json.dumps(GOOD) * 2,
+    "A10-single-quotes": str(GOOD),
+    "A10-comment": json.dumps(GOOD) + "// " + SECRET,
+    "A10-trailing-comma": json.dumps(GOOD)[:-1] + ",}",
+    "A11-list": json.dumps([GOOD]),
+    "A11-string": json.dumps(SECRET),
+    "A11-document-in-a-string": json.dumps(json.dumps(GOOD)),
+    "A11-null": "null",
+    "A11-true": "true",
+    "A11-number": "17",
+    "A11-huge-number": "9" * 5000,
+    "A11-duplicate": f'{{"app_access_key":"{KEY_ID}","app_secret":"{SECRET}x","app_secret":"{SECRET}"}}',
+    "A11-duplicate-that-agrees": f'{{"app_access_key":"{KEY_ID}","app_secret":"{SECRET}","app_secret":"{SECRET}"}}',
+    "A11-duplicate-of-what-is-ignored": json.dumps(GOOD)[:-1] + ', "note": 1, "note": 1}',
+    "A11-duplicate-within": json.dumps(GOOD)[:-1] + ', "more": {"a": 1, "a": 1}}',
+    "A11-too-deep": "[" * 100_000,
+    "A12-plain-text": SECRET,
+    "A12-assignment": f"app_secret={SECRET}",
+    "A13-byte-order-mark": "\ufeff" + json.dumps(GOOD),
+    "A18-empty": "",
+    "A18-blank": " \n",
+}
+
+
+@pytest.mark.parametrize("text", NOT_DOCUMENTS.values(), ids=NOT_DOCUMENTS)
+def test_any_other_text_is_refused_without_repeating_it(text: str) -> None:
+    with pytest.raises(CredentialProblems) as caught:
+        parse_secret(text, Hms())
+    _repeats_nothing(caught.value, [text, SECRET, KEY_ID])
+    assert caught.value.problems == ("all: is not a JSON object without duplicate keys",)
+    printed = "".join(traceback.format_exception(caught.value))
+    assert "Sentinel" not in printed
+    assert "JSONDecodeError" not in printed, "the decoder's exception holds the whole document"
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3)
+)
+
+
+@given(st.dictionaries(st.sampled_from([*GOOD, "note"]), _JSON))
+def test_a11_whatever_a_document_holds_it_is_taken_whole_or_refused(values: dict[str, object]) -> None:
+    try:
+        credentials = parse_secret(json.dumps(values), Hms())
+    except CredentialProblems:
+        return
+    assert credentials.values == {name: values[name] for name in GOOD}
+
+
+# --- the rules as a further vendor gets them -----------------------------------------------------------------------
+
+HEX = r"[0-9a-fA-F]{32}"
+STRICT = (CredentialField("id", usual=HEX, strict=True), CredentialField("key", signs=True, usual=HEX, strict=True))
+LOOSE = (CredentialField("id", usual=r"[0-9a-f]{32}"), CredentialField("key", signs=True))
+ID, KEY = "0123456789abcdef0123456789ABCDEF", "ffeeddccbbaa99887766554433221100"
+
+
+def problems_of(fields: tuple[CredentialField, ...], values: Mapping[str, object]) -> tuple[str, ...]:
+    with pytest.raises(CredentialProblems) as caught:
+        check_credentials(fields, values)
+    return caught.value.problems
+
+
+def test_strict_fields_take_what_the_vendor_issues() -> None:
+    assert check_credentials(STRICT, {"id": ID, "key": KEY}) == Credentials({"id": ID, "key": KEY})
+
+
+@pytest.mark.parametrize("key", [KEY[:31], KEY + "0", KEY[:31] + "g", KEY + "\n", "0x" + KEY[:30], "k" * 40])
+def test_strict_fields_take_nothing_else(key: str) -> None:
+    (problem,) = problems_of(STRICT, {"id": ID, "key": key})
+    assert problem.startswith("key: ")
+    assert key not in problem
+
+
+def test_strict_values_must_differ() -> None:
+    assert problems_of(STRICT, {"id": ID, "key": ID}) == ("all: two of the values are the same",)
+
+
+def test_a_key_that_looks_like_an_id_whose_place_it_could_have_is_taken_for_swapped() -> None:
+    (problem,) = problems_of(LOOSE, {"id": "not-of-the-usual-shape-and-much-longer", "key": "0123456789abcdef" * 2})
+    assert problem == "key: looks like id; are the two swapped?"
+
+
+def test_a_key_that_looks_like_an_id_beside_a_good_id_is_a_key() -> None:
+    values = {"id": "0123456789abcdef" * 2, "key": "fedcba9876543210" * 2}
+    assert check_credentials(LOOSE, values).values == values

@@ -1,0 +1,360 @@
+"""100ms: known answers, what its vendor would refuse, and what its web client can read.
+
+The vectors were made with the vendor's own server SDK (`hms.json`), by the recipe of its documentation
+(`hms_docs_style.json`), for the ids that its web client chokes on (`hms_client_hostile.json`), and by damaging good
+ones (`negative_hms.json`); each file says how.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from clocks import FakeClock
+from roomkey.minting import Minted, Randomness, mint
+from roomkey.platforms.base import Credentials, Grant, Imprint, TokenKind, check_id, check_role
+from roomkey.platforms.hms import Hms
+from roomkey.token_requests import TokenRequest
+
+HMS = Hms()
+DAY = 86400
+
+
+def _vectors(name: str) -> dict[str, dict[str, Any]]:
+    text = (Path(__file__).parent / "vectors" / f"{name}.json").read_text()
+    return {vector["id"]: vector for vector in json.loads(text)["vectors"]}
+
+
+def _claims_of(vector: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(vector["expect"].get("claims") or vector["inputs"]["claims"])
+
+
+SDK, DOCS, HOSTILE = _vectors("hms"), _vectors("hms_docs_style"), _vectors("hms_client_hostile")
+GOOD = {**SDK, **DOCS, **HOSTILE}
+
+NOT_EXPRESSIBLE = {
+    "hms-app_no_user-01": "an app token is always for a user",
+    "hms-app_no_user-03": "an app token is always for a user",
+    "hms-app_nbf-01": "iat and nbf are one moment",
+    "hms-app_iat_nbf-01": "iat and nbf are one moment",
+    "hms-mgmt_iat_nbf-01": "iat and nbf are one moment",
+}
+
+
+def _expressible(vector: Mapping[str, Any]) -> bool:
+    claims = _claims_of(vector)
+    return claims["iat"] == claims["nbf"] and (claims["type"] == "management" or "user_id" in claims)
+
+
+def _credentials(vector: Mapping[str, Any]) -> Credentials:
+    return HMS.check_credentials(
+        {"app_access_key": _claims_of(vector)["access_key"], "app_secret": vector["inputs"]["secret"]}
+    )
+
+
+def _minted(claims: Mapping[str, Any], credentials: Credentials) -> Minted:
+    """A token like `claims`, by the way every token goes: made, read back, handed out."""
+    at = claims["iat"] + 30
+    for name, check in {"room_id": check_id, "user_id": check_id, "role": check_role}.items():
+        assert name not in claims or check(claims[name]) == claims[name]
+    return mint(
+        TokenRequest(
+            HMS,
+            TokenKind(claims["type"]),
+            room_id=claims.get("room_id"),
+            role=claims.get("role"),
+            user_id=claims.get("user_id"),
+        ),
+        claims["exp"] - at,
+        credentials,
+        clock=FakeClock(wall=at + 0.75),
+        randomness=Randomness(uuid=lambda: UUID(claims["jti"]), salt=lambda: 1),
+    )
+
+
+def opened(token: str, key: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims of a token that is signed with `key`, checked with nothing but the standard library."""
+    signed, _, signature = token.rpartition(".")
+    digest = hmac.digest(key.encode(), signed.encode(), hashlib.sha256)
+    assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == signature
+    header, claims = (json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in signed.split("."))
+    return header, claims
+
+
+def test_the_vectors_left_out_are_exactly_those_that_cannot_be_asked_for() -> None:
+    assert {name for name, vector in GOOD.items() if not _expressible(vector)} == set(NOT_EXPRESSIBLE)
+    assert len(GOOD) == 31
+    assert {one["expect"]["plain_has_base64url_specials"] for one in HOSTILE.values()} == {True, False}
+
+
+@pytest.mark.parametrize("name", [name for name, vector in GOOD.items() if _expressible(vector)])
+def test_known_answers_claim_for_claim(name: str) -> None:
+    vector = GOOD[name]
+    expected, credentials = _claims_of(vector), _credentials(vector)
+    minted = _minted(expected, credentials)
+
+    header, claims = opened(minted.token, vector["inputs"]["secret"])
+    assert header == {"alg": "HS256", "typ": "JWT"}
+    assert claims == expected
+    assert {key: type(value) for key, value in claims.items()} == {key: type(value) for key, value in expected.items()}
+    assert re.fullmatch("[A-Za-z0-9]+", minted.token.split(".")[1])
+    assert minted.token_id == expected["jti"]
+    assert minted.grant.expires_at == expected["exp"]
+
+
+@pytest.mark.parametrize("name", [name for name, vector in {**SDK, **DOCS}.items() if "token" in vector["expect"]])
+def test_tokens_of_the_vendors_own_tools_are_understood(name: str) -> None:
+    vector = GOOD[name]
+    claims = _claims_of(vector)
+    explanation = HMS.explain(vector["expect"]["token"], _credentials(vector), at=claims["nbf"])
+    assert explanation is not None
+    assert (explanation.problems, explanation.signature, explanation.facts) == ((), True, claims)
+    assert explanation.token_id == claims["jti"]
+    assert explanation.grant == Grant(
+        TokenKind(claims["type"]),
+        claims["exp"],
+        room_id=claims.get("room_id"),
+        role=claims.get("role"),
+        user_id=claims.get("user_id"),
+    )
+    hostile = "-" in vector["expect"]["token"].split(".")[1] or "_" in vector["expect"]["token"].split(".")[1]
+    raw = vector["expect"].get("payload_json", "")
+    assert bool(explanation.warnings) is (hostile or not raw.isascii())
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_tokens_that_the_web_client_chokes_on_are_warned_of(name: str) -> None:
+    vector = HOSTILE[name]
+    at = _claims_of(vector)["nbf"]
+    plain = HMS.explain(vector["expect"]["token_plain"], _credentials(vector), at)
+    assert plain is not None
+    assert plain.problems == ()
+    hostile = vector["expect"]["plain_has_base64url_specials"] or vector["expect"]["plain_is_non_ascii"]
+    assert bool(plain.warnings) is hostile
+
+
+# --- what the vendor would refuse ----------------------------------------------------------------------------------
+
+NEGATIVE = _vectors("negative_hms")
+ABOUT = {  # What the refusal has to speak of: a token may be refused for the reason that it was damaged for, only.
+    "payload_changed_signature_kept": "signature",
+    "signature_bit_flipped": "signature",
+    "signature_removed": "signature",
+    "alg_none": "alg",
+    "alg_hs512": "alg",
+    "wrong_secret": "signature",
+    "version_string": "version",
+    "version_1": "version",
+    "type_wrong": "type",
+    "type_missing": "type",
+    "no_access_key": "access_key",
+    "no_room_id": "room_id",
+    "room_id_number": "room_id",
+    "no_role": "role",
+    "user_id_null": "user_id",
+    "user_id_number": "user_id",
+    "no_jti": "jti",
+    "exp_float": "exp",
+    "exp_string": "exp",
+    "iat_milliseconds": "iat",
+    "over_90_days": "lives longer",
+    "exp_before_nbf": "expires before",
+    "no_nbf": "nbf",
+    "no_exp": "exp",
+    "expired": "expired",
+    "before_nbf": "nbf",
+}
+
+
+@pytest.mark.parametrize("name", NEGATIVE, ids=[f"{name}-{vector['why']}" for name, vector in NEGATIVE.items()])
+def test_what_the_vendor_would_refuse_is_refused_and_for_that_reason(name: str) -> None:
+    vector = NEGATIVE[name]
+    good = GOOD[vector["from"]]
+    credentials = _credentials({**good, "inputs": {**good["inputs"], "secret": vector["verify"]["secret"]}})
+    explanation = HMS.explain(vector["token"], credentials, vector["now"])
+    assert explanation is not None
+    assert any(ABOUT[vector["why"]] in problem for problem in explanation.problems)
+    if ABOUT[vector["why"]] not in ("signature", "alg"):
+        assert explanation.signature is True, "the test is about a token whose signature holds"
+
+
+def test_there_is_a_vector_for_every_reason() -> None:
+    assert {vector["why"] for vector in NEGATIVE.values()} == set(ABOUT)
+    assert len(NEGATIVE) == 37
+
+
+ACCESS_KEY, SECRET = "5f1e3a7c9d2b4860af13c5e7", "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"
+CREDENTIALS = HMS.check_credentials({"app_access_key": ACCESS_KEY, "app_secret": SECRET})
+NOW = 1_800_000_000
+IMPRINT = Imprint(minted_at=NOW + 0.5, id=UUID("8e1f3c52-9d47-4b1a-a0c6-2f7d5e9b3a10"), salt=1)
+
+
+def _app_token(room_id: str = "physics", role: str = "guest", user_id: str = "ada") -> str:
+    grant = Grant(TokenKind.APP, NOW + 3600, room_id=room_id, role=role, user_id=user_id)
+    return HMS.app_token(CREDENTIALS, grant, IMPRINT)
+
+
+def problems(token: str, at: float = NOW, credentials: Credentials | None = CREDENTIALS) -> tuple[str, ...]:
+    explanation = HMS.explain(token, credentials, at)
+    assert explanation is not None
+    return explanation.problems
+
+
+def test_g2_claims_are_exactly_those_of_each_kind() -> None:
+    _, app = opened(_app_token(), SECRET)
+    assert app == {
+        "access_key": ACCESS_KEY,
+        "type": "app",
+        "version": 2,
+        "room_id": "physics",
+        "role": "guest",
+        "user_id": "ada",
+        "jti": str(IMPRINT.id),
+        "iat": NOW - 30,
+        "nbf": NOW - 30,
+        "exp": NOW + 3600,
+    }
+    token = HMS.management_token(CREDENTIALS, Grant(TokenKind.MANAGEMENT, NOW + 900), IMPRINT)
+    _, management = opened(token, SECRET)
+    assert management == {
+        "access_key": ACCESS_KEY,
+        "type": "management",
+        "version": 2,
+        "jti": str(IMPRINT.id),
+        "iat": NOW - 30,
+        "nbf": NOW - 30,
+        "exp": NOW + 900,
+    }
+
+
+@pytest.mark.parametrize(
+    ("at", "good"),
+    [(NOW - 31, False), (NOW - 30, True), (NOW - 29, True), (NOW + 3599.9, True), (NOW + 3600, False)],
+    ids=["before", "C10-half-a-minute-behind", "C10-29-seconds-behind", "last-moment", "expired"],
+)
+def test_when_a_token_is_good(at: float, good: bool) -> None:
+    assert (problems(_app_token(), at) == ()) is good
+
+
+def test_without_credentials_a_token_is_explained_and_its_signature_left_open() -> None:
+    explanation = HMS.explain(_app_token(), None, NOW)
+    assert explanation is not None
+    assert (explanation.signature, explanation.problems) == (None, ())
+
+
+def test_the_credentials_of_another_workspace_are_told_apart() -> None:
+    others = HMS.check_credentials({"app_access_key": "0" * 23 + "1", "app_secret": SECRET})
+    assert [problem for problem in problems(_app_token(), credentials=others) if "access_key" in problem]
+
+
+def test_claims_that_100ms_does_not_know_are_warned_of() -> None:
+    grant = Grant(TokenKind.APP, NOW + 3600, room_id="physics", role="guest", user_id="ada")
+    header, payload, _ = HMS.app_token(CREDENTIALS, grant, IMPRINT).split(".")
+    claims = {**json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))), "iss": "me"}
+    explanation = HMS.explain(_signed(header, claims), CREDENTIALS, NOW)
+    assert explanation is not None
+    assert explanation.problems == ()
+    assert [warning for warning in explanation.warnings if "iss" in warning]
+
+
+def _signed(header: str, claims: object) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    digest = hmac.digest(SECRET.encode(), f"{header}.{payload}".encode(), hashlib.sha256)
+    return f"{header}.{payload}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+
+
+@pytest.mark.parametrize(
+    "token", ["", ".", "..", "a.b", "a.b.c", "a.b.c.d", "007eJxT", "NETLESSROOM_x", "eyJ", "\u00e9.e.e"]
+)
+def test_what_is_no_token_of_100ms_is_none_of_its(token: str) -> None:
+    assert HMS.explain(token, CREDENTIALS, NOW) is None
+
+
+def test_a_token_of_another_vendor_is_none_of_its() -> None:
+    header = _app_token().split(".")[0]
+    assert HMS.explain(_signed(header, {"apikey": "k", "permissions": ["allow_join"]}), CREDENTIALS, NOW) is None
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+_CLAIM_NAMES = st.sampled_from(
+    ["access_key", "type", "version", "room_id", "role", "user_id", "jti", "iat", "nbf", "exp"]
+)
+_CLAIMS = st.dictionaries(_CLAIM_NAMES, _JSON | st.sampled_from(["app", "management", 2, NOW, NOW + 60, ACCESS_KEY]))
+
+
+@given(_CLAIMS, st.floats(allow_nan=False, allow_infinity=False))
+@example({"type": "app", "access_key": ACCESS_KEY, "exp": [], "iat": {}, "jti": 7}, 0.0)
+def test_explaining_never_fails_whatever_the_claims(claims: dict[str, Any], at: float) -> None:
+    header = _app_token().split(".")[0]
+    explanation = HMS.explain(_signed(header, claims), CREDENTIALS, at)
+    assert (explanation is not None) is bool({"access_key", "type"} & claims.keys())
+    if explanation is not None and not explanation.problems:
+        assert claims["access_key"] == ACCESS_KEY
+        assert claims["version"] == 2
+        assert claims["nbf"] <= at < claims["exp"]
+
+
+@given(st.text() | st.from_regex(r"[A-Za-z0-9_=-]{0,30}\.[A-Za-z0-9_=-]{0,60}\.[A-Za-z0-9_=-]{0,45}", fullmatch=True))
+@example("e30.e30.e30")
+@example(f"e30.{base64.urlsafe_b64encode(b'[' * 60_000).decode().rstrip('=')}.e30")
+@example(f"e30.{base64.urlsafe_b64encode(b'9' * 6_000).decode().rstrip('=')}.e30")
+def test_explaining_never_fails_whatever_the_text(token: str) -> None:
+    assert HMS.explain(token, CREDENTIALS, NOW) is None
+
+
+# --- what the web client can read ----------------------------------------------------------------------------------
+
+_HOSTILE = st.text(st.sampled_from(">?~\u00ff\u00bf\u0fff\U0001f3a5ab/+-_\"\\'<&\u2026\u3000\u0301"), max_size=24)
+_IDS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn", "Co", "Zl", "Zp")), max_size=60)
+
+
+def _passes(check: Any, value: str) -> bool:
+    try:
+        check(value)
+    except ValueError:
+        return False
+    return True
+
+
+@given(_HOSTILE | _IDS, _HOSTILE | _IDS, _HOSTILE | _IDS)
+@example("~~~", "???", ">>>")
+@example("a~", "ab~", "abc~")
+@example("\u00ff\u00ff\u00ff", "h\u00f4te", "\U0001f3a5\U0001f3a5")
+def test_plain_atob_reads_every_token_whatever_the_ids(room_id: str, role: str, user_id: str) -> None:
+    assume(_passes(check_id, room_id) and _passes(check_role, role) and _passes(check_id, user_id))
+    token = _app_token(room_id, role, user_id)
+    segment = token.split(".")[1]
+    assert re.fullmatch("[A-Za-z0-9]+", segment)
+    payload = base64.b64decode(segment + "=" * (-len(segment) % 4)).decode("ascii")
+    assert json.loads(payload)["room_id"] == room_id
+    _, claims = opened(token, SECRET)
+    assert (claims["room_id"], claims["role"], claims["user_id"]) == (room_id, role, user_id)
+    assert problems(token) == ()
+
+
+@given(st.integers(0, 2**40), st.integers(60, 90 * DAY - 30), st.floats(0, 0.999))
+@example(2**31 - 1, 3600, 0.999)
+@example(253402300799, 60, 0.0)
+def test_g3_times_are_whole_seconds_in_order(minted_at: int, life: int, fraction: float) -> None:
+    assume(minted_at >= 30)
+    imprint = Imprint(minted_at + fraction, IMPRINT.id, 1)
+    grant = Grant(TokenKind.MANAGEMENT, int(imprint.minted_at) + life)
+    token = HMS.management_token(CREDENTIALS, grant, imprint)
+    _, claims = opened(token, SECRET)
+    assert claims["iat"] == claims["nbf"] == int(imprint.minted_at) - 30
+    assert claims["exp"] == int(imprint.minted_at) + life
+    assert {type(claims[name]) for name in ("iat", "nbf", "exp")} == {int}
+    assert problems(token, at=imprint.minted_at) == ()

@@ -1,0 +1,274 @@
+"""JSON Web Tokens signed with HMAC-SHA256: keys, headers, signatures and times, each checked without the library."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from typing import Any
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkey.platforms import hs256
+from roomkey.platforms.base import CredentialProblems, Credentials
+
+KEY = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"
+NOW = 1_800_000_000
+HEADER = {"alg": "HS256", "typ": "JWT"}
+
+
+def encoded(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def decoded(segment: str) -> bytes:
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+
+
+def signature(signed: str, key: str = KEY, digest: Any = hashlib.sha256) -> str:
+    return encoded(hmac.digest(key.encode(), signed.encode(), digest))
+
+
+def token_of(claims: object, header: object = HEADER, key: str = KEY, digest: Any = hashlib.sha256) -> str:
+    """A token by the standard library alone."""
+    signed = f"{encoded(json.dumps(header).encode())}.{encoded(json.dumps(claims).encode())}"
+    return f"{signed}.{signature(signed, key, digest)}"
+
+
+# --- signing -------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.dictionaries(st.text(), st.text() | st.integers() | st.booleans() | st.none()),
+    st.text(min_size=32, max_size=64).filter(lambda key: "\x00" not in key and "-" not in key and "{" not in key),
+)
+def test_g5_a_signature_is_the_hmac_of_the_first_two_parts(claims: dict[str, Any], key: str) -> None:
+    header, payload, signed = hs256.sign(claims, key).split(".")
+    assert signed == signature(f"{header}.{payload}", key)
+    assert json.loads(decoded(payload)) == claims
+    assert json.loads(decoded(header)) == HEADER
+
+
+def test_g1_the_header_is_alg_and_typ_and_no_claim_gets_into_it() -> None:
+    token = hs256.sign({"alg": "none", "kid": "x", "header": {"alg": "none"}, "typ": "at+jwt"}, KEY)
+    assert json.loads(decoded(token.split(".")[0])) == HEADER
+
+
+@pytest.mark.parametrize("key", ["", "k", "k" * 31, "\u00e9" * 15, "\u00e9" * 15 + "k"])
+def test_a14_a_key_shorter_than_the_hash_signs_nothing(key: str) -> None:
+    assert len(key.encode()) < 32
+    with pytest.raises(jwt.InvalidKeyError):
+        hs256.sign({}, key)
+
+
+@pytest.mark.parametrize("key", ["k" * 32, "\u00e9" * 16, "0123456789abcdef" * 2, "YzJm" * 8])
+def test_a_key_is_its_utf8_bytes_and_never_decoded(key: str) -> None:
+    signed, _, made = hs256.sign({"a": 1}, key).rpartition(".")
+    assert made == signature(signed, key)
+
+
+@given(st.text(st.sampled_from('>?~\x7f\u00ff\u00e9\U0001f3a5a"\\\n'), max_size=12), st.integers(0, 3))
+def test_the_payload_is_plain_base64_of_ascii(text: str, shift: int) -> None:
+    segment = hs256.sign({"k" * shift: text, text: [text, {"nested": text}]}, KEY).split(".")[1]
+    assert re.fullmatch("[A-Za-z0-9]+", segment)
+    payload = decoded(segment)
+    assert payload.isascii()
+    assert json.loads(payload) == {"k" * shift: text, text: [text, {"nested": text}]}
+
+
+PEM = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(PEM, id="A15-pem"),
+        pytest.param("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7 me@here", id="A15-ssh"),
+        pytest.param(json.dumps({"kty": "oct", "k": KEY}), id="A15-jwk"),
+        pytest.param("short", id="A14-short"),
+        pytest.param("", id="A14-empty"),
+    ],
+)
+def test_a_key_of_another_kind_is_named_and_not_repeated(key: str) -> None:
+    with pytest.raises(CredentialProblems) as caught:
+        hs256.check_key("secret", Credentials({"secret": key}))
+    assert caught.value.problems == ("secret: is no key for HMAC-SHA256",)
+
+
+def test_a_key_that_can_sign_passes() -> None:
+    hs256.check_key("secret", Credentials({"secret": KEY}))
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.none()))
+def test_what_was_signed_is_read_back(claims: dict[str, Any]) -> None:
+    read = hs256.read(hs256.sign(claims, KEY), KEY)
+    assert read is not None
+    assert (read.header, read.claims, read.signature) == (HEADER, claims, True)
+
+
+def test_a_signature_holds_for_its_key_alone_and_is_open_without_one() -> None:
+    token = token_of({"a": 1})
+    states = [read.signature for key in (KEY, KEY + "x", None) if (read := hs256.read(token, key))]
+    assert states == [True, False, None]
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_a_change_of_one_character_anywhere_is_noticed(part: int) -> None:
+    segments = token_of({"room_id": "physics", "role": "guest"}).split(".")
+    for at in range(len(segments[part]) - 1):  # The last character's low bits may mean nothing.
+        changed = segments.copy()
+        other = "A" if changed[part][at] != "A" else "B"
+        changed[part] = changed[part][:at] + other + changed[part][at + 1 :]
+        read = hs256.read(".".join(changed), KEY)
+        assert read is None or read.signature is False
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        pytest.param(token_of({"a": 1}, {"alg": "none", "typ": "JWT"}).rpartition(".")[0] + ".", id="none-unsigned"),
+        pytest.param(token_of({"a": 1}).rpartition(".")[0] + ".", id="signature-removed"),
+        pytest.param(token_of({"a": 1}, {"alg": "HS512", "typ": "JWT"}, digest=hashlib.sha512), id="hs512"),
+        pytest.param(token_of({"a": 1}, {"alg": "HS384", "typ": "JWT"}, digest=hashlib.sha384), id="hs384"),
+        pytest.param(token_of({"a": 1}, key=""), id="empty-key"),
+    ],
+)
+def test_g1_only_hmac_sha256_with_the_key_holds(token: str) -> None:
+    for key in (KEY, None):
+        read = hs256.read(token, key)
+        assert read is None or read.signature is not True
+
+
+@pytest.mark.parametrize("alg", ["none", "None", "HS512", "hs256", "RS256", "", None, 5, ["HS256"], {"alg": "HS256"}])
+def test_g1_another_algorithm_in_the_header_is_a_problem_even_where_the_signature_holds(alg: object) -> None:
+    read = hs256.read(token_of({"a": 1}, {"alg": alg, "typ": "JWT"}), KEY)
+    assert read is None or hs256.header_problems(read.header)
+
+
+def test_a_header_without_alg_is_a_problem_and_the_right_one_is_none() -> None:
+    assert hs256.header_problems({"typ": "JWT"})
+    assert hs256.header_problems(HEADER) == []
+    assert hs256.header_problems({"alg": "HS256"}) == []
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("", ".", "..", "...", "a.b", "e30.e30", "e30.e30.e30.e30", "Bearer e30.e30.e30", " e30.e30.e30", "e30.e30.e30\n"),
+        *("e30=.e30.e30", "e3+.e30.e30", "e\u0303.e30.e30", "\uff45\uff130.e30.e30", "\ud800.e30.e30"),
+        token_of([1, 2]),
+        token_of("text"),
+        token_of(None),
+        token_of({"a": 1}, header=[]),
+        token_of({"a": 1}, header="HS256"),
+        f"{encoded(b'{}')}.{encoded(bytes([0xFF, 0xFE]))}.{encoded(b'x' * 32)}",
+        f"{encoded(b'{}')}.{encoded(b'{' * 50_000)}.{encoded(b'x' * 32)}",
+        f"{encoded(b'{}')}.{encoded(b'[' * 50_000)}.{encoded(b'x' * 32)}",
+        f"{encoded(b'{}')}.{encoded(b'9' * 5_000)}.{encoded(b'x' * 32)}",
+        f"{encoded(b'{}')}.{encoded(b'{} {}')}.{encoded(b'x' * 32)}",
+    ],
+)  # fmt: skip
+def test_what_is_no_token_is_none(token: str) -> None:
+    assert hs256.read(token, KEY) is None
+    assert hs256.read(token, None) is None
+
+
+@given(st.text())
+def test_reading_never_fails(token: str) -> None:
+    hs256.read(token, KEY)
+    hs256.read(f"{encoded(b'{}')}.{token}.e30", KEY)
+
+
+# --- times ---------------------------------------------------------------------------------------------------------
+
+GOOD = {"iat": NOW - 30, "nbf": NOW - 30, "exp": NOW + 60}
+
+
+def times(claims: dict[str, Any], *, at: float = NOW, longest: int | None = None) -> list[str]:
+    return hs256.time_problems(claims, at, required=("iat", "nbf", "exp"), longest_life=longest)
+
+
+def test_good_times_are_no_problem() -> None:
+    assert times(GOOD) == []
+    assert times(GOOD, at=NOW + 59.999) == []
+    assert times(GOOD, at=NOW - 30) == []
+
+
+@pytest.mark.parametrize("name", ["iat", "nbf", "exp"])
+def test_a_time_that_is_due_and_missing_is_named(name: str) -> None:
+    claims = {key: value for key, value in GOOD.items() if key != name}
+    assert times(claims) == [f"{name} is missing"]
+    required = tuple(claims)
+    assert hs256.time_problems(claims, NOW, required=required, longest_life=None) == []
+
+
+@pytest.mark.parametrize("name", ["iat", "nbf", "exp"])
+@pytest.mark.parametrize("value", [str(NOW), NOW + 0.5, float(NOW), True, None, [NOW], {}, float("nan"), float("inf")])
+def test_g3_a_time_is_a_whole_number(name: str, value: object) -> None:
+    assert times({**GOOD, name: value}) == [f"{name} is not a whole number of seconds"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "at", "problem"),
+    [
+        ({}, NOW + 60, "it has expired"),
+        ({}, NOW + 60.001, "it has expired"),
+        ({}, NOW - 30.001, "it is not valid yet (nbf)"),
+        ({"nbf": NOW + 1}, NOW, "it is not valid yet (nbf)"),
+        ({"iat": NOW + 1}, NOW, "it was issued in the future (iat; milliseconds?)"),
+        ({"iat": NOW * 1000}, NOW, "it was issued in the future (iat; milliseconds?)"),
+        ({"exp": NOW - 30}, NOW, "it expires before it becomes valid"),
+        ({"exp": NOW - 31}, NOW, "it expires before it becomes valid"),
+        ({"exp": 0}, NOW, "it has expired"),
+        ({"exp": -5}, NOW, "it has expired"),
+    ],
+)
+def test_a_token_outside_its_time_is_told_why(changes: dict[str, int], at: float, problem: str) -> None:
+    assert problem in times({**GOOD, **changes}, at=at)
+
+
+@pytest.mark.parametrize(("exp", "too_long"), [(NOW + 70, False), (NOW + 71, True)])
+def test_a_life_longer_than_the_vendor_allows_counts_from_its_beginning(exp: int, too_long: bool) -> None:
+    found = times({**GOOD, "exp": exp}, longest=100)
+    assert found == (["it lives longer than the 100 s that the vendor allows"] if too_long else [])
+
+
+def test_a_life_counts_from_iat_where_there_is_no_nbf() -> None:
+    claims = {"iat": NOW - 30, "exp": NOW + 71}
+    assert hs256.time_problems(claims, NOW, required=("iat", "exp"), longest_life=100)
+    assert hs256.time_problems({"exp": NOW + 10**6}, NOW, required=("exp",), longest_life=100) == []
+
+
+# --- clients -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("payload", "warned"),
+    [
+        (b'{"user_id":"ada"}', False),
+        ('{"user_id":"Zo\u00eb"}'.encode(), True),
+        (b'{"user_id":"~~~"}', True),
+        (b'{"user_id":"???"}', True),
+        (b'{"user_id":">>>"}', True),
+    ],
+)
+def test_what_plain_atob_cannot_read_is_warned_of(payload: bytes, warned: bool) -> None:
+    signed = f"{encoded(json.dumps(HEADER).encode())}.{encoded(payload)}"
+    read = hs256.read(f"{signed}.{signature(signed)}", KEY)
+    assert read is not None
+    assert read.signature is True
+    assert bool(hs256.client_warnings(read)) is warned
+
+
+@pytest.mark.parametrize(
+    ("value", "whole"),
+    [(0, True), (-1, True), (2**70, True), (True, False), (False, False), (1.0, False), ("1", False)],
+)
+def test_a_whole_number_is_what_json_calls_one(value: object, whole: bool) -> None:
+    assert hs256.is_int(value) is whole
