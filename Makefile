@@ -42,13 +42,11 @@ template: $(SAM) $(CHECKOV)
 	$(SAM) validate --lint
 	$(CHECKOV) --config-file .checkov.yaml
 
-build: $(SAM) $(VENV)  ## Build the stack for AWS, with the bytecode that `sam build` leaves out.
-	$(SAM) build --parameter-overrides Architecture=$(or $(TARGET),arm64)
+build: $(SAM) $(VENV)  ## Build the stack, with the bytecode that `sam build` leaves out. Needs Python 3.13.
+	$(SAM) build
 	@# Lambda's disk is read-only: without bytecode, every cold start compiles everything. By content, not by time, since
 	@# copying changes times. Only the Lambda's own minor version makes bytecode that it can use.
-	@python3.13 -c '' 2>/dev/null \
-	  && python3.13 -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/*/ \
-	  || echo "No python3.13 here: built without bytecode. It works, and starts more slowly."
+	python3.13 -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/*/
 
 sam-local: $(VENV)  ## Start what `sam local` needs, Secrets Manager and SSM with demo state, and say how to go on.
 	@$(BIN)/roomkey run --aws-host 0.0.0.0 --aws-port 8001 $(ARGS)

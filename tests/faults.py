@@ -254,6 +254,18 @@ def hang(exchange: Exchange) -> None:
     exchange.wait_for_hang_up()
 
 
+def endless(exchange: Exchange) -> None:
+    """A body that goes on for as long as anybody reads it."""
+    exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\n\r\n")
+    while not exchange.stopping.is_set():
+        exchange.send(b" " * 65536)
+
+
+def not_http(exchange: Exchange) -> None:
+    """Another protocol's greeting."""
+    exchange.send(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+
 DRIP_SECONDS = 0.25
 
 

@@ -53,7 +53,7 @@ CORS_MAX_AGE_S = 600
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 """The largest request body that an HTTP API takes."""
-FUNCTION_TIMEOUT_S = 6
+FUNCTION_TIMEOUT_S = 10
 """The function's timeout, which its context counts down from; a handler that overruns it is left to finish."""
 FUNCTION_NAME = "roomkey-local"
 FUNCTION_MEMORY_MB = 512

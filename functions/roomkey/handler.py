@@ -19,4 +19,4 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:
-    _api()  # Settings that make no sense stop the deployment here, and not the first caller.
+    _api()  # Settings that make no sense fail here, in plain words, and under SnapStart stop the deployment.

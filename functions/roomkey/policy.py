@@ -8,7 +8,7 @@ read, so that deciding takes microseconds.
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -45,7 +45,8 @@ class PolicyProblems(ValueError):
 
 # --- patterns --------------------------------------------------------------------------------------------------------
 
-_PLACEHOLDER = re.compile(r"\{(sub|claim:[\x21-\x7a\x7e]+)\}")
+_PLACEHOLDER = re.compile(r"\{(sub|claim:[!-z|~]+)\}")
+"""A claim's name is printable ASCII, as in the stack's parameters, but for the braces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +58,37 @@ class Pattern:
     """
 
     text: str
+    pieces: tuple[str, ...] = field(repr=False)
+    """The text and the names of placeholders in it, in turn, beginning and ending with text."""
 
     @classmethod
     def parse(cls, text: str, *, placeholders: bool) -> "Pattern":
         """Raises `ValueError` for a brace that is no placeholder, and for placeholders where there can be none."""
-        rest = _PLACEHOLDER.sub("", text) if placeholders else text
-        if not text or "{" in rest or "}" in rest:
+        pieces = tuple(_PLACEHOLDER.split(text)) if placeholders else (text,)
+        if not text or any("{" in piece or "}" in piece for piece in pieces[::2]):
             raise ValueError(
                 "must be text with * for anything" + (", {sub} or {claim:name}" if placeholders else " and no braces")
             )
-        return cls(text)
+        return cls(text, pieces)
 
     def matches(self, value: str, caller: Caller) -> bool:
         """Whether the whole of `value` fits, as it is: nothing is normalised, and upper case is not lower case."""
-        if self.text == "*":
-            return True
-        text = self.text
-        if "{" in text:
-            known = {name: _known(name, caller) for name in _PLACEHOLDER.findall(text)}
-            if not all(known.values()) or any("*" in words for words in known.values()):
+        pieces = list(self.pieces)
+        for index in range(1, len(pieces), 2):
+            pieces[index] = _known(pieces[index], caller)
+            if not pieces[index]:
                 return False
-            text = _PLACEHOLDER.sub(lambda found: known[found[1]], text)
-        return _fits(text.split("*"), value)
+        return _fits("".join(pieces).split("*"), value)
+
+    def unknown(self, caller: Caller) -> list[str]:
+        """The placeholders (`sub`, `claim:x`) for which `caller` has nothing that could be inserted."""
+        return [name for name in self.pieces[1::2] if not _known(name, caller)]
 
 
 def _known(name: str, caller: Caller) -> str:
-    if name == "sub":
-        return caller.user_id or ""
-    return caller.claims.get(name.removeprefix("claim:"), "")
+    """What a placeholder is to insert, empty if nothing can be: a `*` would count as one of the rule's own."""
+    text = caller.user_id or "" if name == "sub" else caller.claims.get(name.removeprefix("claim:"), "")
+    return "" if "*" in text else text
 
 
 def _fits(parts: Sequence[str], value: str) -> bool:
@@ -146,15 +150,17 @@ class Rule:
     longest_life: int | None = None
 
     def grants(self, request: TokenRequest, caller: Caller) -> bool:
-        """Whether every part of `request` but its life is named here. What it does not have needs no naming."""
-        return (
-            request.kind in self.kinds
-            and request.platform.name in self.platforms
-            and self.services.issuperset(request.services)
-            and any(subject.matches(caller) for subject in self.who)
-            and (request.role is None or any(role.matches(request.role, caller) for role in self.roles))
-            and (request.room_id is None or any(room.matches(request.room_id, caller) for room in self.rooms))
-        )
+        """Whether every part of `request` but its life is named here."""
+        return all(named for _, named in self.compare(request, caller))
+
+    def compare(self, request: TokenRequest, caller: Caller) -> Iterator[tuple[str, bool]]:
+        """For each field of a rule, but the life: whether it names what `request` has there, if it has anything."""
+        yield "kinds", request.kind in self.kinds
+        yield "platforms", request.platform.name in self.platforms
+        yield "services", self.services.issuperset(request.services)
+        yield "who", any(subject.matches(caller) for subject in self.who)
+        yield "roles", request.role is None or any(role.matches(request.role, caller) for role in self.roles)
+        yield "rooms", request.room_id is None or any(room.matches(request.room_id, caller) for room in self.rooms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +273,7 @@ class _Reader:
             return Pattern.parse(text, placeholders=placeholders)
         except ValueError as error:
             self._problem(where, str(error))
-            return Pattern("")
+            return Pattern("", ())
 
     def _room_pattern(self, where: str, text: Any) -> Pattern:
         return self._pattern(where, text, placeholders=True)

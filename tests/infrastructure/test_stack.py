@@ -174,6 +174,7 @@ def test_the_outputs_are_what_clients_and_operators_type() -> None:
         "HealthUrl": f"{url}/v1/health",
         "ManagementInvokeArn": f"{api}/*/POST/v1/*/management-token",
         "AppTokenInvokeArn": f"{api}/*/POST/v1/*/app-token",
+        "TokenEndpointInvokeArn": f"{api}/*/POST/api/token",
         "FunctionName": "roomkey-prod",
         "LogGroupName": "/aws/lambda/roomkey-prod",
         "AccessLogGroupName": "/aws/vendedlogs/roomkey-prod",
@@ -185,7 +186,7 @@ def test_the_outputs_are_what_clients_and_operators_type() -> None:
 
 @pytest.mark.parametrize("mode", [mode for mode in ACCESS if mode != "iam"])
 def test_an_arn_to_invoke_for_app_tokens_is_offered_only_where_it_helps(mode: str) -> None:
-    assert "AppTokenInvokeArn" not in _outputs("prod", **ACCESS[mode])
+    assert not {"AppTokenInvokeArn", "TokenEndpointInvokeArn"} & _outputs("prod", **ACCESS[mode]).keys()
 
 
 @pytest.mark.parametrize("kind", ["AWS::Lambda::Function", "AWS::ApiGatewayV2::Stage", "AWS::IAM::Role"])

@@ -567,6 +567,9 @@ METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", 
 AUTHORIZERS: dict[str, Any] = {"nobody": None, "iam": IAM, "jwt": JWT, "both": {**IAM, **JWT}}
 
 
+NO_ARN: list[Any] = ["", None, [], {}, 0, True, ["arn:aws:iam::111122223333:user/x"]]
+
+
 def _spelt(route_key: str, path: str, method: str, authorizer: Any, body: str | None = None) -> Any:
     event = load_event(STRICT)
     event |= {"routeKey": route_key, "rawPath": path, "body": json.dumps(ASK) if body is None else body}
@@ -601,7 +604,7 @@ def test_e1_no_spelling_leads_from_another_route_to_a_management_token(
     [
         *(None, {}, [], "iam", 1, {"iam": None}, {"iam": {}}, {"iam": []}),
         *({"iam": "arn:aws:iam::111122223333:user/x"}, JWT),
-        *({"iam": {"userArn": value}} for value in ("", None, [], {}, 0, True, ["arn:aws:iam::111122223333:user/x"])),
+        *({"iam": {"userArn": value}} for value in NO_ARN),
         *({"iam": {"UserArn": "arn:aws:iam::111122223333:user/x"}}, {"userArn": "arn:aws:iam::111122223333:user/x"}),
         *({"IAM": IAM["iam"]}, {"lambda": IAM["iam"]}),
         {"iam": {"accessKey": "AKIAIOSFODNN7EXAMPLE", "userId": "AIDA"}},
@@ -611,11 +614,8 @@ def test_e1_no_spelling_leads_from_another_route_to_a_management_token(
 def test_f5_a_management_token_takes_an_iam_block_that_names_somebody(
     stacks: Mapping[str, Deployed], access: str, authorizer: Any
 ) -> None:
-    for path, method in itertools.product(PATHS, METHODS):
-        answer = stacks[access].answer(_spelt(MANAGEMENT_ROUTE, path, method, authorizer, "{}"))
-
-        assert answer.token is None
-        assert answer.status == (204 if method == "OPTIONS" else 401)
+    for path, method in itertools.product(("/v1/100ms/management-token", "/api/token", ""), ("POST", "GET", "")):
+        _refused(stacks[access], _spelt(MANAGEMENT_ROUTE, path, method, authorizer, "{}"), 401, "unauthenticated")
 
 
 def test_f5_headers_prove_nothing(anyone: Deployed) -> None:
@@ -1029,7 +1029,7 @@ def test_c7_a_lone_surrogate_anywhere_ends_in_an_answer_that_can_be_sent(
 TEXT = st.text(st.characters(), max_size=20) | st.sampled_from(
     ["\ud800", "POST", "100ms", "$default", *PATHS, *ROUTE_KEYS]
 )
-ANYTHING = st.recursive(
+ANYTHING: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | TEXT,
     lambda children: st.lists(children, max_size=3) | st.dictionaries(TEXT, children, max_size=3),
     max_leaves=10,

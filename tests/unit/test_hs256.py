@@ -160,8 +160,8 @@ def test_a_header_without_alg_is_a_problem_and_the_right_one_is_none() -> None:
 @pytest.mark.parametrize(
     "token",
     [
-        *("", ".", "..", "...", "a.b", "e30.e30", "e30.e30.e30.e30", "Bearer e30.e30.e30", " e30.e30.e30", "e30.e30.e30\n"),
-        *("e30=.e30.e30", "e3+.e30.e30", "e\u0303.e30.e30", "\uff45\uff130.e30.e30", "\ud800.e30.e30"),
+        *("", ".", "..", "...", "a.b", "e30.e30", "e30.e30.e30.e30", "Bearer e30.e30.e30", " e30.e30.e30"),
+        *("e30.e30.e30\n", "e30=.e30.e30", "e3+.e30.e30", "e\u0303.e30.e30", "\uff45\uff130.e30.e30", "\ud800.e30.e30"),
         token_of([1, 2]),
         token_of("text"),
         token_of(None),

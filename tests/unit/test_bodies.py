@@ -1,0 +1,266 @@
+"""What a body may be, and how it is read."""
+
+import base64
+import json
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkey import bodies
+from roomkey.errors import BodyTooLarge, MalformedBody, RoomkeyError, UnsupportedMediaType
+
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+LIMIT = 16 * 1024
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(TEXT, children, max_size=3),
+    max_leaves=10,
+)
+OBJECTS = st.dictionaries(TEXT, VALUES, max_size=6)
+EVENTS: st.SearchStrategy[Any] = st.fixed_dictionaries(
+    {},
+    optional={
+        "body": st.none() | st.text(st.characters()) | st.binary().map(lambda b: base64.b64encode(b).decode()) | VALUES,
+        "isBase64Encoded": st.booleans() | VALUES,
+    },
+)
+
+
+def _text(body: str) -> dict[str, object]:
+    return {"body": body, "isBase64Encoded": False}
+
+
+def _encoded(body: bytes | str) -> dict[str, object]:
+    raw = body.encode() if isinstance(body, str) else body
+    return {"body": base64.b64encode(raw).decode(), "isBase64Encoded": True}
+
+
+def _strict(event: dict[str, object], content_type: str | None = JSON) -> dict[str, Any]:
+    return bodies.read_strict(event, content_type, may_be_empty=False)
+
+
+# --- JSON ----------------------------------------------------------------------------------------------------------
+
+
+@given(OBJECTS)
+def test_any_object_comes_through_as_it_was_sent(fields: dict[str, Any]) -> None:
+    for body in (json.dumps(fields), json.dumps(fields, ensure_ascii=False, indent=1)):
+        for event in (_text(body), _encoded(body)):
+            assert _strict(event) == fields
+            assert bodies.read_lenient(event, None) == fields
+
+
+@given(OBJECTS, st.none() | TEXT)
+def test_on_the_drop_in_what_begins_with_a_brace_is_json_whatever_the_type_says(
+    fields: dict[str, Any], content_type: str | None
+) -> None:
+    assert bodies.read_lenient(_encoded(" \n\t\r" + json.dumps(fields)), content_type) == fields
+
+
+@pytest.mark.parametrize("event", [{}, {"body": None}, _text(""), _encoded(""), {"body": "", "isBase64Encoded": None}])
+def test_an_empty_body_is_no_fields_where_it_may_be_empty(event: dict[str, object]) -> None:
+    for content_type in (None, JSON, FORM, "image/png"):
+        assert bodies.read_strict(event, content_type, may_be_empty=True) == {}
+
+    with pytest.raises(MalformedBody):
+        _strict(event)
+    with pytest.raises(MalformedBody):
+        bodies.read_lenient(event, None)
+
+
+@pytest.mark.parametrize("body", [" ", "null", "[]"])
+def test_a_body_that_only_seems_empty_is_none(body: str) -> None:
+    with pytest.raises(MalformedBody):
+        bodies.read_strict(_text(body), JSON, may_be_empty=True)
+    with pytest.raises(UnsupportedMediaType):
+        bodies.read_strict(_text(body), None, may_be_empty=True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"a":1,"a":1}',
+        '{"a":1,"\\u0061":2}',
+        '{"x":{"a":1,"a":1}}',
+        '{"a":NaN}',
+        '{"a":-Infinity}',
+        '{"a":1e400}',
+        '{"a":%s}' % ("1" * 5000),
+        '{"a":' * 3000,
+        '{"a":1}{"a":2}',
+        '{"a":1}\x00',
+        '{"a":1,}',
+        "{'a':1}",
+        '{"a":"\n"}',
+        '\ufeff{"a":1}',
+    ],
+)
+def test_a_document_without_one_meaning_has_none(body: str) -> None:
+    for event in (_text(body), _encoded(body)):
+        with pytest.raises(MalformedBody):
+            _strict(event)
+        with pytest.raises(MalformedBody):
+            bodies.read_lenient(event, JSON)
+
+
+def test_an_integer_stays_one_whatever_its_size() -> None:
+    fields = _strict(_text('{"whole": 60, "fraction": 60.0, "exponent": 6e1, "large": 9223372036854775808}'))
+
+    assert fields == {"whole": 60, "fraction": 60.0, "exponent": 60.0, "large": 2**63}
+    assert [type(value) for value in fields.values()] == [int, float, float, int]
+
+
+# --- the type ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content_type", "readable"),
+    [
+        ("application/json", True),
+        ("Application/JSON;Charset=UTF-8", True),
+        (' application/json ; charset="utf-8" ;', True),
+        ("application/json;", True),
+        (None, False),
+        ("", False),
+        ("text/plain;charset=UTF-8", False),
+        ("application/json; charset=utf-16", False),
+        ("application/json; charset=utf-8; charset=utf-16", False),
+        ("application/json, application/json", False),
+        ("application/json; profile=x", False),
+        ("application/ld+json", False),
+        (FORM, False),
+    ],
+)
+def test_v1_reads_json_that_says_so(content_type: str | None, readable: bool) -> None:
+    if readable:
+        assert _strict(_text('{"a":1}'), content_type) == {"a": 1}
+    else:
+        with pytest.raises(UnsupportedMediaType):
+            _strict(_text('{"a":1}'), content_type)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "failure"),
+    [
+        (None, MalformedBody),
+        ("", MalformedBody),
+        ("application/json", MalformedBody),
+        ("text/plain;charset=UTF-8", MalformedBody),
+        ("Text/Plain", MalformedBody),
+        ("text/html", UnsupportedMediaType),
+        ("multipart/form-data; boundary=x", UnsupportedMediaType),
+        ("application/octet-stream", UnsupportedMediaType),
+        ("nonsense", UnsupportedMediaType),
+    ],
+)
+def test_the_drop_in_tells_a_broken_body_from_a_type_it_does_not_read(
+    content_type: str | None, failure: type[RoomkeyError]
+) -> None:
+    with pytest.raises(failure):
+        bodies.read_lenient(_text("room_id=r"), content_type)
+
+
+# --- forms ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.dictionaries(TEXT.filter(lambda name: name != "expires_in"), TEXT, max_size=6))
+def test_any_form_comes_through_as_it_was_sent(fields: dict[str, str]) -> None:
+    for content_type in (FORM, "Application/X-WWW-Form-URLencoded; charset=utf-8"):
+        assert bodies.read_lenient(_encoded(urlencode(fields)), content_type) == fields
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [("60", 60), ("0060", 60), ("0", 0), ("9999999999", 9999999999)]
+    + [(text, text) for text in ("", "-60", "+60", "60.0", "6e1", "60 ", "\u0666\u0660", "\xb2", "1" * 11, "sixty")],
+)
+def test_only_digits_are_a_number_in_a_form(sent: str, read: object) -> None:
+    fields = bodies.read_lenient(_encoded(urlencode({"expires_in": sent, "room_id": "60"})), FORM)
+
+    assert fields == {"expires_in": read, "room_id": "60"}
+
+
+@pytest.mark.parametrize("body", ["a=1&a=1", "a=1&%61=2", "expires_in=60&expires_in=60", "a=%ff", b"a=\xff"])
+def test_a_form_without_one_meaning_has_none(body: bytes | str) -> None:
+    with pytest.raises(MalformedBody):
+        bodies.read_lenient(_encoded(body), FORM)
+
+
+# --- bytes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2, 3, 4])
+def test_the_limit_is_on_what_was_sent_and_not_on_how_it_was_delivered(padding: int) -> None:
+    fits = '{"a":1}'.ljust(LIMIT - padding)
+    too_long = '{"a":1}'.ljust(LIMIT + 1 + padding)
+
+    for event in (_text(fits), _encoded(fits)):
+        assert _strict(event) == {"a": 1}
+    for event in (_text(too_long), _encoded(too_long), _text("\U0001f511" * (LIMIT // 4 + 1))):
+        with pytest.raises(BodyTooLarge):
+            _strict(event)
+        with pytest.raises(BodyTooLarge):
+            bodies.read_lenient(event, "image/png")
+
+
+@pytest.mark.parametrize("body", ["!!!!", "e30", "e30==", "e3 0=", "e30=\n", "e30=e30=", "_-__", "é30="])
+def test_base64_is_read_to_the_letter(body: str) -> None:
+    with pytest.raises(MalformedBody):
+        _strict({"body": body, "isBase64Encoded": True})
+
+
+@pytest.mark.parametrize(
+    "raw", ['{"a":"é"}'.encode("latin-1"), b"\xff\xfe{\x00}\x00", '{"a":1}'.encode("utf-16"), b'{"a":"\xed\xa0\x80"}']
+)
+def test_bytes_that_are_not_utf_8_are_no_text(raw: bytes) -> None:
+    with pytest.raises(MalformedBody):
+        _strict(_encoded(raw))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"body": {"a": 1}},
+        {"body": b'{"a":1}'},
+        {"body": ["{}"]},
+        {"body": 0},
+        {"body": False},
+        {"body": "e30=", "isBase64Encoded": "true"},
+        {"body": "{}", "isBase64Encoded": "false"},
+        {"body": "{}", "isBase64Encoded": []},
+        {"body": '{"a":"\ud800"}', "isBase64Encoded": False},
+    ],
+    ids=repr,
+)
+def test_what_api_gateway_does_not_deliver_is_not_read(event: dict[str, object]) -> None:
+    with pytest.raises(MalformedBody):
+        _strict(event)
+
+
+# --- whatever comes ------------------------------------------------------------------------------------------------
+
+
+@given(EVENTS, st.none() | st.sampled_from([JSON, FORM, "text/plain"]) | st.text(st.characters()), st.booleans())
+def test_whatever_comes_is_read_or_refused(event: Any, content_type: str | None, may_be_empty: bool) -> None:
+    with suppress(BodyTooLarge, MalformedBody, UnsupportedMediaType):
+        assert isinstance(bodies.read_strict(event, content_type, may_be_empty=may_be_empty), dict)
+    with suppress(BodyTooLarge, MalformedBody, UnsupportedMediaType):
+        assert isinstance(bodies.read_lenient(event, content_type), dict)
+
+
+@pytest.mark.parametrize("body", ['{"a": SENTINEL}', "SENTINEL", '{"SENTINEL":1,"SENTINEL":2}', '["SENTINEL"]'])
+def test_a_refusal_repeats_nothing_of_the_body(body: str) -> None:
+    with pytest.raises(MalformedBody) as caught:
+        _strict(_text(body))
+
+    (error,) = caught.value.errors
+    assert error.field == "body"
+    assert "SENTINEL" not in f"{caught.value} {caught.value.args} {error}"
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None

@@ -1,0 +1,402 @@
+"""The documents for operators, held against the code: parameters, audit fields, words in the log, bounds, links."""
+
+import ast
+import io
+import itertools
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from clocks import FakeClock
+from infrastructure.template import ROOT, source
+from roomkey import api, audit, credentials, errors, freshness, kill_switch
+from roomkey.audit import AuditRecord, AuditTrail
+from roomkey.callers import Caller
+from roomkey.clock import Budget
+from roomkey.credentials import LoadedCredentials
+from roomkey.errors import DependencyFailure, MintingDisabled, SwitchUnavailable
+from roomkey.freshness import Reading
+from roomkey.kill_switch import DisableFlag, SwitchState
+from roomkey.minting import Minted
+from roomkey.observability import NAMESPACE, Observability
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import Credentials, Grant, TokenKind
+from roomkey.settings import Access
+from roomkey.token_requests import TokenRequest
+
+FUNCTION = ROOT / "functions" / "roomkey"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+DEPLOY = ROOT / "docs" / "deploy.md"
+OPERATIONS = ROOT / "docs" / "operations.md"
+SECURITY = ROOT / "SECURITY.md"
+
+
+# --- reading a document --------------------------------------------------------------------------------------------
+
+
+def without_code(text: str) -> str:
+    """The document without what stands in code blocks, where `#` and `|` mean something else."""
+    return re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def section(document: Path, heading: str) -> str:
+    """What stands under `heading` ("## Parameters"), up to the next heading of its level or a higher one."""
+    level = heading.index(" ")
+    found = re.search(
+        rf"^{re.escape(heading)}$(?P<text>.*?)(?=^#{{1,{level}}} |\Z)",
+        document.read_text(),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    assert found, f"{document.name} has no {heading!r}"
+    return found["text"]
+
+
+def rows(document: Path, heading: str) -> list[list[str]]:
+    """The first table under `heading`, without its head."""
+    lines = itertools.dropwhile(lambda line: not line.startswith("|"), section(document, heading).splitlines())
+    table = list(itertools.takewhile(lambda line: line.startswith("|"), lines))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
+
+
+def words(cell: str) -> list[str]:
+    """What a cell shows as code."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def first_words(document: Path, heading: str) -> list[str]:
+    """The word that each row of the table under `heading` is about."""
+    return [word for row in rows(document, heading) for word in words(row[0])]
+
+
+# --- parameters ----------------------------------------------------------------------------------------------------
+
+
+def test_every_parameter_is_in_the_table_with_its_default() -> None:
+    written = {row[0].strip("`"): row[1].strip("`") for row in rows(DEPLOY, "## Parameters")}
+    declared = {name: str(parameter["Default"]) or "empty" for name, parameter in source()["Parameters"].items()}
+    assert written == declared
+
+
+@pytest.mark.parametrize("bound", ["MinValue", "MaxValue", "AllowedValues"])
+def test_the_table_names_the_bounds_of_a_parameter(bound: str) -> None:
+    table = {row[0].strip("`"): row[2] for row in rows(DEPLOY, "## Parameters")}
+    rates = {name for name in table if name.endswith("Rate")}  # Whatever suits: nobody needs to know 1 and 5000.
+    for name, parameter in source()["Parameters"].items():
+        allowed = parameter.get(bound, [])
+        if name not in {"LogRetentionDays", "LogLevel", "SnapStart", *rates}:
+            values = allowed if isinstance(allowed, list) else [allowed]
+            assert [value for value in values if str(value) not in table[name]] == [], name
+
+
+# --- the audit line ------------------------------------------------------------------------------------------------
+
+
+def whole_record() -> AuditRecord:
+    """A record with everything in it that a record can hold."""
+    failure = DependencyFailure("ssm", "throttled", transient=True)
+    grant = Grant(TokenKind.APP, expires_at=1_800_003_600, room_id="r", role="host", user_id="u", services=("rtc",))
+    record = AuditRecord(
+        request_id="a",
+        lambda_request_id="b",
+        route="POST /v1/{platform}/app-token",
+        kind=TokenKind.APP,
+        platform="agora",
+        source_ip="203.0.113.7",
+        user_agent="curl",
+        cold_start=True,
+        trace_id="Root=1-00000000-000000000000000000000000",
+        caller=Caller(Access.JWT, user_id="u", issuer="https://issuer.example", principal="arn"),
+        request=TokenRequest(PLATFORMS["100ms"], TokenKind.APP, "r", "host", "u", ("rtc",), 3600),
+        switch=SwitchState(DisableFlag(everything=False), 1.0, failure),
+        credentials=Reading(LoadedCredentials(Credentials({}), str(UUID(int=1))), 1.0, failure),
+        minted=Minted("token", "id", grant, minted_at=1_800_000_000, expires_in=3600),
+        failure=MintingDisabled(),
+    )
+    assert [field.name for field in fields(record) if getattr(record, field.name) is None] == []
+    return record
+
+
+def paths(line: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The names of all fields in a line, those of an object within it behind a dot."""
+    for name, value in line.items():
+        if isinstance(value, dict):
+            yield from paths(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_every_field_of_the_audit_line_is_in_the_table_and_no_other() -> None:
+    stream = io.StringIO()
+    budget = Budget.starting_now(FakeClock(), 1)
+    AuditTrail("prod", user_ids=True, stream=stream).write(whole_record(), status=200, fault=False, budget=budget)
+    assert sorted(first_words(OPERATIONS, "## The audit line")) == sorted(paths(json.loads(stream.getvalue())))
+
+
+def test_the_table_says_which_schema_the_audit_line_has() -> None:
+    (meaning,) = [row[2] for row in rows(OPERATIONS, "## The audit line") if words(row[0]) == ["schema"]]
+    assert meaning.startswith(f"{audit.SCHEMA}. ")
+
+
+def test_the_queries_ask_for_fields_that_there_are() -> None:
+    known = {*first_words(OPERATIONS, "## The audit line"), "level", "message", "dependency"}
+    asked = set(re.findall(r"[a-z]+\.[a-z_0-9]+|(?<=filter )[a-z_]+|(?<=and )[a-z_]+", queries()))
+    assert asked - known == set()
+
+
+def queries() -> str:
+    return "\n".join(re.findall(r"```\n(.*?)```", section(OPERATIONS, "## Queries"), flags=re.DOTALL))
+
+
+# --- words in the log ----------------------------------------------------------------------------------------------
+
+
+def modules() -> Iterator[ast.Module]:
+    for path in sorted(FUNCTION.rglob("*.py")):
+        yield ast.parse(path.read_text(), str(path))
+
+
+def calls(name: str) -> Iterator[ast.Call]:
+    """Every call in the function's code of something that is called `name`."""
+    for node in itertools.chain.from_iterable(map(ast.walk, modules())):
+        if isinstance(node, ast.Call) and name in (
+            getattr(node.func, "id", None),
+            getattr(node.func, "attr", None),
+        ):
+            yield node
+
+
+def constants() -> dict[str, Any]:
+    """Every module's own names for texts, and for tables of texts."""
+    found: dict[str, Any] = {}
+    for module in modules():
+        for node in module.body:
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                try:
+                    found[node.targets[0].id] = ast.literal_eval(node.value)
+                except ValueError:
+                    continue
+    return found
+
+
+def texts(node: ast.expr) -> set[str]:
+    """The texts that an expression can be; an error where that cannot be told from the code."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return {text}
+        case ast.Name(id=name):
+            return {constants()[name]}
+        case ast.Subscript(value=ast.Name(id=name)):
+            return set(constants()[name].values())
+        case ast.IfExp(body=body, orelse=orelse):
+            return texts(body) | texts(orelse)
+    raise AssertionError(f"{ast.unparse(node)}: which words can this be?")
+
+
+def argument(call: ast.Call, position: int, name: str) -> ast.expr:
+    by_name = {keyword.arg: keyword.value for keyword in call.keywords}
+    return by_name[name] if name in by_name else call.args[position]
+
+
+def test_every_reason_is_in_the_table_and_no_other() -> None:
+    used = set().union(*(texts(argument(call, 1, "reason")) for call in calls("DependencyFailure")))
+    assert sorted(first_words(OPERATIONS, "### Reasons")) == sorted(used)
+
+
+def test_the_table_says_which_reasons_pass_by_themselves() -> None:
+    written = {words(row[0])[0]: row[1] == "yes" for row in rows(OPERATIONS, "### Reasons")}
+    for call in calls("DependencyFailure"):
+        transient = argument(call, 2, "transient")
+        assert isinstance(transient, ast.Constant)
+        for reason in texts(argument(call, 1, "reason")):
+            assert written[reason] is transient.value, reason
+
+
+def test_every_word_that_a_log_line_begins_with_is_in_the_table_and_no_other() -> None:
+    stale = {f"{what}-stale" for what in stale_words()}
+    assert sorted(first_words(OPERATIONS, "## Log lines")) == sorted(stale | answered_faults())
+
+
+def stale_words() -> set[str]:
+    """What can be served stale, as `served_stale` is told: by the call itself, or by the loop around it."""
+    told: set[str] = set()
+    for node in itertools.chain.from_iterable(map(ast.walk, modules())):
+        if isinstance(node, ast.For) and isinstance(node.iter, ast.Tuple) and "served_stale" in ast.dump(node):
+            told |= {word for pair in node.iter.elts if isinstance(pair, ast.Tuple) for word in texts(pair.elts[0])}
+    named = (call.args[0] for call in calls("served_stale"))
+    return told | {word for name in named if isinstance(name, ast.Constant) for word in texts(name)}
+
+
+def answered_faults() -> set[str]:
+    """The codes of faults that something in the function raises."""
+    named = {node.id for module in modules() for node in ast.walk(module) if isinstance(node, ast.Name)}
+    faults = [kind for kind in errors.Fault.__subclasses__() if kind.__name__ in named]
+    return {kind.code for kind in faults}
+
+
+def test_there_is_something_to_do_for_each_503_and_nothing_else() -> None:
+    headings = re.findall(r"^### (.+)$", section(OPERATIONS, "## What to do for each 503"), flags=re.MULTILINE)
+    assert sorted(headings) == sorted(code for code in answered_faults() if api.STATUS[code] == 503)
+
+
+# --- metrics, secrets, bounds --------------------------------------------------------------------------------------
+
+
+def test_every_metric_is_in_the_table_with_its_unit_and_its_dimensions(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = Observability.of("prod", "INFO")
+    for failure in (None, MintingDisabled(), SwitchUnavailable()):
+        seen.count("100ms", "app", failure, 1.0)
+    lines = [json.loads(line)["_aws"]["CloudWatchMetrics"][0] for line in capsys.readouterr().out.splitlines()]
+    emitted = {metric["Name"]: metric["Unit"] for line in lines for metric in line["Metrics"]}
+    assert {words(row[0])[0]: row[1] for row in rows(OPERATIONS, "## Metrics")} == emitted
+
+    introduction = section(OPERATIONS, "## Metrics").partition("|")[0]
+    assert {line["Namespace"] for line in lines} == {NAMESPACE}
+    assert words(introduction) == [NAMESPACE, "service", "environment", "platform", "kind"]
+    assert all(sorted(line["Dimensions"][0]) == ["environment", "kind", "platform", "service"] for line in lines)
+
+
+def test_every_platform_has_its_secret_in_the_table() -> None:
+    written = {words(row[0])[0]: (words(row[1]), words(row[2])) for row in rows(OPERATIONS, "## The secrets")}
+    assert written == {
+        platform.name: ([f"roomkey/prod/{platform.name}"], [field.name for field in platform.credential_fields])
+        for platform in PLATFORMS.values()
+    }
+
+
+def test_what_the_flag_may_say_it_may_say() -> None:
+    written = first_words(OPERATIONS, "### What the flag may say")
+    for text in written:
+        if text != ",":
+            DisableFlag.parse(text)
+    assert {*TokenKind, *PLATFORMS, "true", "false"} <= set(written)
+
+
+def test_the_bounds_are_the_code_s() -> None:
+    table = {row[0]: row for row in rows(ARCHITECTURE, "## Every cache")}
+    spread = f"± {freshness.JITTER:.0%}".replace("%", " %")
+    assert table["disable flag"][2] == f"{kill_switch.FRESH_SECONDS:g} s {spread}"
+    assert f"to {kill_switch.ON_FOR_SECONDS:g} s" in table["disable flag"][3]
+    assert table["credentials"][2] == f"{credentials.FRESH_SECONDS:g} s {spread}"
+    assert table["credentials"][3] == f"{credentials.KEEP_SECONDS:g} s"
+    rest = freshness.REST_SECONDS
+    assert table["that a read failed"][2] == f"{rest:g} s to {rest * (1 + freshness.JITTER):g} s"
+
+    promised = {row[0]: row[1:] for row in rows(SECURITY, "## Promises")}
+    off = promised["After the flag is set, a request that arrives gets no token that is switched off"]
+    assert off == [f"{kill_switch.FRESH_SECONDS * (1 + freshness.JITTER):g} s", f"{kill_switch.ON_FOR_SECONDS:g} s"]
+    new = promised["A new secret takes over, and the old one signs no more"]
+    assert new == [f"{credentials.FRESH_SECONDS * (1 + freshness.JITTER):g} s", f"{credentials.KEEP_SECONDS:g} s"]
+
+
+# --- the house -----------------------------------------------------------------------------------------------------
+
+
+def house() -> list[str]:
+    """The modules of the package that a request runs through: all that the handler imports, and they in turn."""
+    found = ["handler"]
+    for name in found:
+        found += sorted(set().union(*map(imported, files(name))) - set(found))
+    return found
+
+
+def files(name: str) -> list[Path]:
+    module = FUNCTION / f"{name}.py"
+    return [module] if module.exists() else sorted((FUNCTION / name).glob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of the package that a file imports, by their first name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "roomkey":
+            found |= {name.name for name in node.names if name.name != "__version__"}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("roomkey."):
+            found.add(str(node.module).split(".")[1])
+    return found
+
+
+def test_the_tree_names_every_file_of_the_function() -> None:
+    (tree,) = re.findall(r"```\n(.*?)```", section(ARCHITECTURE, "## The house"), flags=re.DOTALL)
+    assert {path.name for name in house() for path in files(name) if path.parent == FUNCTION} == set(
+        re.findall(r"\b[a-z_]+\.py\b", tree)
+    )
+
+
+def test_imports_point_down_the_list() -> None:
+    text = without_code(section(ARCHITECTURE, "## The house"))
+    lines = [words(line) for line in re.findall(r"^\d+\. (.+)$", text, flags=re.MULTILINE)]
+    height = {name: number for number, names in enumerate(lines) for name in names}
+    assert sorted(height) == sorted(house())
+    for name in house():
+        for path in files(name):
+            assert [other for other in imported(path) if height[other] < height[name]] == [], path
+
+
+@pytest.mark.parametrize(
+    ("package", "files"),
+    [
+        ("botocore", {"stores.py", "deadline_transport.py"}),
+        ("jwt", {"platforms/hs256.py"}),
+    ],
+)
+def test_what_only_some_files_know_no_other_imports(package: str, files: set[str]) -> None:
+    imports = re.compile(rf"^\s*(import|from) {package}\b", flags=re.MULTILINE)
+    found = {
+        path.relative_to(FUNCTION).as_posix() for path in FUNCTION.rglob("*.py") if imports.search(path.read_text())
+    }
+    assert found == files
+    assert all(f"`{file}`" in section(ARCHITECTURE, "## The house") for file in files)
+
+
+# --- links ---------------------------------------------------------------------------------------------------------
+
+
+def documents() -> list[Path]:
+    """Every Markdown file of the project: not those of environments and caches, whose folders begin with a dot."""
+    found = (path.relative_to(ROOT) for path in ROOT.rglob("*.md"))
+    return sorted(
+        path for path in found if not any(part.startswith(".") or part == "node_modules" for part in path.parts)
+    )
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives a document's headings."""
+    given: list[str] = []
+    for heading in re.findall(r"^#{1,6} (.+)$", without_code(document.read_text()), flags=re.MULTILINE):
+        text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        kept = [letter for letter in text if letter in "-_ " or unicodedata.category(letter)[0] in "LN"]
+        slug = "".join(kept).replace(" ", "-")
+        repeats = sum(re.fullmatch(re.escape(slug) + r"(-\d+)?", one) is not None for one in given)
+        given.append(f"{slug}-{repeats}" if repeats else slug)
+    return set(given)
+
+
+def links(document: Path) -> Iterator[str]:
+    """Where a document's links lead, those to other sites left out."""
+    text = re.sub(r"`[^`\n]*`", "", without_code(document.read_text()))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:", target):
+            yield target
+
+
+@pytest.mark.parametrize("document", [pytest.param(path, id=str(path)) for path in documents()])
+def test_links_lead_somewhere(document: Path) -> None:
+    broken = []
+    for link in links(ROOT / document):
+        name, _, anchor = link.partition("#")
+        target = (ROOT / document.parent / name).resolve() if name else ROOT / document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_decision_is_in_the_list() -> None:
+    folder = ROOT / "docs" / "decisions"
+    assert list(links(folder / "README.md")) == sorted(path.name for path in folder.glob("[0-9]*.md"))

@@ -1,0 +1,140 @@
+"""What the function's environment may say."""
+
+import pytest
+
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import TokenKind
+from roomkey.settings import Access, ClaimNames, Settings, SettingsError
+
+ALL = {
+    "ENVIRONMENT": "prod-eu",
+    "PLATFORMS": "100ms",
+    "APP_TOKEN_ACCESS": "iam",
+    "USER_ID_CLAIM": "https://example.com/user",
+    "GROUPS_CLAIM": "cognito:groups",
+    "APP_TOKEN_LIFE": "600",
+    "MANAGEMENT_TOKEN_LIFE": "60",
+    "LONGEST_TOKEN_LIFE": "7776000",
+    "ALLOWED_ORIGINS": "https://app.example.com,http://localhost:5173",
+    "AUDIT_USER_IDS": "omit",
+    "LOG_LEVEL": "DEBUG",
+}
+
+
+def _with(**variables: str) -> Settings:
+    return Settings.from_environment({"ENVIRONMENT": "dev", **variables})
+
+
+def test_all_but_the_name_of_the_environment_has_a_default() -> None:
+    settings = Settings.from_environment({"ENVIRONMENT": "dev"})
+
+    assert settings.environment == "dev"
+    assert settings.platforms == tuple(PLATFORMS)
+    assert settings.app_token_access is Access.JWT
+    assert settings.claim_names == ClaimNames(user_id="sub", groups="groups")
+    assert settings.lives.default == {TokenKind.APP: 3600, TokenKind.MANAGEMENT: 900}
+    assert settings.lives.longest == 86400
+    assert settings.allowed_origins == ()
+    assert settings.audit_user_ids is True
+    assert settings.log_level == "INFO"
+
+
+def test_every_setting_is_read() -> None:
+    settings = Settings.from_environment(ALL)
+
+    assert settings.environment == "prod-eu"
+    assert settings.platforms == ("100ms",)
+    assert settings.app_token_access is Access.IAM
+    assert settings.claim_names == ClaimNames(user_id="https://example.com/user", groups="cognito:groups")
+    assert settings.lives.default == {TokenKind.APP: 600, TokenKind.MANAGEMENT: 60}
+    assert settings.lives.longest == 7776000
+    assert settings.allowed_origins == ("https://app.example.com", "http://localhost:5173")
+    assert settings.audit_user_ids is False
+    assert settings.log_level == "DEBUG"
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "ENVIRONMENT"])
+def test_empty_is_the_default(name: str) -> None:
+    """CloudFormation has no way to leave a variable out."""
+    assert _with(**{name: ""}) == _with()
+
+
+def test_other_variables_are_nobodys_business() -> None:
+    assert (
+        _with(AWS_REGION="x", SKIP_SWITCH="1", AWS_SAM_LOCAL="true", DISABLED="false", app_token_access="open")
+        == _with()
+    )
+
+
+def test_names_in_aws_derive_from_the_environment_alone() -> None:
+    assert Settings.from_environment(ALL).disable_flag_name == "/roomkey/prod-eu/disabled"
+    assert Settings.from_environment(ALL).secret_name("100ms") == "roomkey/prod-eu/100ms"
+
+
+@pytest.mark.parametrize("name", ["dev", "a", "prod-eu", "x1", "a" * 16, "a-"])
+def test_an_environment_has_a_short_plain_name(name: str) -> None:
+    assert _with(ENVIRONMENT=name).environment == name
+
+
+BAD = {
+    "ENVIRONMENT": ["", "Dev", "1dev", "-dev", "a" * 17, "a_b", "a/b", "../prod", "dev\n", " dev", "dév", "*", "a.b"],
+    "PLATFORMS": [
+        "carrier-pigeon",
+        "100ms,100ms",
+        "100ms,",
+        ",",
+        " 100ms",
+        "100MS",
+        "100ms;videosdk",
+        "*",
+        "100ms, agora",
+    ],
+    "APP_TOKEN_ACCESS": ["OPEN", "none", "jwt,iam", " jwt", "jwt\n", "true", "anyone"],
+    "APP_TOKEN_LIFE": ["59", "0", "-60", "60.0", "1h", "sixty", "6_0", " 60", "60\n", "\u0666\u0660", "1" * 9],
+    "MANAGEMENT_TOKEN_LIFE": ["59", "x"],
+    "LONGEST_TOKEN_LIFE": ["59", "x"],
+    "LOG_LEVEL": ["debug", "TRACE", "CRITICAL", "10", " INFO"],
+    "AUDIT_USER_IDS": ["true", "PLAIN", "hash"],
+    "USER_ID_CLAIM": [" ", "a b", "x" * 129, "\n"],
+    "GROUPS_CLAIM": [" ", "a b"],
+    "ALLOWED_ORIGINS": [
+        *(
+            "*",
+            "https://*",
+            "https://*.example.com",
+            "null",
+            "app.example.com",
+            "//app.example.com",
+            "ftp://x",
+            "file://",
+        ),
+        *(
+            "https://a.example, https://b.example",
+            "https://a.example,",
+            ",",
+            " https://a.example",
+            "https://a.example/",
+        ),
+        *("https://a.example/path", "https://", "https://a.example\n", "https://a.example;https://b.example "),
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
+def test_what_makes_no_sense_is_refused_by_the_variables_name(name: str, text: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} "):
+        _with(**{name: text})
+
+
+def test_all_mistakes_are_reported_together() -> None:
+    wrong = {name: texts[0] for name, texts in BAD.items()}
+
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment(wrong)
+
+    assert sorted(problem.split()[0] for problem in str(caught.value).split("; ")) == sorted(BAD)
+
+
+def test_nothing_at_all_is_not_an_environment() -> None:
+    with pytest.raises(SettingsError, match=r"^ENVIRONMENT "):
+        Settings.from_environment({})

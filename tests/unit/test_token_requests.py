@@ -1,0 +1,312 @@
+"""From the fields of a body to a token request, on a real platform and on one made up to have every kind of field."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkey.errors import InvalidRequest, NotAllowed, UserMismatch
+from roomkey.platforms.base import Platform, RequestField, Send, TokenKind, check_id, check_role, one_of
+from roomkey.platforms.hms import Hms
+from roomkey.settings import STANDARD_LIVES, Lives
+from roomkey.token_requests import LENIENT, STRICT, Form, TokenRequest, bind, cap, granted_life, parse
+
+APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
+HMS = Hms()
+FORMS = [STRICT, LENIENT]
+
+
+def _upper(value: object) -> str:
+    return check_role(value).upper()
+
+
+class Inventive(Platform):
+    """A platform that has what 100ms has not: fields that stand for each other, defaults, conflicts, a short life."""
+
+    name = "inventive"
+    title = "Inventive"
+    longest_life = 600
+    send = Send("token", "")
+    request_fields = {
+        APP: (
+            RequestField("room_id", check_id, required=True),
+            RequestField("role", one_of("host", "guest"), required=True),
+            RequestField("loud_role", _upper, required=True, means="role"),
+            RequestField("user_id", check_id, required=True),
+            RequestField("services", lambda value: (check_role(value),), default=("rtc",)),
+        ),
+        MANAGEMENT: (RequestField("role", one_of("admin", "writer"), default="admin"),),
+    }
+    credential_fields = ()
+
+    def conflicts(self, values: Mapping[str, object]) -> Iterable[tuple[str, str]]:
+        if values.get("services") == ("loud",) and values.get("user_id") == "quiet":
+            yield "services", "cannot be had by that user"
+
+    def app_token(self, *_: object) -> str:
+        raise NotImplementedError
+
+    management_token = app_token
+
+    def explain(self, *_: object) -> None:
+        raise NotImplementedError
+
+
+INVENTIVE = Inventive()
+
+
+def _parse(body: Mapping[str, Any], *, kind: TokenKind = APP, platform: Platform = HMS, **how: Any) -> TokenRequest:
+    return parse(platform, kind, body, lives=how.pop("lives", STANDARD_LIVES), **how)
+
+
+def _errors(body: Mapping[str, Any], **how: Any) -> list[tuple[str, str]]:
+    with pytest.raises(InvalidRequest) as caught:
+        _parse(body, **how)
+    return [(error.field, error.reason) for error in caught.value.errors]
+
+
+ASK = {"room_id": "r", "role": "guest"}
+
+# --- what is asked for ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS, ids=["strict", "lenient"])
+def test_a_request_says_what_its_fields_say(form: Form) -> None:
+    body: dict[str, Any] = {"room_id": "633fcdd84208780bf665346a", "role": "Host", "user_id": "ada", "expires_in": 600}
+
+    assert _parse(body, form=form) == TokenRequest(HMS, APP, **body)
+    assert _parse(ASK, form=form) == TokenRequest(HMS, APP, room_id="r", role="guest")
+    assert _parse({}, kind=MANAGEMENT, form=form) == TokenRequest(HMS, MANAGEMENT)
+    assert _parse({"expires_in": 60}, kind=MANAGEMENT, form=form) == TokenRequest(HMS, MANAGEMENT, expires_in=60)
+
+
+def test_a_request_leaves_the_body_as_it_was() -> None:
+    body = {**ASK, "user_id": ""}
+
+    _parse(body, form=LENIENT)
+
+    assert body == {**ASK, "user_id": ""}
+
+
+@pytest.mark.parametrize("form", FORMS, ids=["strict", "lenient"])
+@pytest.mark.parametrize("missing", ["room_id", "role"])
+def test_what_a_token_cannot_do_without_must_be_there(form: Form, missing: str) -> None:
+    body = {name: value for name, value in ASK.items() if name != missing}
+
+    assert _errors(body, form=form) == [(missing, "is missing")]
+    for empty in ("", None):
+        assert [field for field, _ in _errors({**ASK, missing: empty}, form=form)] == [missing]
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_on_the_drop_in_an_empty_user_is_none(empty: str | None) -> None:
+    assert _parse({**ASK, "user_id": empty}, form=LENIENT) == _parse(ASK)
+    assert [field for field, _ in _errors({**ASK, "user_id": empty}, form=STRICT)] == ["user_id"]
+
+
+@pytest.mark.parametrize("user", [0, False, [], {}, " ", 0.0])
+def test_what_is_only_like_nothing_is_no_empty_user(user: object) -> None:
+    for form in FORMS:
+        assert [field for field, _ in _errors({**ASK, "user_id": user}, form=form)] == ["user_id"]
+
+
+@pytest.mark.parametrize(
+    "name", ["type", "exp", "jti", "access_key", "version", "ROOM_ID", "kind", "platform", "services"]
+)
+def test_a_stray_field_is_refused_or_passed_over_and_never_more(name: str) -> None:
+    assert _errors({**ASK, name: "x"}) == [(name, "is not a field of this request")]
+    assert _parse({**ASK, name: "x"}, form=LENIENT) == _parse(ASK)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "é", "a\n", "\ud800", "x" * 65, "<b>", "a/b", "$ref", "{a}"])
+def test_a_stray_field_with_a_strange_name_is_not_named(name: str) -> None:
+    assert _errors({**ASK, name: "x"}) == [("(unprintable)", "is not a field of this request")]
+    assert _parse({**ASK, name: "x"}, form=LENIENT) == _parse(ASK)
+
+
+def test_every_field_that_is_at_fault_is_named_once() -> None:
+    body = {"room_id": 5, "user_id": " ", "expires_in": "60", "stray": 1, "stray2": 2}
+
+    fields = [field for field, _ in _errors(body)]
+
+    assert sorted(fields) == ["expires_in", "role", "room_id", "stray", "stray2", "user_id"]
+    assert sorted(field for field, _ in _errors(body, form=LENIENT)) == ["expires_in", "role", "room_id", "user_id"]
+
+
+def test_nobody_is_told_of_a_thousand_faults() -> None:
+    assert len(_errors({f"stray{number}": 1 for number in range(1000)})) == 20
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["room_id", "role", "user_id", "expires_in", "services", "loud_role"])
+        | st.text(st.characters()),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.lists(st.text()),
+    ),
+    st.sampled_from([HMS, INVENTIVE]),
+    st.sampled_from([APP, MANAGEMENT]),
+    st.sampled_from(FORMS),
+    st.booleans(),
+)
+def test_whatever_is_asked_is_a_request_or_invalid(
+    body: dict[str, Any], platform: Platform, kind: TokenKind, form: Form, signed_in: bool
+) -> None:
+    try:
+        request = _parse(body, platform=platform, kind=kind, form=form, signed_in=signed_in)
+    except InvalidRequest as refusal:
+        fields, reasons = [error.field for error in refusal.errors], " ".join(error.reason for error in refusal.errors)
+        assert 1 <= len(fields) <= 20
+        assert all(field.isascii() and field.isprintable() for field in fields)
+        assert not [value for value in body.values() if isinstance(value, str) and len(value) > 20 and value in reasons]
+        return
+    assert request.expires_in is None or 60 <= request.expires_in <= cap(platform, STANDARD_LIVES)
+    if kind is APP:
+        assert request.room_id == body["room_id"]
+        assert request.role
+
+
+# --- fields that stand for each other, defaults, conflicts ---------------------------------------------------------
+
+INVENTED = {"room_id": "r", "role": "host", "user_id": "ada"}
+
+
+def test_of_two_fields_that_mean_the_same_one_must_be_sent() -> None:
+    either = "exactly one of role and loud_role must be sent"
+    neither = {"room_id": "r", "user_id": "ada"}
+
+    assert _parse({**neither, "role": "host"}, platform=INVENTIVE).role == "host"
+    assert _parse({**neither, "loud_role": "host"}, platform=INVENTIVE).role == "HOST"
+    assert _errors(neither, platform=INVENTIVE) == [("role", either)]
+    assert _errors({**neither, "role": "host", "loud_role": "host"}, platform=INVENTIVE) == [("role", either)]
+
+
+def test_what_is_not_sent_is_what_the_platform_means_by_it() -> None:
+    assert _parse(INVENTED, platform=INVENTIVE).services == ("rtc",)
+    assert _parse({**INVENTED, "services": "chat"}, platform=INVENTIVE).services == ("chat",)
+    assert _parse({}, platform=INVENTIVE, kind=MANAGEMENT).role == "admin"
+    assert _parse({"role": "writer"}, platform=INVENTIVE, kind=MANAGEMENT).role == "writer"
+
+
+def test_fields_that_do_not_go_together_are_refused_once_each_is_right_by_itself() -> None:
+    clash = {**INVENTED, "user_id": "quiet", "services": "loud"}
+
+    assert _errors(clash, platform=INVENTIVE) == [("services", "cannot be had by that user")]
+    assert _errors({**clash, "role": "none"}, platform=INVENTIVE) == [("role", "must be one of host, guest")]
+
+
+# --- who it is for -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("platform", [HMS, INVENTIVE], ids=["100ms", "inventive"])
+def test_who_has_signed_in_need_not_say_who_they_are(platform: Platform) -> None:
+    body = {"room_id": "r", "role": "guest"}
+
+    request = bind(_parse(body, platform=platform, signed_in=True), "ada")
+
+    assert request.user_id == "ada"
+    assert (request.room_id, request.role) == ("r", "guest")
+
+
+def test_where_a_user_is_required_somebody_must_say_who() -> None:
+    assert _errors({"room_id": "r", "role": "guest"}, platform=INVENTIVE) == [("user_id", "is missing")]
+
+
+def test_who_names_themselves_is_who_they_are() -> None:
+    assert bind(_parse({**ASK, "user_id": "ada"}, signed_in=True), "ada").user_id == "ada"
+
+
+@pytest.mark.parametrize("other", ["eve", "Ada", "ada\u200b", "ad", "adaa", "\uff41da"])
+def test_nobody_gets_a_token_for_somebody_else(other: str) -> None:
+    with pytest.raises(UserMismatch):
+        bind(_parse({**ASK, "user_id": other}, signed_in=True), "ada")
+
+
+@given(
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=10).map(str.strip).filter(str.isprintable).filter(bool)
+)
+def test_only_the_very_same_text_is_the_same_user(user_id: str) -> None:
+    request = TokenRequest(HMS, APP, room_id="r", role="guest", user_id="ada")
+    if user_id == "ada":
+        assert bind(request, user_id) == request
+    else:
+        with pytest.raises(UserMismatch):
+            bind(request, user_id)
+
+
+@pytest.mark.parametrize("user_id", [" ada", "a\nb", "x" * 257, "\ud800", ""])
+def test_a_user_that_the_platform_does_not_take_gets_none(user_id: str) -> None:
+    with pytest.raises(NotAllowed):
+        bind(_parse(ASK, signed_in=True), user_id)
+
+
+def test_a_user_who_may_not_have_what_is_asked_for_gets_none() -> None:
+    request = _parse({"room_id": "r", "role": "host", "services": "loud"}, platform=INVENTIVE, signed_in=True)
+
+    assert bind(request, "ada").user_id == "ada"
+    with pytest.raises(NotAllowed):
+        bind(request, "quiet")
+
+
+def test_a_token_for_nobody_stays_one() -> None:
+    request = _parse({}, kind=MANAGEMENT, signed_in=True)
+
+    assert bind(request, "ada") == request
+    assert request.user_id is None
+
+
+# --- how long ------------------------------------------------------------------------------------------------------
+
+SHORT = Lives(default={APP: 120, MANAGEMENT: 90}, longest=300)
+LONG = Lives(default={APP: 10_000_000, MANAGEMENT: 700}, longest=90_000_000)
+
+
+@pytest.mark.parametrize(
+    ("platform", "lives", "longest"),
+    [
+        (HMS, STANDARD_LIVES, 86400),
+        (HMS, SHORT, 300),
+        (HMS, LONG, 90 * 86400),
+        (INVENTIVE, STANDARD_LIVES, 600),
+        (INVENTIVE, SHORT, 300),
+        (INVENTIVE, LONG, 600),
+    ],
+)
+def test_the_longest_life_is_the_stacks_or_the_vendors(platform: Platform, lives: Lives, longest: int) -> None:
+    body = {} if platform is HMS else {"role": "admin"}
+
+    assert cap(platform, lives) == longest
+    for seconds in (60, longest):
+        request = _parse({**body, "expires_in": seconds}, platform=platform, kind=MANAGEMENT, lives=lives)
+        assert granted_life(request, lives) == seconds
+    for seconds in (59, longest + 1, 0, -60):
+        assert _errors({**body, "expires_in": seconds}, platform=platform, kind=MANAGEMENT, lives=lives) == [
+            ("expires_in", f"must be from 60 to {longest} seconds")
+        ]
+
+
+@pytest.mark.parametrize("seconds", ["60", 60.0, True, False, None, [60], {}, float("inf")])
+def test_a_life_is_a_whole_number(seconds: object) -> None:
+    for form in FORMS:
+        assert _errors({**ASK, "expires_in": seconds}, form=form) == [
+            ("expires_in", "must be a whole number of seconds")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("platform", "lives", "app", "management"),
+    [
+        (HMS, STANDARD_LIVES, 3600, 900),
+        (HMS, SHORT, 120, 90),
+        (HMS, LONG, 90 * 86400, 700),
+        (HMS, Lives(default={APP: 3600, MANAGEMENT: 900}, longest=300), 300, 300),
+        (INVENTIVE, STANDARD_LIVES, 600, 600),
+        (INVENTIVE, SHORT, 120, 90),
+    ],
+)
+def test_a_token_that_says_nothing_lives_by_default_but_never_longer_than_it_may(
+    platform: Platform, lives: Lives, app: int, management: int
+) -> None:
+    assert granted_life(TokenRequest(platform, APP), lives) == app
+    assert granted_life(TokenRequest(platform, MANAGEMENT), lives) == management
