@@ -23,6 +23,8 @@ from roomkey.token_requests import TokenRequest
 LARGEST_POLICY = 8192
 """Bytes, minified: what SSM's advanced tier holds."""
 
+_MOST_PROBLEMS = 20
+"""Eight KiB can hold thousands of mistakes, and all that are reported go into one line of the log."""
 
 SERVICES = tuple(dict.fromkeys(service for platform in PLATFORMS.values() for service in platform.services))
 """What a rule's `services` may name."""
@@ -113,7 +115,7 @@ def _fits(parts: Sequence[str], value: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One kind of caller that a rule is for. `name` is the group's name, or the pattern for a user or principal."""
+    """One kind of caller that a rule is for: a group by its name, users and principals by a pattern."""
 
     kind: str
     name: str = ""
@@ -193,7 +195,7 @@ class Policy:
 
     @classmethod
     def parse(cls, text: str) -> "Policy":
-        """The policy that `text` is. Raises `PolicyProblems` with everything that is wrong with it."""
+        """The policy that `text` is. Raises `PolicyProblems` with what is wrong with it, all at once."""
         try:
             document = strict_json.loads(text)
         except ValueError:
@@ -201,7 +203,7 @@ class Policy:
         reader = _Reader()
         policy = reader.policy(document)
         if reader.problems:
-            raise PolicyProblems(*reader.problems)
+            raise PolicyProblems(*reader.problems[:_MOST_PROBLEMS])
         return policy
 
 
@@ -219,6 +221,8 @@ class _Reader:
         if mode not in list(Mode):
             self._problem("mode", "must be enforce or audit")
             mode = Mode.ENFORCE
+        if not isinstance(fields.get("$schema", ""), str):
+            self._problem("$schema", "must be text")
         # A policy without rules is one that refuses everybody: that is how an environment is born.
         rules = [] if fields.get("rules") == [] else self._each("rules", fields.get("rules"), self._rule)
         names = [rule.name for rule in rules]
@@ -264,7 +268,7 @@ class _Reader:
                 self._problem(where, "must name one group, without spaces, brackets, braces or *")
                 return Subject("nobody")
             return Subject(kind, name)
-        return Subject(kind, str(name), self._pattern(where, name))
+        return Subject(kind, pattern=self._pattern(where, name))
 
     def _pattern(self, where: str, text: Any, *, placeholders: bool = False) -> Pattern:
         try:
@@ -291,7 +295,7 @@ class _Reader:
         return [read(f"{where}[{index}]", item) for index, item in enumerate(self._list(where, items))]
 
     def _list(self, where: str, items: Any) -> list[Any]:
-        if items is None:  # What must not be missing has been said already.
+        if items is None:  # That it is missing, or null, has been said where that is wrong.
             return []
         if not isinstance(items, list) or not items:
             self._problem(where, "must be a list with something in it")
@@ -305,12 +309,14 @@ class _Reader:
             self._problem(where, "must be an object")
             return {}
         prefix = "" if where == "policy" else f"{where}."
-        for name in required:
-            if name not in document:
+        for name in (*required, *optional):
+            if name in required and name not in document:
                 self._problem(f"{prefix}{name}", "is missing")
+            if document.get(name, "") is None:
+                self._problem(f"{prefix}{name}", "must not be null")
         if document.keys() - {*required, *optional}:
             self._problem(where, f"may hold {', '.join([*required, *optional])} and nothing else")
-        return document
+        return {name: value for name, value in document.items() if value is not None}
 
     def _problem(self, where: str, why: str) -> None:
         self.problems.append((where, why))

@@ -254,6 +254,23 @@ def _passes(field: RequestField, value: object) -> bool:
     return True
 
 
+@pytest.mark.parametrize("services", [None, ["rtc"], ["rtm"], ["chat", "rtc"]], ids=str)
+@pytest.mark.parametrize("length", [64, 65, 255, 256])
+def test_a_user_of_agora_may_be_as_long_as_the_code_says(services: list[str] | None, length: int) -> None:
+    """The one rule over two fields: what is right one by one may be wrong together."""
+    platform = PLATFORMS["agora"]
+    body = {"room_id": "lobby", "role": "publisher", "user_id": "x" * length} | (
+        {"services": services} if services else {}
+    )
+    fields = {field.name: field for field in platform.request_fields[TokenKind.APP]}
+
+    takes = all(_passes(fields[name], value) for name, value in body.items()) and not list(
+        platform.conflicts({name: fields[name].check(value) for name, value in body.items()})
+    )
+
+    assert validator(SCHEMAS["AgoraAppTokenRequest"]).is_valid(body) == takes
+
+
 @pytest.mark.parametrize("operation", MINTING, ids=lambda operation: operation.path)
 def test_the_tokens_in_the_examples_are_the_platforms(operation: Operation) -> None:
     """Minted with the credentials of the local stack: whoever wants to can look into them."""
