@@ -9,6 +9,7 @@ import platform
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import boto3
 import uvicorn
@@ -22,6 +23,7 @@ from roomkey_cli.gateway import AppTokenAccess, Gateway
 from roomkey_cli.issuer import DemoIssuer, JwtAuthorizer
 
 ENVIRONMENT = "local"
+OPEN_POLICY = Path(__file__).parents[2] / "docs" / "policies" / "open.json"
 REGION = "us-east-1"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what `--aws-host` is given to let containers in.
 
@@ -41,6 +43,7 @@ class Options:
     listen: Address
     aws: Address
     secrets: Secrets
+    policy: str
     access: AppTokenAccess
     issuer: str | None
     audience: str
@@ -60,11 +63,12 @@ class AwsStandIn:
         _, port = self._server.get_host_and_port()
         return f"http://127.0.0.1:{port}"
 
-    def seed(self, endpoint: str, secrets: Secrets) -> None:
-        """Puts an environment's state there: minting on, and the platforms' credentials."""
+    def seed(self, endpoint: str, policy: str, secrets: Secrets) -> None:
+        """Puts an environment's state there: minting on, the policy, and the platforms' credentials."""
         names = Settings.from_environment({"ENVIRONMENT": ENVIRONMENT})
         client = {name: boto3.client(name, endpoint_url=endpoint) for name in ("ssm", "secretsmanager")}
         client["ssm"].put_parameter(Name=names.disable_flag_name, Value="false", Type="String")
+        client["ssm"].put_parameter(Name=names.policy_name, Value=policy, Type="String")
         for name, secret in secrets.items():
             client["secretsmanager"].create_secret(
                 Name=names.secret_name(name), SecretString=credential_files.as_text(secret)
@@ -99,7 +103,7 @@ def run(options: Options) -> None:
     aws = AwsStandIn(options.aws)
     endpoint = aws.start()
     os.environ.update(function_environment(endpoint, options))
-    aws.seed(endpoint, options.secrets)
+    aws.seed(endpoint, options.policy, options.secrets)
 
     from roomkey.handler import handler  # Only now: it reads the environment that was made above.
 

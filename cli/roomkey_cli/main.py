@@ -17,6 +17,7 @@ from roomkey.errors import RoomkeyError
 from roomkey.minting import Randomness, mint
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Explanation, TokenKind
+from roomkey.policy import Policy, PolicyProblems
 from roomkey.settings import STANDARD_LIVES
 from roomkey.token_requests import granted_life, parse
 from roomkey_cli import credential_files
@@ -63,6 +64,18 @@ def _secrets(path: Path) -> credential_files.Secrets:
     return secrets
 
 
+def _policy(path: Path) -> str:
+    """The policy in the file, as it will be stored. Anything but a policy ends the command."""
+    try:
+        text = path.read_text()
+        Policy.parse(text)
+    except (OSError, UnicodeDecodeError) as error:
+        _fail(f"{path}: {error.strerror if isinstance(error, OSError) else 'is not text'}", USAGE)
+    except PolicyProblems as error:
+        _fail("\n  ".join([f"{path} is not a policy:", *(f"{where}: {why}" for where, why in error.problems)]), USAGE)
+    return text
+
+
 @app.callback(invoke_without_command=True)
 def _root(version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False) -> None:
     if version:
@@ -75,6 +88,9 @@ def run(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     credentials: _CredentialsFile = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="JSON file with the policy. Default: everything to anyone.", show_default=False)
+    ] = None,
     access: Annotated[
         _Access, typer.Option(help="Who may ask for app tokens, as the stack's AppTokenAccess.")
     ] = _Access.OPEN,
@@ -108,6 +124,7 @@ def run(
         listen=local_stack.Address(host, port),
         aws=local_stack.Address(aws_host, aws_port),
         secrets=secrets,
+        policy=_policy(policy or local_stack.OPEN_POLICY),
         access=access.value,
         issuer=issuer,
         audience=audience,

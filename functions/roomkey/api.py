@@ -14,9 +14,10 @@ from roomkey import __version__, bodies, callers, token_requests
 from roomkey.audit import AuditRecord
 from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
-from roomkey.errors import AuditUnavailable, Fault, InternalError, MethodNotAllowed, NotFound, RoomkeyError
+from roomkey.errors import AuditUnavailable, Fault, InternalError, MethodNotAllowed, NotAllowed, NotFound, RoomkeyError
 from roomkey.minting import Minted, mint
 from roomkey.platforms.base import Platform, TokenKind
+from roomkey.policy import Mode
 from roomkey.settings import Access
 
 STATUS = {
@@ -222,7 +223,7 @@ class Api:
             "status": 200,
             "version": __version__,
             "platforms": list(self._with.platforms),
-            "minting": self._with.kill_switch.minting(self._with.platforms, budget),
+            "minting": self._with.state.minting(self._with.platforms, budget),
         }
 
     # --- the order of work -----------------------------------------------------------------------------------------
@@ -250,10 +251,17 @@ class Api:
         if caller.user_id is not None:
             record.request = token_requests.bind(record.request, caller.user_id)
 
-        record.switch = self._with.kill_switch.state(budget)
+        state = self._with.state.read(budget)
+        record.switch = state.switch
         record.switch.require_on(platform.name, kind)
 
-        expires_in = token_requests.granted_life(record.request, settings.lives)
+        policy = state.policy_in_force()
+        decision = record.decision = policy.decide(record.request, caller)
+        record.policy_mode = policy.mode
+        if policy.mode is Mode.ENFORCE and not decision.allowed:
+            raise NotAllowed
+        allowed_life = decision.longest_life if decision.allowed else None
+        expires_in = token_requests.granted_life(record.request, settings.lives, allowed_life)
 
         record.credentials = self._with.credentials.read(platform, budget)
         budget.check()

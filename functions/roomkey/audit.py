@@ -21,6 +21,7 @@ from roomkey.freshness import Reading
 from roomkey.kill_switch import SwitchState
 from roomkey.minting import Minted
 from roomkey.platforms.base import TokenKind
+from roomkey.policy import Decision, Mode
 from roomkey.token_requests import TokenRequest
 
 SCHEMA = 1
@@ -42,6 +43,8 @@ class AuditRecord:
     caller: Caller | None = None
     request: TokenRequest | None = None
     switch: SwitchState | None = None
+    policy_mode: Mode | None = None
+    decision: Decision | None = None
     credentials: Reading[LoadedCredentials] | None = None
     minted: Minted | None = None
     failure: RoomkeyError | None = field(default=None, repr=False)
@@ -107,6 +110,13 @@ class AuditTrail:
             }
         if record.switch:
             line["switch"] = {"age_s": round(record.switch.age, 1), "stale": record.switch.failure is not None}
+        if record.decision:
+            line["policy"] = {
+                "mode": record.policy_mode,
+                "allowed": record.decision.allowed,
+                "rule": record.decision.rule,
+                "longest_life": record.decision.longest_life,
+            }
         if record.credentials:
             line["credentials"] = {
                 "version_id": record.credentials.value.version_id,

@@ -8,12 +8,12 @@ from typing import TextIO
 from roomkey.audit import AuditTrail
 from roomkey.clock import Clock, SystemClock
 from roomkey.credentials import CredentialSource
-from roomkey.kill_switch import KillSwitch
 from roomkey.minting import Randomness
 from roomkey.observability import Observability
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform
 from roomkey.settings import Settings
+from roomkey.state import EnvironmentState
 from roomkey.stores import AwsApi, ParameterStore, SecretStore
 
 
@@ -25,7 +25,7 @@ class Dependencies:
     clock: Clock
     randomness: Randomness
     platforms: Mapping[str, Platform]
-    kill_switch: KillSwitch
+    state: EnvironmentState
     credentials: CredentialSource
     audit: AuditTrail
     observability: Observability
@@ -55,7 +55,13 @@ class Dependencies:
             clock=clock,
             randomness=randomness or Randomness(),
             platforms=platforms,
-            kill_switch=KillSwitch(ParameterStore(aws), settings.disable_flag_name, clock=clock, random=jitter),
+            state=EnvironmentState(
+                ParameterStore(aws),
+                flag_name=settings.disable_flag_name,
+                policy_name=settings.policy_name,
+                clock=clock,
+                random=jitter,
+            ),
             credentials=CredentialSource(
                 SecretStore(aws), settings.secret_name, platforms.values(), clock=clock, random=jitter
             ),

@@ -5,18 +5,12 @@ by commas: a kind of token (`app`, `management`), a platform (`100ms`), or one k
 other text is not "on". See docs/operations.md for how to turn it.
 """
 
-import math
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from roomkey.clock import Budget, Clock
-from roomkey.errors import DependencyFailure, Fault, MintingDisabled, SwitchUnavailable
-from roomkey.freshness import Reading, Refreshed
+from roomkey.errors import DependencyFailure, MintingDisabled, SwitchUnavailable
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey.stores import ParameterStore
 
-FRESH_SECONDS = 30.0
 ON_FOR_SECONDS = 300.0
 """How long "on" may be believed while the flag cannot be read again. "Off" is believed until a read says otherwise."""
 
@@ -63,46 +57,3 @@ class SwitchState:
             raise MintingDisabled
         if self.too_old_for_on:
             raise SwitchUnavailable(self.failure)
-
-
-class KillSwitch:
-    """The disable flag of one environment, kept fresh."""
-
-    def __init__(
-        self, parameters: ParameterStore, parameter_name: str, *, clock: Clock, random: Callable[[], float]
-    ) -> None:
-        def load(budget: Budget) -> DisableFlag:
-            text = parameters.read([parameter_name], budget)[parameter_name]
-            if text is None:
-                raise DependencyFailure("ssm", "not-found", transient=False)
-            try:
-                return DisableFlag.parse(text)
-            except ValueError:
-                raise DependencyFailure("ssm", "not-a-flag", transient=False) from None
-
-        self._flag = Refreshed(load, fresh_for=FRESH_SECONDS, keep_for=math.inf, clock=clock, random=random)
-
-    def state(self, budget: Budget) -> SwitchState:
-        """The flag, refreshed if it is not fresh. Raises `SwitchUnavailable` or `DeadlineExceeded`."""
-        return self._state(self._flag.read, budget)
-
-    def minting(self, platforms: Iterable[str], budget: Budget) -> str:
-        """`on`, `off`, `partly-off` or `unknown`, over the platforms given. Reads at most once per fresh bound."""
-        try:
-            state = self._state(self._flag.glance, budget)
-        except Fault:
-            return "unknown"
-        off = {state.flag.is_off(platform, kind) for platform in platforms for kind in TokenKind}
-        if off == {True}:
-            return "off"
-        if state.too_old_for_on:
-            return "unknown"
-        return "on" if off == {False} else "partly-off"
-
-    @staticmethod
-    def _state(read: Callable[[Budget], Reading[DisableFlag]], budget: Budget) -> SwitchState:
-        try:
-            reading = read(budget)
-        except DependencyFailure as failure:
-            raise SwitchUnavailable(failure) from None
-        return SwitchState(reading.value, reading.age, reading.failure)

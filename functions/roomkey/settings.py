@@ -62,6 +62,10 @@ class Settings:
     def disable_flag_name(self) -> str:
         return f"/roomkey/{self.environment}/disabled"
 
+    @property
+    def policy_name(self) -> str:
+        return f"/roomkey/{self.environment}/policy"
+
     def secret_name(self, platform: str) -> str:
         return f"roomkey/{self.environment}/{platform}"
 

@@ -108,11 +108,16 @@ def cap(platform: Platform, lives: Lives) -> int:
     return min(lives.longest, platform.longest_life or lives.longest)
 
 
-def granted_life(request: TokenRequest, lives: Lives) -> int:
-    """The seconds that a token for `request` lives: what it asks for, else the stack's default within the cap."""
+def granted_life(request: TokenRequest, lives: Lives, allowed: int | None = None) -> int:
+    """The seconds that a token for `request` lives: what it asks for, else the stack's default within the cap.
+
+    `allowed` is the most that the policy grants, None where it sets no bound. What is asked for has been held against
+    it already.
+    """
     if request.expires_in is not None:
         return request.expires_in
-    return min(lives.default[request.kind], cap(request.platform, lives))
+    most = cap(request.platform, lives)
+    return min(lives.default[request.kind], most, most if allowed is None else allowed)
 
 
 def _life_between(shortest: int, longest: int) -> Callable[[object], int]:

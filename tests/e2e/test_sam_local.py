@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from e2e.stacks import ROOT, LocalStack, started
 from e2e.test_local_stack import ASKS, claims_of, post
 

@@ -26,6 +26,7 @@ EVENTS = Path(__file__).parents[2] / "events"
 ACCESS_KEY = "5f8d0a3c2b1e4f6a7c9d0e1f"
 SECRET = "Sentinel0Secret0That0Nothing0May0Ever0Print"
 SECRET_TEXT = json.dumps({"app_access_key": ACCESS_KEY, "app_secret": SECRET})
+OPEN_POLICY = (Path(__file__).parents[2] / "docs/policies/open.json").read_text()
 
 NOW = 1_795_253_400
 """Unix seconds: when the events were sent, and where the tests' clock begins (with half a second more)."""
@@ -241,6 +242,7 @@ class Deployed:
         access: str = "open",
         *,
         flag: str | None = "false",
+        policy: str | None = OPEN_POLICY,
         secret: str | None = SECRET_TEXT,
         stream: Any = None,
         **variables: str,
@@ -249,6 +251,8 @@ class Deployed:
         environment, clock, stream = aws.new_environment(), FakeClock(wall=NOW + 0.5), stream or io.StringIO()
         if flag is not None:
             aws.put_flag(environment, flag)
+        if policy is not None:
+            aws.put_policy(environment, policy)
         if secret is not None:
             aws.put_secret(environment, secret)
         environ = {"ENVIRONMENT": environment, "PLATFORMS": "100ms", "APP_TOKEN_ACCESS": access, **variables}
@@ -283,7 +287,7 @@ class Deployed:
 class Deploy(Protocol):
     """How a test gets its stack: `deploy("jwt", flag="true", LOG_LEVEL="DEBUG")`.
 
-    `flag` and `secret` are what is stored, None for nothing; the variables are the function's.
+    `flag`, `policy` and `secret` are what is stored, None for nothing; the variables are the function's.
     """
 
     def __call__(
@@ -291,6 +295,7 @@ class Deploy(Protocol):
         access: str = "open",
         *,
         flag: str | None = "false",
+        policy: str | None = OPEN_POLICY,
         secret: str | None = SECRET_TEXT,
         stream: Any = None,
         **variables: str,

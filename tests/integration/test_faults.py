@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import botocore.loaders
@@ -33,7 +34,8 @@ from roomkey.api import Api
 from roomkey.dependencies import Dependencies
 
 SSM, SECRETS = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
-FLAG, SECRET = "/roomkey/dev/disabled", "roomkey/dev/100ms"
+FLAG, POLICY, SECRET = "/roomkey/dev/disabled", "/roomkey/dev/policy", "roomkey/dev/100ms"
+OPEN_POLICY = (Path(__file__).parents[2] / "docs/policies/open.json").read_text()
 
 ACCESS_KEY = "5f1e3a7c9d2b4860af13c5e7"
 APP_SECRET = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"
@@ -203,6 +205,7 @@ def working_stand_in() -> Iterator[AwsStandIn]:
         for name, value in stand_in.environ.items():
             patch.setenv(name, value)
         stand_in.put_parameter(FLAG, "false")
+        stand_in.put_parameter(POLICY, OPEN_POLICY)
         stand_in.put_secret(SECRET, secret())
         yield stand_in
 
@@ -737,10 +740,11 @@ def test_a19_a_new_environment_holds_nothing_of_the_old_one(stack: Stack, clock:
 
 def test_a20_an_environment_asks_for_its_own_flag_and_secret_and_nothing_else(stack: Stack, clock: FakeClock) -> None:
     stack.stand_in.put_parameter("/roomkey/prod/disabled", "false")
+    stack.stand_in.put_parameter("/roomkey/prod/policy", OPEN_POLICY)
     stack.stand_in.put_secret("roomkey/prod/100ms", secret(OTHER_SECRET))
     assert Stack(stack.stand_in, clock, environment="prod").ask().signed_with(OTHER_SECRET)
     assert stack.stand_in.requests == [
-        (SSM, {"Names": ["/roomkey/prod/disabled"]}),
+        (SSM, {"Names": ["/roomkey/prod/disabled", "/roomkey/prod/policy"]}),
         (SECRETS, {"SecretId": "roomkey/prod/100ms"}),
     ]
 

@@ -358,7 +358,7 @@ class _Broken:
         return broken
 
 
-@pytest.mark.parametrize("part", ["kill_switch", "credentials", "randomness", "platforms"])
+@pytest.mark.parametrize("part", ["state", "credentials", "randomness", "platforms"])
 def test_h3_the_words_of_an_exception_come_out_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str], part: str
 ) -> None:

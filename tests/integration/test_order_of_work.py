@@ -273,19 +273,19 @@ class _BrokenPlatform(Hms):
 
 def _part(step: str, error: Exception) -> dict[str, Any]:
     """The parts of a stack in which `step` raises `error`."""
-    if step in ("kill_switch", "credentials", "randomness"):
+    if step in ("state", "credentials", "randomness"):
         return {step: _Broken(error)}
     return {"platforms": {"100ms": _BrokenPlatform(step, error)}}
 
 
-STEPS = ("conflicts", "kill_switch", "credentials", "randomness", "app_token", "explain")
+STEPS = ("conflicts", "state", "credentials", "randomness", "app_token", "explain")
 
 
 @pytest.mark.parametrize(
     ("step", "error_type"),
     [
         *((step, ValueError) for step in STEPS),
-        *(("kill_switch", error) for error in (KeyError, TypeError, RecursionError, MemoryError, OSError)),
+        *(("state", error) for error in (KeyError, TypeError, RecursionError, MemoryError, OSError)),
     ],
 )
 def test_c5_an_exception_that_nobody_expects_is_a_fault_in_the_envelope_with_one_audit_line(
@@ -327,7 +327,7 @@ def test_a_fault_before_the_route_is_known_is_in_the_envelope_too(deploy: Deploy
 
 
 def test_health_fails_in_the_envelope(deploy: Deploy) -> None:
-    deployed = deploy().with_parts(kill_switch=_Broken(ValueError(UNEXPECTED)))
+    deployed = deploy().with_parts(state=_Broken(ValueError(UNEXPECTED)))
 
     answer = deployed.answer(load_event("health.json"))
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from roomkey.credentials import parse_secret
@@ -202,12 +202,14 @@ def test_key_and_secret_must_differ() -> None:
     assert "all: two of the values are the same" in refused({"app_access_key": SECRET, "app_secret": SECRET})
 
 
+@settings(deadline=None)
 @given(st.text(max_size=31))
 def test_a14_nothing_shorter_than_32_characters_signs(value: str) -> None:
     with pytest.raises(CredentialProblems):
         Hms().check_credentials({**GOOD, "app_secret": value})
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=64))
 @example("\u00a0" * 40)
 def test_nothing_is_stripped_or_mended(value: str) -> None:
@@ -224,6 +226,7 @@ def test_nothing_is_stripped_or_mended(value: str) -> None:
 _PRINTABLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=32, max_size=80)
 
 
+@settings(deadline=None)
 @given(_PRINTABLE, st.integers(0, 80), st.sampled_from(" \t\n\r\v\f\x1c\x85\u00a0\u2028\ufeff\u200b\x00"))
 def test_a13_white_space_is_refused_wherever_it_stands(value: str, at: int, space: str) -> None:
     with pytest.raises(CredentialProblems):
@@ -281,6 +284,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*GOOD, "note"]), _JSON))
 def test_a11_whatever_a_document_holds_it_is_taken_whole_or_refused(values: dict[str, object]) -> None:
     try:

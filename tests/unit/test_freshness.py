@@ -207,6 +207,16 @@ def test_a_refresh_that_succeeds_ends_the_rest_and_the_staleness(subject: Subjec
     assert subject.somewhere.calls == 4
 
 
+def test_a_first_success_ends_what_failed_before_it(subject: Subject) -> None:
+    subject.somewhere.says = DOWN
+    subject.fails()
+    subject.somewhere.says = "one"
+    subject.read()
+    subject.somewhere.says = "two"
+    subject.clock.wall -= 1
+    assert subject.read() == Reading("two", 0.0)
+
+
 def test_a_value_is_kept_for_its_bound_and_no_longer(subject: Subject) -> None:
     subject.read()
     subject.somewhere.says = DOWN

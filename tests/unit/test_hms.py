@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from clocks import FakeClock
@@ -295,6 +295,7 @@ _CLAIM_NAMES = st.sampled_from(
 _CLAIMS = st.dictionaries(_CLAIM_NAMES, _JSON | st.sampled_from(["app", "management", 2, NOW, NOW + 60, ACCESS_KEY]))
 
 
+@settings(deadline=None)
 @given(_CLAIMS, st.floats(allow_nan=False, allow_infinity=False))
 @example({"type": "app", "access_key": ACCESS_KEY, "exp": [], "iat": {}, "jti": 7}, 0.0)
 def test_explaining_never_fails_whatever_the_claims(claims: dict[str, Any], at: float) -> None:
@@ -307,6 +308,7 @@ def test_explaining_never_fails_whatever_the_claims(claims: dict[str, Any], at: 
         assert claims["nbf"] <= at < claims["exp"]
 
 
+@settings(deadline=None)
 @given(st.text() | st.from_regex(r"[A-Za-z0-9_=-]{0,30}\.[A-Za-z0-9_=-]{0,60}\.[A-Za-z0-9_=-]{0,45}", fullmatch=True))
 @example("e30.e30.e30")
 @example(f"e30.{base64.urlsafe_b64encode(b'[' * 60_000).decode().rstrip('=')}.e30")
@@ -329,6 +331,7 @@ def _passes(check: Any, value: str) -> bool:
     return True
 
 
+@settings(deadline=None)
 @given(_HOSTILE | _IDS, _HOSTILE | _IDS, _HOSTILE | _IDS)
 @example("~~~", "???", ">>>")
 @example("a~", "ab~", "abc~")
@@ -345,6 +348,7 @@ def test_plain_atob_reads_every_token_whatever_the_ids(room_id: str, role: str, 
     assert problems(token) == ()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**40), st.integers(60, 90 * DAY - 30), st.floats(0, 0.999))
 @example(2**31 - 1, 3600, 0.999)
 @example(253402300799, 60, 0.0)

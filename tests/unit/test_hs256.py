@@ -9,7 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomkey.platforms import hs256
@@ -38,11 +38,18 @@ def token_of(claims: object, header: object = HEADER, key: str = KEY, digest: An
     return f"{signed}.{signature(signed, key, digest)}"
 
 
+_CLAIMS = st.dictionaries(
+    st.text().filter(lambda name: name != "iss"),  # PyJWT takes text alone for it; no vendor here has it.
+    st.text() | st.integers() | st.booleans() | st.none(),
+)
+
+
 # --- signing -------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(
-    st.dictionaries(st.text(), st.text() | st.integers() | st.booleans() | st.none()),
+    _CLAIMS,
     st.text(min_size=32, max_size=64).filter(lambda key: "\x00" not in key and "-" not in key and "{" not in key),
 )
 def test_g5_a_signature_is_the_hmac_of_the_first_two_parts(claims: dict[str, Any], key: str) -> None:
@@ -70,6 +77,7 @@ def test_a_key_is_its_utf8_bytes_and_never_decoded(key: str) -> None:
     assert made == signature(signed, key)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from('>?~\x7f\u00ff\u00e9\U0001f3a5a"\\\n'), max_size=12), st.integers(0, 3))
 def test_the_payload_is_plain_base64_of_ascii(text: str, shift: int) -> None:
     segment = hs256.sign({"k" * shift: text, text: [text, {"nested": text}]}, KEY).split(".")[1]
@@ -105,7 +113,8 @@ def test_a_key_that_can_sign_passes() -> None:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-@given(st.dictionaries(st.text(), st.text() | st.integers() | st.none()))
+@settings(deadline=None)
+@given(_CLAIMS)
 def test_what_was_signed_is_read_back(claims: dict[str, Any]) -> None:
     read = hs256.read(hs256.sign(claims, KEY), KEY)
     assert read is not None
@@ -179,6 +188,7 @@ def test_what_is_no_token_is_none(token: str) -> None:
     assert hs256.read(token, None) is None
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_reading_never_fails(token: str) -> None:
     hs256.read(token, KEY)

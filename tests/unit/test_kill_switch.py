@@ -3,18 +3,20 @@
 import math
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clocks import FakeClock
 from roomkey.clock import Budget
 from roomkey.errors import DeadlineExceeded, DependencyFailure, MintingDisabled, SwitchUnavailable
-from roomkey.kill_switch import DisableFlag, KillSwitch, SwitchState
+from roomkey.kill_switch import DisableFlag, SwitchState
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
+from roomkey.state import EnvironmentState
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
-NAME = "/roomkey/dev/disabled"
+NAME, POLICY_NAME = "/roomkey/dev/disabled", "/roomkey/dev/policy"
+NOBODY = '{"version": 1, "mode": "enforce", "rules": []}'
 
 DOWN = DependencyFailure("ssm", "throttled", transient=True)
 DENIED = DependencyFailure("ssm", "access-denied", transient=False)
@@ -61,6 +63,7 @@ def test_every_platform_can_be_named(platform: str) -> None:
     assert not DisableFlag.parse(f"{platform}/app").is_off(platform, MANAGEMENT)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(SCOPES), min_size=1, unique=True))
 def test_scopes_turn_off_what_they_name_and_nothing_else(scopes: list[str]) -> None:
     flag = DisableFlag.parse(",".join(scopes))
@@ -87,6 +90,7 @@ def test_anything_else_is_no_flag(text: str) -> None:
         DisableFlag.parse(text)
 
 
+@settings(deadline=None)
 @given(st.text() | st.lists(st.sampled_from([*SCOPES, "true", "false", ""])).map(",".join))
 @example("false\x00")
 @example("\u2028true")
@@ -144,21 +148,22 @@ class Parameters:
         self.says: str | Exception | None = "false"
 
     def read(self, names: list[str], budget: Budget) -> dict[str, str | None]:
-        assert names == [NAME]
+        assert names == [NAME, POLICY_NAME]
         assert budget.remaining() > 0
         self.calls += 1
         if isinstance(self.says, Exception):
             raise self.says
-        return {NAME: self.says}
+        return {NAME: self.says, POLICY_NAME: NOBODY}
 
 
 class Subject:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.parameters = Parameters()
-        self.switch = KillSwitch(
+        self.state = EnvironmentState(
             self.parameters,  # type: ignore[arg-type]
-            NAME,
+            flag_name=NAME,
+            policy_name=POLICY_NAME,
             clock=self.clock,
             random=lambda: 0.5,
         )
@@ -169,7 +174,7 @@ class Subject:
     def is_on(self, kind: TokenKind = APP) -> bool:
         """Whether a token of this kind may be made; False where it is known that it may not."""
         try:
-            self.switch.state(self.budget()).require_on("100ms", kind)
+            self.state.read(self.budget()).switch.require_on("100ms", kind)
         except MintingDisabled:
             return False
         return True
@@ -180,7 +185,7 @@ class Subject:
         return caught.value.failure
 
     def minting(self, *platforms: str) -> str:
-        return self.switch.minting(platforms or ("100ms",), self.budget())
+        return self.state.minting(platforms or ("100ms",), self.budget())
 
 
 @pytest.fixture
