@@ -20,7 +20,7 @@ from roomkey.platforms.base import Explanation, TokenKind
 from roomkey.policy import Policy, PolicyProblems
 from roomkey.settings import STANDARD_LIVES
 from roomkey.token_requests import granted_life, parse
-from roomkey_cli import credential_files
+from roomkey_cli import credential_files, policy_commands
 
 app = typer.Typer(
     name="roomkey",
@@ -29,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(policy_commands.app, name="policy")
 
 REFUSED = 1
 USAGE = 2
@@ -242,7 +244,7 @@ def _in_words(explanation: Explanation, at: float) -> str:
     if grant:
         says = {"room": grant.room_id, "role": grant.role, "user": grant.user_id, "for": ", ".join(grant.services)}
         lines += [f"  {name:<10} {value}" for name, value in says.items() if value]
-        lines.append(f"  expires    {_moment(grant.expires_at)}, in {_span(grant.expires_at - at)}")
+        lines.append(f"  expires    {_moment(grant.expires_at)}, {_span(grant.expires_at - at)}")
     signature = {
         True: "holds",
         False: "does NOT hold with these credentials",
@@ -268,10 +270,10 @@ def _moment(seconds: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
+    units = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+    size, unit = next(((size, unit) for size, unit in units if abs(seconds) >= 2 * size), units[-1])
+    count = f"{abs(seconds) / size:.0f} {unit}"
+    return f"in {count}" if seconds > 0 else f"{count} ago"
 
 
 def main() -> None:

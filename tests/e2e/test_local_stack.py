@@ -15,7 +15,8 @@ from typing import Any
 import boto3
 import pytest
 
-from e2e.stacks import LocalStack, shell, started
+from e2e.stacks import ROOMKEY, LocalStack, shell, started
+from roomkey.platforms import PLATFORMS
 from roomkey_cli import credential_files
 
 SECRET = str(credential_files.demo()["100ms"]["app_secret"])
@@ -68,6 +69,29 @@ def test_old_clients_with_two_slashes_work(local_stack: LocalStack) -> None:
     assert claims_of(json.loads(answer)["token"])["room_id"] == "room-1"
 
 
+APP_TOKENS = {
+    "100ms": ASKS,
+    "videosdk": {"room_id": "abcd-efgh-ijkl", "role": "participant"},
+    "agora": {"room_id": "lobby", "role": "publisher", "user_id": "42", "services": ["rtc", "rtm", "chat"]},
+    "agora-whiteboard": {"room_id": "0f3a7b1c9d2e4f5a8b6c7d8e9f0a1b2c", "role": "writer"},
+}
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_each_platform_mints_both_kinds(local_stack: LocalStack, platform: str, tmp_path: Path) -> None:
+    body = json.dumps(APP_TOKENS[platform]).encode()
+    url, headers = f"{local_stack.url}/v1/{platform}/app-token", {"Content-Type": "application/json"}
+    app = post(url, body, headers)[1]["token"]
+    signed = next(command for command in local_stack.commands() if "management-token" in command)
+    management = json.loads(shell(signed.replace("/100ms/", f"/{platform}/")))["token"]
+
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps(credential_files.demo()))
+    for token in (app, management):
+        told = json.loads(shell(f"{ROOMKEY} explain --json --credentials {keys} '{token}'"))
+        assert (told["platform"], told["signature"], told["problems"]) == (platform, "valid", [])
+
+
 def test_the_management_route_wants_a_signature(local_stack: LocalStack) -> None:
     status, answer, _ = post(f"{local_stack.url}/v1/100ms/management-token", b"", {})
     assert (status, answer) == (403, {"message": "Forbidden"})
@@ -95,6 +119,22 @@ def test_jwt_access_binds_the_signed_in_user(start: Callable[..., LocalStack]) -
     headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
     assert post(f"{stack.url}/api/token", json.dumps(ASKS).encode(), headers)[1]["code"] == "user-mismatch"
     assert post(f"{stack.url}/api/token", json.dumps(ASKS).encode(), {})[:2] == (401, {"message": "Unauthorized"})
+
+
+@pytest.mark.parametrize(
+    ("user", "role", "status"), [("teacher", "host", 200), ("student", "host", 403), ("student", "guest", 200)]
+)
+def test_a_policy_tells_a_teacher_from_a_student(classroom: LocalStack, user: str, role: str, status: int) -> None:
+    _, signed_in, _ = post(f"{classroom.url}/demo/token", json.dumps({"user": user}).encode(), {})
+    headers = {"Authorization": f"Bearer {signed_in['access_token']}", "Content-Type": "application/json"}
+    body = json.dumps({"room_id": "class-7b", "role": role}).encode()
+    assert post(f"{classroom.url}/v1/100ms/app-token", body, headers)[0] == status
+
+
+@pytest.fixture(scope="module")
+def classroom(start: Callable[..., LocalStack]) -> LocalStack:
+    """A stack whose users sign in, with a policy for teachers and students."""
+    return start("--access", "jwt", "--policy", "docs/policies/classroom.json")
 
 
 def test_iam_access_takes_the_demo_key(start: Callable[..., LocalStack]) -> None:

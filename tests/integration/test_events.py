@@ -267,10 +267,11 @@ def test_a_request_to_a_minting_route_leaves_one_audit_line_that_tells_what_was_
         _check_the_token(line, sent.answer, TOKENS[case.file])
         assert line["calls"] == {"ssm": 1, "secretsmanager": 1}
         assert line["switch"] == {"age_s": 0.0, "stale": False}
+        assert (line["policy"]["mode"], line["policy"]["allowed"]) == ("enforce", True)
         assert line["credentials"].keys() == {"version_id", "age_s", "stale"}
     else:
         assert line["calls"] == {"ssm": 0, "secretsmanager": 0}
-        assert line.keys().isdisjoint({"switch", "credentials", "token"})
+        assert line.keys().isdisjoint({"switch", "policy", "credentials", "token"})
 
 
 def _check_what_every_line_says(line: dict[str, Any], sent: Exchange, case: Case) -> None:
@@ -279,7 +280,7 @@ def _check_what_every_line_says(line: dict[str, Any], sent: Exchange, case: Case
     assert line.keys() <= {
         *("log_type", "schema", "ts", "environment", "version", "request_id", "lambda_request_id", "trace_id"),
         *("cold_start", "route", "platform", "kind", "decision", "reason", "status", "source_ip", "user_agent"),
-        *("calls", "duration_ms", "caller", "requested", "switch", "credentials", "token"),
+        *("calls", "duration_ms", "caller", "requested", "switch", "policy", "credentials", "token"),
     }
     assert line["log_type"] == "audit"
     assert line["schema"] == 1

@@ -461,6 +461,7 @@ ODD_PARAMETERS: Mapping[str, Behaviour] = {
     "value-bool": _parameter_with(Value=False),
     "date-text": _parameter_with(LastModifiedDate="yesterday"),
     "name-in-neither-list": _with(Parameters=[]),
+    "policy-in-neither-list": _without("Parameters", 1),
     "name-in-both-lists": _with(InvalidParameters=[FLAG]),
     "missing-number": _with(Parameters=[], InvalidParameters=5),
     "missing-text": _with(Parameters=[], InvalidParameters=FLAG),
@@ -619,6 +620,36 @@ def test_b5_a_flag_that_stops_making_sense_is_not_on(stack: Stack, clock: FakeCl
     stack.stand_in.put_parameter(FLAG, "flase")
     clock.advance(31)
     assert stack.ask().problem == (503, "switch-unavailable", "60")
+
+
+NO_POLICY: Mapping[str, Callable[[AwsStandIn], object]] = {
+    "B4-policy-missing": lambda stand_in: stand_in.parameters.pop(POLICY),
+    "B4-policy-malformed": lambda stand_in: stand_in.put_parameter(POLICY, "{"),
+    "B4-policy-empty": lambda stand_in: stand_in.put_parameter(POLICY, ""),
+    "B7-policy-encrypted": lambda stand_in: stand_in.put_parameter(POLICY, OPEN_POLICY, type="SecureString"),
+}
+
+
+@pytest.mark.parametrize("spoil", NO_POLICY.values(), ids=NO_POLICY)
+def test_without_a_policy_nobody_gets_a_token_and_off_stays_off(
+    stack: Stack, clock: FakeClock, spoil: Callable[[AwsStandIn], object]
+) -> None:
+    stack.ask()
+    spoil(stack.stand_in)
+    clock.advance(31)
+    for cold_or_warm in (stack, Stack(stack.stand_in, clock)):
+        reply = cold_or_warm.ask()
+        assert reply.problem == (503, "policy-unavailable", "60")
+        assert reply.calls == (1, 0)
+
+    stack.stand_in.put_parameter(FLAG, "true")
+    clock.advance(31)
+    assert stack.ask().problem == (403, "minting-disabled", None)
+
+    stack.stand_in.put_parameter(FLAG, "false")
+    stack.stand_in.put_parameter(POLICY, OPEN_POLICY)
+    clock.advance(31)
+    assert stack.ask().minted
 
 
 def test_b7_a_flag_that_is_stored_encrypted_is_not_on(stack: Stack) -> None:

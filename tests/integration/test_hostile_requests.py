@@ -585,8 +585,10 @@ def test_e1_no_spelling_leads_from_another_route_to_a_management_token(
 ) -> None:
     """What the gateway authorised is what runs: with any other route key, path and method lead nowhere."""
     deployed, minted = stacks[access], set[str]()
-    for route_key, path, method in itertools.product(ROUTE_KEYS, PATHS, ("POST", "GET", "OPTIONS", "post")):
-        answer = deployed.answer(_spelt(route_key, path, method, AUTHORIZERS[who]))
+    for route_key, path, method, body in itertools.product(
+        ROUTE_KEYS, PATHS, ("POST", "GET", "OPTIONS"), (json.dumps(ASK), "{}")
+    ):
+        answer = deployed.answer(_spelt(route_key, path, method, AUTHORIZERS[who], body))
         assert answer.status < 500
         if answer.token:
             assert claims_of(answer.token)["type"] == "app"

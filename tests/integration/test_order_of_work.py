@@ -6,6 +6,7 @@ route and method, who is calling, the body, is minting on, credentials, mint, ve
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Never
 from unittest.mock import Mock
 
@@ -19,6 +20,62 @@ COLD = [GET_FLAG, GET_SECRET]
 DISABLED = "Generating token using the room_id and role is disabled."
 MINTING = ("api-token-web.json", "app-token-open.json", "management-token-iam-user.json")
 DOWN = Failure(503, "Service Unavailable")
+
+
+# --- one thing after the other -------------------------------------------------------------------------------------
+
+
+def test_a_request_that_is_wrong_in_every_way_is_refused_for_the_first_of_them(deploy: Deploy) -> None:
+    """Put right one thing at a time, it is refused for the next, until it is not refused."""
+    deployed = deploy("jwt", flag="true", secret="nonsense")
+    event = load_event("app-token-jwt.json")
+    claims = event["requestContext"]["authorizer"]["jwt"]["claims"]
+    refusals = []
+
+    def send() -> None:
+        answer = deployed.answer(event)
+        refusals.append((answer.status, answer.code))
+
+    event["requestContext"]["authorizer"] = {}
+    event["pathParameters"] = {"platform": "carrier-pigeon"}
+    event["headers"]["content-type"] = "text/plain"
+    event["body"] = "{" * 17_000
+    send()
+    event["pathParameters"] = {"platform": "100ms"}
+    send()
+    event["requestContext"]["authorizer"] = {"jwt": {"claims": claims | {"sub": ""}}}
+    send()
+    event["requestContext"]["authorizer"] = {"jwt": {"claims": claims}}
+    send()
+    event["body"] = "{"
+    send()
+    event["headers"]["content-type"] = "application/json"
+    send()
+    event["body"] = json.dumps({"room_id": "r", "user_id": "somebody-else"})
+    send()
+    event["body"] = json.dumps({"room_id": "r", "role": "guest", "user_id": "somebody-else"})
+    send()
+    assert deployed.operations == []
+    event["body"] = json.dumps({"room_id": "r", "role": "guest"})
+    send()
+    assert deployed.operations == [GET_FLAG]
+    deployed.aws.put_flag(deployed.environment, "false")
+    deployed.clock.advance(31)
+    send()
+
+    assert refusals == [
+        (404, "not-found"),
+        (401, "unauthenticated"),
+        (403, "not-allowed"),
+        (413, "body-too-large"),
+        (415, "unsupported-media-type"),
+        (400, "malformed-body"),
+        (400, "invalid-request"),
+        (403, "user-mismatch"),
+        (403, "minting-disabled"),
+        (503, "credentials-invalid"),
+    ]
+    assert deployed.operations == [GET_FLAG, GET_FLAG, GET_SECRET]
 
 
 # --- AWS calls -----------------------------------------------------------------------------------------------------
@@ -35,7 +92,7 @@ def test_a_cold_mint_reads_the_flag_and_then_the_secret_and_a_warm_one_nothing(d
     assert len({answer.token for answer in answers}) == 3
     assert deployed.operations == COLD
     flag, secret = deployed.aws.calls
-    assert flag.asked == {"Names": [f"/roomkey/{deployed.environment}/disabled"]}
+    assert flag.asked == {"Names": [f"/roomkey/{deployed.environment}/{name}" for name in ("disabled", "policy")]}
     assert secret.asked == {"SecretId": f"roomkey/{deployed.environment}/100ms"}
     assert [line["calls"] for line in deployed.audit_lines()] == [
         {"ssm": 1, "secretsmanager": 1},
@@ -309,7 +366,7 @@ def test_c5_an_exception_that_nobody_expects_is_a_fault_in_the_envelope_with_one
 def test_a_token_that_says_something_else_than_was_granted_is_not_handed_out(deploy: Deploy) -> None:
     class Confused(Hms):
         def app_token(self, credentials: Any, grant: Any, imprint: Any) -> str:
-            return super().management_token(credentials, grant, imprint)
+            return super().app_token(credentials, replace(grant, role="host"), imprint)
 
     answer = deploy().with_parts(platforms={"100ms": Confused()}).answer(load_event("api-token-web.json"))
 
@@ -535,9 +592,7 @@ def test_an_environment_reads_nothing_of_another(deploy: Deploy, aws: Aws) -> No
 
     assert on.answer(load_event("api-token-web.json")).token
     assert off.answer(load_event("api-token-web.json")).code == "minting-disabled"
-    names = [name for call in aws.calls for name in call.asked.get("Names", [call.asked.get("SecretId")])]
-    assert names == [
-        f"/roomkey/{on.environment}/disabled",
-        f"roomkey/{on.environment}/100ms",
-        f"/roomkey/{off.environment}/disabled",
-    ]
+    for deployed, calls in ((on, aws.calls[:2]), (off, aws.calls[2:])):
+        names = [name for call in calls for name in call.asked.get("Names", [call.asked.get("SecretId")])]
+        assert names
+        assert all(name.lstrip("/").startswith(f"roomkey/{deployed.environment}/") for name in names)

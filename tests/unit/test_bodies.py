@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomkey import bodies
@@ -48,6 +48,7 @@ def _strict(event: dict[str, object], content_type: str | None = JSON) -> dict[s
 # --- JSON ----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(OBJECTS)
 def test_any_object_comes_through_as_it_was_sent(fields: dict[str, Any]) -> None:
     for body in (json.dumps(fields), json.dumps(fields, ensure_ascii=False, indent=1)):
@@ -56,6 +57,7 @@ def test_any_object_comes_through_as_it_was_sent(fields: dict[str, Any]) -> None
             assert bodies.read_lenient(event, None) == fields
 
 
+@settings(deadline=None)
 @given(OBJECTS, st.none() | TEXT)
 def test_on_the_drop_in_what_begins_with_a_brace_is_json_whatever_the_type_says(
     fields: dict[str, Any], content_type: str | None
@@ -169,6 +171,7 @@ def test_the_drop_in_tells_a_broken_body_from_a_type_it_does_not_read(
 # --- forms ---------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.dictionaries(TEXT.filter(lambda name: name != "expires_in"), TEXT, max_size=6))
 def test_any_form_comes_through_as_it_was_sent(fields: dict[str, str]) -> None:
     for content_type in (FORM, "Application/X-WWW-Form-URLencoded; charset=utf-8"):
@@ -246,6 +249,7 @@ def test_what_api_gateway_does_not_deliver_is_not_read(event: dict[str, object])
 # --- whatever comes ------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(EVENTS, st.none() | st.sampled_from([JSON, FORM, "text/plain"]) | st.text(st.characters()), st.booleans())
 def test_whatever_comes_is_read_or_refused(event: Any, content_type: str | None, may_be_empty: bool) -> None:
     with suppress(BodyTooLarge, MalformedBody, UnsupportedMediaType):

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomkey.callers import Caller, identify, normalised_principal
@@ -30,6 +30,7 @@ def _signed_in(**claims: object) -> Caller:
 # --- anyone --------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), ANYTHING))
 def test_where_anyone_may_call_nobody_is_anybody(authorizer: dict[str, Any]) -> None:
     caller = identify(authorizer, Access.OPEN, NAMES)
@@ -177,6 +178,7 @@ def test_a_role_is_known_without_the_session_that_the_caller_named(arn: str, pri
     )
 
 
+@settings(deadline=None)
 @given(
     st.from_regex(r"[a-zA-Z0-9+=,.@_-]{2,64}", fullmatch=True),
     st.from_regex(r"[a-zA-Z0-9+=,.@_-]{2,64}", fullmatch=True),
@@ -233,6 +235,7 @@ def test_of_two_proofs_the_one_that_is_due_counts() -> None:
     assert identify(both, Access.JWT, NAMES).principal is None
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["jwt", "iam", "claims"]), ANYTHING), st.sampled_from([Access.JWT, Access.IAM]))
 def test_whatever_comes_is_somebody_or_nobody(authorizer: dict[str, Any], access: Access) -> None:
     try:

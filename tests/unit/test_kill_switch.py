@@ -260,7 +260,7 @@ def test_an_authoritative_no_ends_what_was_known_at_once(subject: Subject) -> No
 
 def test_without_time_to_find_out_it_is_not_on(subject: Subject) -> None:
     with pytest.raises(DeadlineExceeded):
-        subject.switch.state(subject.budget(0))
+        subject.state.read(subject.budget(0))
     assert subject.parameters.calls == 0
 
 
@@ -316,4 +316,4 @@ def test_health_says_what_is_known_while_ssm_is_down(subject: Subject, text: str
 
 
 def test_health_says_unknown_without_time(subject: Subject) -> None:
-    assert subject.switch.minting(["100ms"], subject.budget(-math.inf)) == "unknown"
+    assert subject.state.minting(["100ms"], subject.budget(-math.inf)) == "unknown"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomkey.errors import InvalidRequest, NotAllowed, UserMismatch
@@ -139,6 +139,7 @@ def test_nobody_is_told_of_a_thousand_faults() -> None:
     assert len(_errors({f"stray{number}": 1 for number in range(1000)})) == 20
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["room_id", "role", "user_id", "expires_in", "services", "loud_role"])
@@ -223,6 +224,7 @@ def test_nobody_gets_a_token_for_somebody_else(other: str) -> None:
         bind(_parse({**ASK, "user_id": other}, signed_in=True), "ada")
 
 
+@settings(deadline=None)
 @given(
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=10).map(str.strip).filter(str.isprintable).filter(bool)
 )

@@ -40,11 +40,30 @@ def sign(claims: Mapping[str, object], key: str) -> str:
 
 
 def check_key(name: str, credentials: Credentials) -> None:
-    """Raises `CredentialProblems` where `name` cannot sign: PyJWT knows a PEM, SSH or JWK key."""
+    """Raises `CredentialProblems` where the value called `name` is a key of another algorithm.
+
+    PyJWT knows a PEM, SSH or JWK key; one in DER, as base64, would pass for a secret.
+    """
+    key = credentials[name]
     try:
-        sign({}, credentials[name])
+        sign({}, key)
     except jwt.PyJWTError:
         raise CredentialProblems(f"{name}: is no key for HMAC-SHA256") from None
+    if _is_der(key):
+        raise CredentialProblems(f"{name}: is no key for HMAC-SHA256")
+
+
+def _is_der(key: str) -> bool:
+    """Whether `key` is base64 of exactly one ASN.1 sequence, as which RSA and EC keys are written (X.690, 8.1.3)."""
+    try:
+        content = base64.b64decode(key, validate=True)
+    except ValueError:
+        return False
+    if len(content) < 2 or content[0] != 0x30:
+        return False
+    size = content[1] & 0x7F if content[1] & 0x80 else 0
+    length = int.from_bytes(content[2 : 2 + size]) if size else content[1]
+    return 2 + size + length == len(content)
 
 
 @dataclass(frozen=True, slots=True)
