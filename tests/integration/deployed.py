@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 import pytest
 from jsonschema import Draft202012Validator
 
+from audit_lines import checked
 from clocks import FakeClock
 from integration.aws_double import Aws
 from roomkey import __version__
@@ -276,7 +277,7 @@ class Deployed:
     def audit_lines(self, since: int = 0) -> list[dict[str, Any]]:
         """The audit lines so far, or those since the stream was at `since`."""
         self.stream.seek(since)
-        return [json.loads(line) for line in self.stream.read().splitlines()]
+        return [checked(line) for line in self.stream.read().splitlines()]
 
     @property
     def operations(self) -> list[str]:

@@ -267,8 +267,11 @@ def test_a_request_to_a_minting_route_leaves_one_audit_line_that_tells_what_was_
         _check_the_token(line, sent.answer, TOKENS[case.file])
         assert line["calls"] == {"ssm": 1, "secretsmanager": 1}
         assert line["switch"] == {"age_s": 0.0, "stale": False}
-        assert (line["policy"]["mode"], line["policy"]["allowed"]) == ("enforce", True)
-        assert line["credentials"].keys() == {"version_id", "age_s", "stale"}
+        rule = "any backend manages" if line["kind"] == "management" else "anyone joins anything"
+        assert line["policy"] == {"mode": "enforce", "allowed": True, "rule": rule, "longest_life": None}
+        version_id = line["credentials"]["version_id"]
+        assert line["credentials"] == {"version_id": version_id, "age_s": 0.0, "stale": False}
+        assert UUID(version_id)
     else:
         assert line["calls"] == {"ssm": 0, "secretsmanager": 0}
         assert line.keys().isdisjoint({"switch", "policy", "credentials", "token"})

@@ -1133,7 +1133,7 @@ def test_d14_whatever_comes_nothing_is_raised_nothing_is_5xx_and_no_token_is_min
             assert claims["user_id"] == event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     body=st.text(st.characters(), max_size=300)
     | st.binary(max_size=300)

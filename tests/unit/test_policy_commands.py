@@ -1,0 +1,878 @@
+"""`roomkey policy`: check, test and explain, as somebody at a terminal or a pipeline sees them."""
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from roomkey.policy import LARGEST_POLICY, Policy
+from roomkey_cli import policy_commands, policy_files
+
+DOCS = Path(__file__).parents[2] / "docs"
+POLICIES = DOCS / "policies"
+WORKED = ("open", "classroom", "tenants")
+UUID = "0123456789abcdef0123456789abcdef"
+
+RULE: dict[str, Any] = {
+    "who": ["signed-in"],
+    "kinds": ["app"],
+    "platforms": ["100ms"],
+    "roles": ["host"],
+    "rooms": ["*"],
+}
+
+
+def run(*arguments: str | Path) -> tuple[int, list[str], str]:
+    """The exit status, the lines on standard output, and standard error."""
+    result = CliRunner().invoke(policy_commands.app, [str(one) for one in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.stdout.splitlines(), result.stderr
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "policy.json"
+
+
+def write(file: Path, *rules: Any, **fields: Any) -> Path:
+    file.write_text(json.dumps({"version": 1, "mode": "enforce", "rules": list(rules), **fields}))
+    return file
+
+
+def warnings_of(file: Path, **fields: Any) -> list[tuple[str, str]]:
+    """The warnings for a policy of one rule, which is `RULE` but for `fields`."""
+    one = {name: value for name, value in {**RULE, **fields}.items() if value is not ...}
+    read = policy_files.read(write(file, one))
+    assert read.policy
+    return [(warning.where, warning.why) for warning in read.warnings]
+
+
+# --- the worked policies ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WORKED)
+def test_a_worked_policy_is_good_and_says_nothing_that_it_cannot_mean(name: str) -> None:
+    status, [line], _ = run("check", POLICIES / f"{name}.json")
+
+    assert status == 0
+    assert line.startswith(f"{POLICIES / name}.json: ")
+    assert line.endswith(" bytes minified (standard tier)")
+
+
+@pytest.mark.parametrize("name", WORKED)
+def test_a_worked_policy_holds_against_its_cases(name: str) -> None:
+    cases = POLICIES / f"{name}.cases.csv"
+    count = len(cases.read_text().splitlines()) - 1
+
+    assert run("test", POLICIES / f"{name}.json", cases) == (0, [f"{count} cases, all as expected"], "")
+
+
+@pytest.mark.parametrize("name", WORKED)
+def test_the_cases_of_a_worked_policy_reach_each_of_its_rules(name: str) -> None:
+    rules = json.loads((POLICIES / f"{name}.json").read_text())["rules"]
+    expected = [row["expect"] for row in csv.DictReader(io.StringIO((POLICIES / f"{name}.cases.csv").read_text()))]
+
+    named = {one.partition(" ")[2] for one in expected}
+    assert {one["name"] for one in rules} <= named | {"teachers write on whiteboards", "students read whiteboards"} | {
+        "students take part on VideoSDK"
+    }
+    assert "deny" in expected
+
+
+# --- check: problems -------------------------------------------------------------------------------------------------
+
+BROKEN = """\
+{
+  "version": 2,
+  "rules": [
+    {
+      "who": [
+        "anyone",
+        {"group": "a b"}
+      ],
+      "kinds": ["app", "apps"],
+      "platforms": ["agora"],
+      "stray": 1
+    },
+
+    { "who": ["anyone"],
+      "kinds": ["app"] },
+    7,
+    {
+      "name": null, "who": ["anyone"], "kinds": ["app"], "platforms": ["*"], "rooms": [
+        "{x}"] } ]
+}
+"""
+
+PROBLEMS = [
+    (1, "mode", "is missing"),
+    (2, "version", "must be 1"),
+    (4, "rules[0]", "may hold who, kinds, platforms, name, roles, services, rooms, longest_life and nothing else"),
+    (7, "rules[0].who[1]", "must name one group, without spaces, brackets, braces or *"),
+    (9, "rules[0].kinds[1]", "must be one of app, management, or * alone for all of them"),
+    (14, "rules[1].platforms", "is missing"),
+    (16, "rules[2]", "must be an object"),
+    (18, "rules[3].name", "must not be null"),
+    (19, "rules[3].rooms[0]", "must be text with * for anything, {sub} or {claim:name}"),
+]
+
+
+def test_each_problem_has_its_line_place_and_reason(file: Path) -> None:
+    file.write_text(BROKEN)
+
+    status, lines, errors = run("check", file)
+
+    assert (status, errors) == (1, "")
+    assert lines == [f"{file}:{line}: {where} {why}" for line, where, why in PROBLEMS]
+
+
+def test_a_program_is_told_the_same(file: Path) -> None:
+    file.write_text(BROKEN)
+
+    status, [line], _ = run("check", file, "--json")
+
+    told = json.loads(line)
+    assert status == 1
+    assert [(one["line"], one["where"], one["why"]) for one in told.pop("problems")] == PROBLEMS
+    assert told == {
+        "file": str(file),
+        "mode": None,
+        "rules": None,
+        "bytes": len(json.dumps(json.loads(BROKEN), separators=(",", ":"))),
+        "tier": "standard",
+        "warnings": [],
+    }
+
+
+def test_a_program_is_told_that_all_is_well(file: Path) -> None:
+    status, [line], _ = run("check", write(file, RULE, mode="audit"), "--json")
+
+    told = json.loads(line)
+    assert status == 0
+    assert (told["mode"], told["rules"], told["tier"], told["problems"]) == ("audit", 1, "standard", [])
+    assert [(one["line"], one["where"]) for one in told["warnings"]] == [(1, "mode")]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "why"),
+    [
+        ("", 1, "policy is not JSON: Expecting value"),
+        ('{\n "version": 1,\n "mode": oops }', 3, "policy is not JSON: Expecting value"),
+        ('{\n "version": 1\n "mode": "enforce" }', 3, "policy is not JSON: Expecting ',' delimiter"),
+        ('{"rules": []}\n\n{}', 3, "policy is not JSON: Extra data"),
+        ('\ufeff{"rules": []}', 1, "policy is not JSON: Unexpected UTF-8 BOM (decode using utf-8-sig)"),
+        ('{\n "mode": "a",\n "rules": [],\n "mode": "b" }', 4, "policy holds this name twice"),
+        ('{"rules": [\n {"who": [{"user": "a",\n "user": "b"}]}]}', 3, "rules[0].who[0] holds this name twice"),
+        ('{"version": 1,\n "rules": [NaN]}', 2, "rules[0] is no number that JSON knows"),
+        ('{"version":\n -Infinity}', 2, "version is no number that JSON knows"),
+        ('{"version": 1,\n "rules": [{"longest_life":\n 1e999}]}', 3, "rules[0].longest_life is no number"),
+        ("[" * 100_000, 1, "policy is not JSON that can be read: a number is too long, or it is nested too deep"),
+        ("[" * 3000 + "]" * 3000, 1, "policy is not JSON that can be read: a number is too long, or it is nested"),
+        ("1" * 5000, 1, "policy is not JSON that can be read: a number is too long, or it is nested too deep"),
+        ("[]", 1, "policy must be an object"),
+        ('\n\n"x"', 3, "policy must be an object"),
+    ],
+    ids=lambda value: ascii(value)[:60],
+)
+def test_what_is_no_json_without_leeway_has_a_line_too(file: Path, text: str, line: int, why: str) -> None:
+    file.write_text(text)
+
+    status, [told], _ = run("check", file)
+
+    assert status == 1
+    assert told.startswith(f"{file}:{line}: {why}")
+
+
+def test_bytes_that_are_no_text_have_a_line(file: Path) -> None:
+    file.write_bytes(b'{\n"version": 1,\n"mode": "\xff"}')
+
+    assert run("check", file) == (1, [f"{file}:3: policy is not UTF-8"], "")
+
+
+def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
+    for command in (["check"], ["test", POLICIES / "open.cases.csv"]):
+        status, lines, errors = run(command[0], tmp_path / "none.json", *command[1:])
+        assert (status, lines) == (2, [])
+        assert errors == f"roomkey: {tmp_path / 'none.json'}: No such file or directory\n"
+    assert run("check", tmp_path)[0] == 2
+    assert run("check")[0] == 2
+    assert run("check", "--strange", POLICIES / "open.json")[0] == 2
+
+
+def test_a_terminal_is_not_told_what_it_would_obey(file: Path) -> None:
+    name = "\x1b[2J\ud800\u202e"
+
+    write(file, {**RULE, "rooms": [name]})
+    status, lines, _ = run(
+        "explain", file, "--as", "user:ada", "--platform", "100ms", "--room", "r", "--role", "\x1b[31m"
+    )
+    assert (status, lines) == (2, [])
+    write(file.with_name("\x1b[31m.json"), RULE)
+    assert "\x1b" not in "".join(run("check", file.with_name("\x1b[31m.json"))[1])
+
+
+# --- check: size -----------------------------------------------------------------------------------------------------
+
+
+def of_size(file: Path, size: int, filler: str = "x") -> Path:
+    """A policy that has exactly so many bytes when it is minified, and many more as it stands."""
+    whole: dict[str, Any] = {"version": 1, "mode": "enforce", "rules": [{**RULE, "rooms": [""]}]}
+    rest = size - len(json.dumps(whole, separators=(",", ":")))
+    count, more = divmod(rest, len(filler.encode()))
+    whole["rules"][0]["rooms"] = [filler * count + "x" * more]
+    file.write_text(json.dumps(whole, indent=40, ensure_ascii=False))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("size", "tier"), [(4095, "standard"), (4096, "standard"), (4097, "advanced"), (8192, "advanced")]
+)
+@pytest.mark.parametrize("filler", ["x", "\u00e9", "\U0001f600"])
+def test_the_size_is_what_is_stored_in_bytes(file: Path, size: int, tier: str, filler: str) -> None:
+    status, lines, _ = run("check", of_size(file, size, filler))
+
+    assert status == 0
+    assert lines[-1] == f"{file}: 1 rule, mode enforce, {size} bytes minified ({tier} tier)"
+
+
+def test_more_than_ssm_holds_is_a_problem(file: Path) -> None:
+    assert run("check", of_size(file, 8193)) == (
+        1,
+        [f"{file}:1: policy has 8193 bytes minified, and SSM holds 8192"],
+        "",
+    )
+    assert json.loads(run("check", file, "--json")[1][0])["tier"] is None
+    assert run("test", file, POLICIES / "open.cases.csv")[0] == 2
+
+
+def test_minified_it_is_the_same_document(file: Path) -> None:
+    for name in WORKED:
+        path = POLICIES / f"{name}.json"
+        read = policy_files.read(path)
+        assert read.minified
+        assert json.loads(read.minified) == json.loads(path.read_text())
+        assert read.minified == json.dumps(json.loads(path.read_text()), separators=(",", ":"))
+        assert Policy.parse(read.minified).rules == read.policy.rules if read.policy else False
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters()),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
+    ),
+    st.sampled_from([None, 1, "\t"]),
+    st.booleans(),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_any_json_is_minified_without_a_change_and_has_lines(
+    file: Path, whole: Any, indent: int | str | None, as_ascii: bool
+) -> None:
+    text = json.dumps(whole, indent=indent, ensure_ascii=as_ascii)
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+
+    read = policy_files.read(file)
+
+    assert read.problems  # Nothing of this is a policy.
+    assert all(1 <= problem.line <= text.count("\n") + 1 for problem in read.problems)
+    if read.minified is not None:
+        assert json.loads(read.minified) == whole
+        assert read.minified == json.dumps(whole, separators=(",", ":"), ensure_ascii=as_ascii)
+
+
+# --- check: warnings -------------------------------------------------------------------------------------------------
+
+IAM_USER = "arn:aws:iam::111122223333:user/backend"
+MANAGE: dict[str, Any] = {
+    "who": [{"principal": IAM_USER}],
+    "kinds": ["management"],
+    "rooms": ...,
+    "roles": ...,
+}
+OPENS = "has no character between a placeholder and what is open beside it: one's rooms fit another's"
+NOT_TAKEN = "is none that the rule's platforms take"
+JWT_ONLY = "is for callers who signed in with a JWT only: the others have no user id and no claims"
+
+WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
+    ({}, []),
+    # What can never be granted.
+    ({"roles": ...}, [("rules[0]", "never grants app tokens for 100ms: it has no roles")]),
+    ({"rooms": ...}, [("rules[0]", "never grants app tokens for 100ms: it has no rooms")]),
+    (
+        {"rooms": ..., "roles": ...},
+        [("rules[0]", "never grants app tokens for 100ms: it has no rooms, it has no roles")],
+    ),
+    (
+        {"platforms": ["100ms", "agora"], "roles": ["publisher"]},
+        [("rules[0]", "never grants app tokens for agora: it has no services")],
+    ),
+    ({"platforms": ["agora"], "roles": ["publisher"], "services": ["rtm"]}, []),
+    (
+        {"platforms": ["*"], "services": ["*"]},
+        [("rules[0]", "never grants app tokens for videosdk, agora, agora-whiteboard: they have none of its roles")],
+    ),
+    ({"platforms": ["*"], "services": ["*"], "roles": ["*"]}, []),
+    ({"platforms": ["*"], "services": ["*"], "roles": ["host", "publisher", "reader", "guest"]}, []),
+    (
+        {**MANAGE, "platforms": ["agora-whiteboard", "100ms"]},
+        [("rules[0]", "never grants management tokens for agora-whiteboard: it has no roles")],
+    ),
+    ({**MANAGE, "platforms": ["agora-whiteboard", "100ms"], "roles": ["admin"]}, []),
+    (
+        {**MANAGE, "platforms": ["agora-whiteboard"], "roles": ["a*"]},
+        [],
+    ),
+    (
+        {**MANAGE, "who": [{"group": "g"}, {"user": "u"}]},
+        [("rules[0]", "never grants management tokens for 100ms: they take an IAM principal, and it names none")],
+    ),
+    (
+        {"kinds": ["*"], "who": [{"group": "g"}]},
+        [("rules[0]", "never grants management tokens for 100ms: they take an IAM principal, and it names none")],
+    ),
+    ({"kinds": ["*"], "who": [{"group": "g"}, {"principal": "*"}]}, []),
+    # What is of no use.
+    ({**MANAGE, "roles": ["*"]}, [("rules[0].roles", "is of no use: what the rule is for has no roles")]),
+    ({"services": ["*"]}, [("rules[0].services", "is of no use: what the rule is for has no services")]),
+    # What is misspelt.
+    (
+        {"platforms": ["videosdk"], "roles": ["moderator", "host"]},
+        [("rules[0].roles[1]", NOT_TAKEN)],
+    ),
+    ({"platforms": ["videosdk", "100ms"], "roles": ["moderator", "host"]}, []),
+    ({"platforms": ["agora-whiteboard"], "roles": ["reader"], "rooms": [UUID, "*", "a*"]}, []),
+    (
+        {"platforms": ["agora-whiteboard"], "roles": ["reader"], "rooms": [UUID, "lobby"]},
+        [("rules[0].rooms[1]", NOT_TAKEN)],
+    ),
+    (
+        {"platforms": ["agora-whiteboard"], "roles": ["reader"], "rooms": ["lobby"]},
+        [
+            ("rules[0]", "never grants app tokens for agora-whiteboard: they have none of its rooms"),
+            ("rules[0].rooms[0]", NOT_TAKEN),
+        ],
+    ),
+    # Who.
+    *(
+        (
+            {**MANAGE, "who": [who]},
+            [
+                (
+                    "rules[0].who[0]",
+                    'is, for management tokens, any IAM principal: say {"principal": "*"} in a rule for them alone',
+                )
+            ],
+        )
+        for who in ("anyone", "signed-in")
+    ),
+    ({"who": ["anyone"]}, []),
+    *(
+        ({"who": [{"principal": arn}]}, [("rules[0].who[0]", why)] if why else [])
+        for arn, why in {
+            "*": "",
+            "*:role/backend": "",
+            IAM_USER: "",
+            "arn:aws:iam::111122223333:user/path/backend": "",
+            "arn:aws:iam::111122223333:role/backend": "",
+            "arn:aws:iam::111122223333:role/*": "",
+            "backend": "matches nobody: it is no ARN",
+            "arn:aws:sts::111122223333:assumed-role/backend/*": (
+                "matches nobody: a session is known by its role, as arn:aws:iam::ACCOUNT:role/NAME"
+            ),
+            "arn:aws:iam::111122223333:role/service/backend": (
+                "matches nobody who has assumed the role: it is then known without its path"
+            ),
+        }.items()
+    ),
+    # Rooms.
+    ({"rooms": ["user-{sub}", "tenant-{claim:org}-*", "{claim:a}-{claim:b}", "*-{sub}"]}, []),
+    *(({"rooms": ["x", room]}, [("rules[0].rooms[1]", OPENS)]) for room in ("{sub}*", "*{claim:org}", "{sub}{sub}")),
+    ({"who": ["anyone"], "rooms": ["user-{sub}", "x"]}, [("rules[0].rooms[0]", JWT_ONLY)]),
+    ({"who": [{"group": "g"}, {"principal": "*"}], "rooms": ["user-{sub}", "x"]}, []),
+    (
+        {"who": [{"principal": "*"}], "rooms": ["x", "t-{claim:org}-*"]},
+        [("rules[0].rooms[1]", "matches nothing: an IAM principal has no user id and no claims")],
+    ),
+    # Life.
+    ({"longest_life": 86400}, []),
+    (
+        {"longest_life": 86401},
+        [("rules[0].longest_life", "is more than the stack's LongestTokenLife, 86400 if nobody raised it")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "warnings"), WARNINGS, ids=[str(fields) for fields, _ in WARNINGS])
+def test_what_a_rule_says_and_can_hardly_mean(
+    file: Path, fields: dict[str, Any], warnings: list[tuple[str, str]]
+) -> None:
+    assert sorted(warnings_of(file, **fields)) == sorted(warnings)
+
+
+def test_a_policy_that_refuses_everybody_or_nobody_is_worth_a_word(file: Path) -> None:
+    assert run("check", write(file)) == (
+        0,
+        [
+            f"{file}:1: warning: rules is empty: everybody is refused",
+            f"{file}: 0 rules, mode enforce, 41 bytes minified (standard tier)",
+        ],
+        "",
+    )
+    status, lines, _ = run("check", write(file, RULE, mode="audit"))
+    assert status == 0
+    assert lines[0] == f"{file}:1: warning: mode refuses nobody: what the rules do not grant is minted, and recorded"
+
+
+def test_warnings_come_in_the_order_of_the_file(file: Path) -> None:
+    rules = [{**RULE, "longest_life": 10**6}, {**RULE, "roles": ["x"], "services": ["rtc"], "platforms": ["videosdk"]}]
+    file.write_text(json.dumps({"version": 1, "mode": "enforce", "rules": rules}, indent=1))
+
+    _, lines, _ = run("check", file)
+
+    numbers = [int(line.removeprefix(f"{file}:").partition(":")[0]) for line in lines[:-1]]
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) == 4
+
+
+# --- test ------------------------------------------------------------------------------------------------------------
+
+CLASSROOM = POLICIES / "classroom.json"
+
+
+def table(tmp_path: Path, *rows: str, header: str = "as,groups,kind,platform,room,role,life,expect") -> Path:
+    path = tmp_path / "cases.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_what_is_not_as_expected_has_its_line_and_what_was_decided(tmp_path: Path) -> None:
+    cases = table(
+        tmp_path,
+        "user:tess,teachers,app,100ms,r,host,,allow",
+        "user:tess,teachers,app,100ms,r,host,,deny",
+        "user:stu,students,app,100ms,r,host,,allow",
+        "",
+        "user:tess,teachers,app,100ms,r,host,14401,allow",
+        "user:tess,teachers,app,100ms,r,host,,allow teachers moderate on VideoSDK",
+        "user:stu,students,app,100ms,r,host,,deny teachers host on 100ms",
+        "user:tess,teachers,management,100ms,,,,allow",
+        "user:*,teachers,app,agora,class-1,publisher,,allow",
+    )
+
+    status, lines, errors = run("test", CLASSROOM, cases)
+
+    by = '"teachers host on 100ms"'
+    assert (status, errors) == (1, "")
+    assert lines == [
+        f"{cases}:3: allowed: by {by}, for 14400 s at most; expected deny",
+        f"{cases}:4: denied: no rule grants it; expected allow",
+        f"{cases}:6: denied: {by} grants it for 14400 s at most; expected allow",
+        f"{cases}:7: allowed: by {by}, for 14400 s at most; expected allow teachers moderate on VideoSDK",
+        f"{cases}:8: denied: no rule grants it; expected deny teachers host on 100ms",
+        f"{cases}:9: denied: a management token takes an IAM principal, whatever the policy says; expected allow",
+        f"{cases}:10: denied: the user's id is none that agora takes; expected allow",
+        "8 cases, 7 not as expected",
+    ]
+
+
+NOBODY_CAN_ASK = {
+    "user:tess,teachers,app,100ms,r,host,soon,deny": "life must be a whole number of seconds",
+    "user:tess,teachers,app,100ms,r,host,59,deny": "life must be from 60 to 7776000 seconds",
+    "user:tess,teachers,app,agora,r,publisher,86401,deny": "life must be from 60 to 86400 seconds",
+    "user:tess,teachers,app,agora,r,publsher,,deny": "role must be one of publisher, subscriber",
+    "user:tess,teachers,app,100ms,,host,,deny": "room is missing",
+    "user:tess,teachers,app,100ms,,,,deny": "room is missing; role is missing",
+    "user:tess,teachers,app,agora-whiteboard,lobby,reader,,deny": (
+        "room must be the room's uuid: 32 hexadecimal digits in lower case, with or without dashes"
+    ),
+    "user:tess,teachers,management,100ms,r,,,deny": "room is not a field of this request",
+    "user:tess,teachers,app,zoom,r,host,,deny": ("platform must be one of 100ms, videosdk, agora, agora-whiteboard"),
+    "user:tess,teachers,App,100ms,r,host,,deny": "kind must be app or management",
+    "tess,teachers,app,100ms,r,host,,deny": "groups and claims are a user's: as must be user:ID",
+    "anyone,teachers,app,100ms,r,host,,deny": "groups and claims are a user's: as must be user:ID",
+    "anyone:x,,app,100ms,r,host,,deny": "as must be anyone, user:ID or principal:ARN",
+    "signed-in,,app,100ms,r,host,,deny": "as must be anyone, user:ID or principal:ARN",
+    ",,app,100ms,r,host,,deny": "as must be anyone, user:ID or principal:ARN",
+    "principal:backend,,app,100ms,r,host,,deny": "as must be anyone, user:ID or principal:ARN",
+    "principal:arn:aws:iam::1:role/path/x,,management,100ms,,,,deny": (
+        "as is no caller: a role is known without its path"
+    ),
+    "user:,,app,100ms,r,host,,deny": "as is no user: the id must not be empty",
+    "user:a\x00b,,app,100ms,r,host,,deny": (
+        "as is no user: the id must not hold control, private or unassigned characters"
+    ),
+    "user:tess,a  b,app,100ms,r,host,,deny": "groups must be names without brackets, with one space between them",
+    "user:tess,[teachers],app,100ms,r,host,,deny": (
+        "groups must be names without brackets, with one space between them"
+    ),
+}
+
+
+@pytest.mark.parametrize("row", NOBODY_CAN_ASK)
+def test_a_case_that_could_never_be_asked_fails_also_where_it_expects_a_refusal(tmp_path: Path, row: str) -> None:
+    cases = table(tmp_path, row)
+
+    assert run("test", CLASSROOM, cases) == (
+        1,
+        [f"{cases}:2: nobody can ask this: {NOBODY_CAN_ASK[row]}", "1 case, 1 not as expected"],
+        "",
+    )
+
+
+@pytest.mark.parametrize("expect", ["", "yes", "Allow", "allowed", "deny,"])
+def test_what_is_expected_is_one_of_two(tmp_path: Path, expect: str) -> None:
+    cases = table(tmp_path, f'user:tess,teachers,app,100ms,r,host,,"{expect}"')
+
+    assert run("test", CLASSROOM, cases)[1][0] == (
+        f"{cases}:2: expect must be allow or deny, and may go on with a rule's name"
+    )
+
+
+@pytest.mark.parametrize("claims", ["org", "=x", "org=a;org=b", "org=a;", ";"])
+def test_claims_that_cannot_be_read_fail_the_case(tmp_path: Path, claims: str) -> None:
+    cases = table(
+        tmp_path,
+        f"user:ada,{claims},app,agora,tenant-a-1,publisher,deny",
+        header="as,claims,kind,platform,room,role,expect",
+    )
+
+    assert run("test", POLICIES / "tenants.json", cases)[1][0] == (
+        f"{cases}:2: nobody can ask this: claims must be NAME=VALUE, joined by ; and each name once"
+    )
+
+
+def test_claims_are_told_apart_and_hold_what_they_hold(tmp_path: Path, file: Path) -> None:
+    write(file, {**RULE, "rooms": ["{claim:a}/{claim:https://x/b}"]})
+    cases = table(
+        tmp_path,
+        "user:ada,a=1;https://x/b=2=3 4,app,100ms,1/2=3 4,host,allow",
+        "user:ada,a=1,app,100ms,1/,host,deny",
+        header="as,claims,kind,platform,room,role,expect",
+    )
+
+    assert run("test", file, cases) == (0, ["2 cases, all as expected"], "")
+
+
+def test_defaults_and_other_words_are_the_endpoints(tmp_path: Path, file: Path) -> None:
+    write(
+        file,
+        {**RULE, "platforms": ["videosdk"], "roles": ["moderator"], "name": "video"},
+        {**RULE, "platforms": ["agora"], "roles": ["publisher"], "services": ["rtc"], "name": "voice"},
+        {"who": [{"principal": "*"}], "kinds": ["*"], "platforms": ["*"], "roles": ["admin"], "name": "boards"},
+    )
+    cases = table(
+        tmp_path,
+        "user:u,app,videosdk,r,,allow_mod allow_join,,allow video",
+        "user:u,app,videosdk,r,,allow_join,,deny",
+        "user:u,app,videosdk,r,moderator,,,allow video",
+        "user:u,app,agora,r,publisher,,,allow voice",
+        "user:u,app,agora,r,publisher,,rtc,allow voice",
+        "user:u,app,agora,r,publisher,,chat rtc,deny",
+        f"principal:{IAM_USER},management,agora-whiteboard,,,,,allow boards",
+        f"principal:{IAM_USER},management,agora-whiteboard,,reader,,,deny",
+        f"principal:{IAM_USER},app,agora,r,publisher,,,allow voice",
+        header="as,kind,platform,room,role,permissions,services,expect",
+    )
+
+    assert run("test", file, cases) == (0, ["9 cases, all as expected"], "")
+
+
+def test_a_table_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
+    """A byte order mark, other line ends, columns in another order, quotes, spaces, and rows of nothing at the end."""
+    cases = tmp_path / "cases.csv"
+    rows = [
+        "expect, platform ,kind,as,groups,role,room",
+        '"allow","100ms","app","user:tess","staff teachers","host",r',
+        "",
+        ",,,,,,",
+        " deny , 100ms ,app, user:stu ,students,host,r",
+        ",,,,,,",
+    ]
+    cases.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(rows).encode())
+
+    assert run("test", CLASSROOM, cases) == (0, ["2 cases, all as expected"], "")
+
+
+HEADER = (
+    "as, kind, platform, expect, and may have "
+    "as, groups, claims, kind, platform, room, role, permissions, services, life, expect"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", f": needs a header with {HEADER}"),
+        ("as,kind,platform\n", f": needs a header with {HEADER}"),
+        ("as,kind,platform,expect,colour\n", f": needs a header with {HEADER}"),
+        ("as,kind,platform,expect,as\n", f": needs a header with {HEADER}"),
+        ("as;kind;platform;expect\n", f": needs a header with {HEADER}"),
+        ("as,kind,platform,expect\n", ": there are no cases in it"),
+        ("as,kind,platform,expect\nanyone,app,100ms\n", ":2: has more or fewer cells than the header"),
+        ("as,kind,platform,expect\n\nanyone,app,100ms,deny,x\n", ":3: has more or fewer cells than the header"),
+        ('as,kind,platform,expect\n"anyone"x,app,100ms,deny\n', ": is not CSV in UTF-8"),
+        ("as,kind,platform,expect\n\udcff,app,100ms,deny\n", ": is not CSV in UTF-8"),
+    ],
+    ids=lambda value: ascii(value)[:50],
+)
+def test_what_is_no_table_of_cases_is_wrong_usage(tmp_path: Path, text: str, why: str) -> None:
+    cases = tmp_path / "cases.csv"
+    cases.write_bytes(text.encode(errors="surrogateescape"))
+
+    assert run("test", CLASSROOM, cases) == (2, [], f"roomkey: {cases}{why}\n")
+
+
+def test_cases_that_are_not_there_are_wrong_usage(tmp_path: Path) -> None:
+    status, lines, errors = run("test", CLASSROOM, tmp_path / "none.csv")
+
+    assert (status, lines, errors) == (2, [], f"roomkey: {tmp_path / 'none.csv'}: No such file or directory\n")
+
+
+def test_a_policy_with_problems_is_not_tested_at_all(file: Path) -> None:
+    file.write_text(BROKEN)
+
+    for arguments in (["test", file, POLICIES / "open.cases.csv"], ["explain", file, "--as", "anyone"]):
+        more = ["--platform", "100ms"] if arguments[0] == "explain" else []
+        assert run(*arguments, *more) == (2, [], f"roomkey: {file}:1: mode is missing\n")
+
+
+# --- explain ---------------------------------------------------------------------------------------------------------
+
+TESS = ("--as", "user:tess", "--groups", "staff teachers")
+STU = ("--as", "user:stu", "--groups", "students")
+IN_AGORA = ("--platform", "agora", "--room", "class-7b", "--role", "publisher")
+
+
+def test_explain_says_which_rule_decided() -> None:
+    status, lines, errors = run("explain", CLASSROOM, *TESS, *IN_AGORA)
+
+    assert (status, errors) == (0, "")
+    assert lines[0] == 'allowed: by "teachers publish on Agora", for 14400 s at most'
+    assert '  rules[2] "teachers publish on Agora" grants it, for 14400 s at most' in lines
+
+
+def test_explain_says_of_each_other_rule_what_does_not_fit() -> None:
+    status, lines, _ = run("explain", CLASSROOM, *STU, *IN_AGORA, "--services", "rtc rtm", "--kind", "app")
+
+    assert status == 1
+    assert lines[0] == "refused: no rule grants it"
+    assert lines[lines.index('  rules[6] "students watch on Agora" does not grant it') :] == [
+        '  rules[6] "students watch on Agora" does not grant it',
+        "    services: rtm is not among them",
+        '    roles: none of them fits "publisher"',
+        '  rules[7] "students read whiteboards" does not grant it',
+        "    platforms: agora is not among them",
+        "    services: rtc and rtm are not among them",
+        '    roles: none of them fits "publisher"',
+        '  rules[8] "the backend manages" does not grant it',
+        "    kinds: app is not among them",
+        "    services: rtc and rtm are not among them",
+        "    who: none of them is the user stu, in students",
+        '    roles: none of them fits "publisher"',
+        '    rooms: it has none, for "class-7b"',
+    ]
+
+
+def test_explain_says_that_only_the_life_is_too_long() -> None:
+    status, lines, _ = run("explain", CLASSROOM, *TESS, *IN_AGORA, "--life", "14401")
+
+    assert status == 1
+    assert lines[0] == 'refused: "teachers publish on Agora" grants it for 14400 s at most'
+
+
+def test_explain_says_what_the_caller_lacks() -> None:
+    room = ("--platform", "agora", "--room", "tenant-acme-1", "--role", "publisher")
+
+    _, lines, _ = run("explain", POLICIES / "tenants.json", "--as", "user:ada", "--claims", "org=*", *room)
+    assert lines[1:5] == [
+        '  rules[0] "members join their tenant\'s rooms" does not grant it',
+        '    rooms: none of them fits "tenant-acme-1"; the caller has nothing that could stand for {claim:org}',
+        '  rules[1] "users have a room of their own" does not grant it',
+        '    rooms: none of them fits "tenant-acme-1"',
+    ]
+    _, lines, _ = run("explain", POLICIES / "tenants.json", "--as", "anyone", *room)
+    assert lines[2:4] == [
+        "    who: none of them is someone who has not signed in",
+        '    rooms: none of them fits "tenant-acme-1"; the caller has nothing that could stand for {claim:org}',
+    ]
+    _, lines, _ = run("explain", POLICIES / "tenants.json", "--as", f"principal:{IAM_USER}", *room)
+    assert f"    who: none of them is {IAM_USER}" in lines
+    status, lines, _ = run("explain", POLICIES / "tenants.json", "--as", "user:ada", "--claims", "org=acme", *room)
+    assert (status, lines[0]) == (0, 'allowed: by "members join their tenant\'s rooms", for 7200 s at most')
+
+
+def test_explain_knows_what_no_policy_can_grant() -> None:
+    manage = ("--kind", "management", "--platform", "agora-whiteboard")
+
+    assert run("explain", POLICIES / "open.json", "--as", "anyone", *manage) == (
+        1,
+        ["refused: a management token takes an IAM principal, whatever the policy says"],
+        "",
+    )
+    assert run("explain", POLICIES / "open.json", "--as", "user:" + "1" * 21, *IN_AGORA) == (
+        1,
+        ["refused: the user's id is none that agora takes"],
+        "",
+    )
+    status, lines, _ = run("explain", POLICIES / "open.json", "--as", f"principal:{IAM_USER}", *manage)
+    assert (status, lines) == (
+        0,
+        [
+            'allowed: by "any backend manages"',
+            '  rules[0] "anyone joins anything" does not grant it',
+            "    kinds: management is not among them",
+            '  rules[1] "any backend manages" grants it',
+        ],
+    )
+
+
+def test_explain_says_what_audit_makes_of_a_refusal(file: Path) -> None:
+    write(file, RULE, mode="audit")
+    ask = ("--as", "user:ada", "--platform", "100ms", "--room", "r")
+
+    status, lines, _ = run("explain", file, *ask, "--role", "guest")
+    assert status == 1
+    assert lines == [
+        "refused: no rule grants it",
+        "The policy's mode is audit: the token is minted all the same, and recorded.",
+        "  rules[0] does not grant it",
+        '    roles: none of them fits "guest"',
+    ]
+    assert run("explain", file, *ask, "--role", "host")[1] == ['allowed: by "rules[0]"', "  rules[0] grants it"]
+    assert "audit" not in "".join(
+        run("explain", file, "--as", "anyone", "--platform", "100ms", "--kind", "management")[1]
+    )
+
+
+def test_explain_says_that_a_rule_names_nothing_at_all(file: Path) -> None:
+    write(file, {"who": ["anyone"], "kinds": ["app"], "platforms": ["agora"]})
+
+    _, lines, _ = run("explain", file, "--as", "user:ada", *IN_AGORA)
+
+    assert lines[2:] == [
+        "    services: rtc is not among them",
+        '    roles: it has none, for "publisher"',
+        '    rooms: it has none, for "class-7b"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--as", "ada", *IN_AGORA), "as must be anyone, user:ID or principal:ARN"),
+        (
+            ("--as", "user:ada", "--platform", "zoom"),
+            "platform must be one of 100ms, videosdk, agora, agora-whiteboard",
+        ),
+        (("--as", "user:ada", "--platform", "100ms", "--role", "host"), "room is missing"),
+        (("--as", "anyone", "--groups", "g", *IN_AGORA), "groups and claims are a user's: as must be user:ID"),
+        (("--as", "user:ada", *IN_AGORA, "--life", "1h"), "life must be a whole number of seconds"),
+    ],
+)
+def test_explain_takes_only_what_somebody_could_ask(arguments: tuple[str, ...], why: str) -> None:
+    assert run("explain", CLASSROOM, *arguments) == (2, [], f"roomkey: nobody can ask this: {why}\n")
+
+
+# --- as a command ----------------------------------------------------------------------------------------------------
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    start = "from roomkey_cli.main import main; main()"
+    line = [sys.executable, "-W", "error", "-c", start, "policy", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_it_is_a_command_of_roomkey(file: Path) -> None:
+    good = command("test", CLASSROOM, POLICIES / "classroom.cases.csv")
+    assert (good.returncode, good.stdout, good.stderr) == (0, "39 cases, all as expected\n", "")
+
+    file.write_text("{")
+    bad = command("check", file)
+    assert (bad.returncode, bad.stderr) == (1, "")
+    assert bad.stdout.startswith(f"{file}:1: policy is not JSON: ")
+
+    assert command("explain").returncode == 2
+
+
+def test_what_ssm_holds_is_the_same_number_everywhere() -> None:
+    assert LARGEST_POLICY == 8192 == 2 * policy_files.LARGEST_STANDARD
+    assert "8192" in json.loads((DOCS / "policy.schema.json").read_text())["description"]
+
+
+# --- docs/policy.md --------------------------------------------------------------------------------------------------
+
+PAGE = (DOCS / "policy.md").read_text()
+SCHEMA: dict[str, Any] = json.loads((DOCS / "policy.schema.json").read_text())
+
+
+def blocks(language: str) -> list[str]:
+    """The page's blocks of code in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
+
+
+def rows(header: str) -> list[list[str]]:
+    """The cells of the table that begins with this line."""
+    table = PAGE.partition(f"\n{header}\n")[2].partition("\n\n")[0].splitlines()[1:]
+    assert table
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]
+
+
+def test_the_pages_first_policy_does_what_the_page_says(file: Path, tmp_path: Path) -> None:
+    [example] = blocks("json")
+    [cases] = blocks("csv")
+    file.write_text(example)
+    (tmp_path / "cases.csv").write_text(cases)
+
+    assert run("check", file)[0] == 0
+    assert len(run("check", file)[1]) == 1
+    assert run("test", file, tmp_path / "cases.csv") == (0, ["4 cases, all as expected"], "")
+
+
+def test_what_the_page_shows_of_explain_is_what_it_says(file: Path) -> None:
+    line = next(block for block in blocks("sh") if " explain " in block)
+    file.write_text(blocks("json")[0])
+    arguments = line.removeprefix("roomkey policy ").strip().replace("policy.json", str(file)).split()
+
+    _, told, _ = run(*arguments)
+
+    assert "\n".join(["```", *told, "```"]) in PAGE
+
+
+@pytest.mark.parametrize(
+    ("header", "of"),
+    [
+        ("| field | needed | holds |", SCHEMA),
+        ("| field | needed | holds | without it |", SCHEMA["$defs"]["rule"]),
+    ],
+    ids=["policy", "rule"],
+)
+def test_the_page_names_every_field_and_which_are_needed(header: str, of: dict[str, Any]) -> None:
+    named = {cells[0].strip("`"): cells[1] for cells in rows(header)}
+
+    assert named.keys() == of["properties"].keys()
+    assert {name for name, needed in named.items() if needed == "yes"} == set(of["required"])
+
+
+def test_the_page_names_every_column_of_a_table_of_cases() -> None:
+    named = re.findall(r"`(\w+)`", " ".join(cells[0] for cells in rows("| column | holds |")))
+
+    header = run("test", POLICIES / "open.json", DOCS / "policy.md")[2]
+    known = header.rpartition("and may have ")[2].strip().split(", ")
+    assert sorted(named) == sorted(known)
+
+
+def test_the_page_shows_each_worked_policy() -> None:
+    assert [re.findall(r"\[(.*?)\.json\]", cells[0]) for cells in rows("| | for | shows |")] == [
+        [one] for one in WORKED
+    ]
+    assert {path.name for path in POLICIES.iterdir()} == {
+        f"{name}.{ending}" for name in WORKED for ending in ("json", "cases.csv")
+    }
