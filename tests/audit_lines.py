@@ -1,5 +1,6 @@
 """Audit lines, held against their published schema."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,14 @@ VALIDATOR = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FOR
 
 def checked(line: str) -> dict[str, Any]:
     """What `line` says. Raises `AssertionError` or `ValidationError` where it is no audit line."""
-    assert line.isascii()
-    assert "\n" not in line.removesuffix("\n")
+    _check(line.removesuffix("\n"))
     said: dict[str, Any] = json.loads(line)
-    VALIDATOR.validate(said)
     return said
+
+
+@functools.lru_cache(maxsize=4096)
+def _check(line: str) -> None:
+    """Once for each line: it is checked when it is written, and by each test that reads it."""
+    assert line.isascii()
+    assert "\n" not in line
+    VALIDATOR.validate(json.loads(line))

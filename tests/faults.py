@@ -205,6 +205,17 @@ def truncated(exchange: Exchange) -> None:
     exchange.reply_bytes(200, body[: len(body) // 2], length=len(body))
 
 
+def short(exchange: Exchange) -> None:
+    """A whole document, and a Content-Length that promises more than is sent."""
+    body = json.dumps(exchange.healthy().document).encode()
+    exchange.reply_bytes(200, body, length=len(body) + 100)
+
+
+def oversized(exchange: Exchange) -> None:
+    """The right document in a body of half a megabyte."""
+    exchange.reply_bytes(200, json.dumps(exchange.healthy().document).encode() + b" " * 512 * 1024)
+
+
 def cut(exchange: Exchange) -> None:
     """The document ends in the middle, and the response says that this was all."""
     body = json.dumps(exchange.healthy().document).encode()

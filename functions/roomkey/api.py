@@ -16,6 +16,7 @@ from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
 from roomkey.errors import AuditUnavailable, Fault, InternalError, MethodNotAllowed, NotAllowed, NotFound, RoomkeyError
 from roomkey.minting import Minted, mint
+from roomkey.observability import Observability
 from roomkey.platforms.base import Platform, TokenKind
 from roomkey.policy import Mode
 from roomkey.settings import Access
@@ -148,20 +149,23 @@ class Api:
 
     def answer(self, event: Any, context: Any) -> dict[str, Any]:
         """The response to `event`, in payload format 2.0. Raises nothing."""
-        cold, self._cold = self._cold, False
         request = Request.from_event(event, context)
-        budget = Budget.starting_now(self._with.clock, _waiting_seconds(context), GRACE_SECONDS)
         try:
-            if request.route_key == PREFLIGHT_ROUTE or request.method == "OPTIONS":
-                return self._respond(request, 204, None)
-            if request.route_key == HEALTH_ROUTE:
-                return self._respond(request, 200, self._health(budget))
-            route, platform = self._route(request)
+            return self._answer(
+                request, Budget.starting_now(self._with.clock, _waiting_seconds(context), GRACE_SECONDS)
+            )
         except RoomkeyError as failure:
             return self._refuse(request, failure)
         except Exception as error:
             return self._refuse(request, self._unexpected(error, request))
 
+    def _answer(self, request: Request, budget: Budget) -> dict[str, Any]:
+        cold, self._cold = self._cold, False
+        if request.route_key == PREFLIGHT_ROUTE or request.method == "OPTIONS":
+            return self._respond(request, 204, None)
+        if request.route_key == HEALTH_ROUTE:
+            return self._respond(request, 200, self._health(budget))
+        route, platform = self._route(request)
         record = AuditRecord(
             request_id=request.request_id,
             lambda_request_id=request.lambda_request_id,
@@ -279,24 +283,34 @@ class Api:
         try:
             status = STATUS[failure.code] if failure else 200
             self._with.audit.write(record, status=status, fault=isinstance(failure, Fault), budget=budget)
-        except Exception as error:
-            failure = failure or (error if isinstance(error, AuditUnavailable) else AuditUnavailable())
-        self._observe(request, record, failure, budget)
+        except Exception:
+            # A refusal stays what it is: nothing is handed out that a record would have to be kept of.
+            unwritten = AuditUnavailable()
+            self._observe(request, lambda seen: seen.fault(unwritten, request.request_id))
+            failure = failure or unwritten
+        self._observe(request, lambda seen: self._tell(seen, request, record, failure, budget))
         if failure or record.minted is None:
             return self._refuse(request, failure or InternalError())
         return self._respond(request, 200, _success(record.minted, record.request))
 
-    def _observe(self, request: Request, record: AuditRecord, failure: RoomkeyError | None, budget: Budget) -> None:
-        """Logs and counts. What goes wrong here costs nobody their token: the audit line is already written."""
+    @staticmethod
+    def _tell(
+        seen: Observability, request: Request, record: AuditRecord, failure: RoomkeyError | None, budget: Budget
+    ) -> None:
+        """Logs and counts what came of a request."""
+        known_already = failure is None or isinstance(failure, AuditUnavailable) or _is_unexpected(failure)
+        if isinstance(failure, Fault) and not known_already:
+            seen.fault(failure, request.request_id)
+        if record.minted:
+            for what, known in (("switch", record.switch), ("credentials", record.credentials)):
+                if known and known.failure:
+                    seen.served_stale(what, known.failure, request.request_id)
+        seen.count(record.platform, record.kind, failure, budget.spent() * 1000)
+
+    def _observe(self, request: Request, tell: Callable[[Observability], None]) -> None:
+        """What goes wrong in telling costs nobody their token: the audit line is already written."""
         try:
-            seen = self._with.observability
-            if isinstance(failure, Fault):
-                seen.fault(failure, request.request_id)
-            if record.minted:
-                for what, known in (("switch", record.switch), ("credentials", record.credentials)):
-                    if known and known.failure:
-                        seen.served_stale(what, known.failure, request.request_id)
-            seen.count(record.platform, record.kind, failure, budget.spent() * 1000)
+            tell(self._with.observability)
         except Exception as error:
             self._unexpected(error, request)
 
@@ -359,6 +373,11 @@ class Api:
             "access-control-expose-headers": CORS_EXPOSED,
         }
         return headers | CORS_HEADERS if request.method == "OPTIONS" else headers
+
+
+def _is_unexpected(failure: RoomkeyError) -> bool:
+    """Whether `failure` stands for an exception that was logged when it was caught."""
+    return isinstance(failure, InternalError) and failure.failure is None
 
 
 def _success(minted: Minted, asked: token_requests.TokenRequest | None) -> dict[str, Any]:

@@ -146,8 +146,10 @@ def _claim(text: str) -> str:
 
 def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(text.split(","))
-    if not all(re.fullmatch(r"https?://[^\s,/*]+", origin) for origin in origins):
-        raise ValueError("must be origins such as https://app.example.com, joined by commas, without paths or *")
+    if not all(re.fullmatch(r"https?://[^\s,/*A-Z]+", origin) for origin in origins):
+        raise ValueError(
+            "must be origins such as https://app.example.com, joined by commas: lower case, no paths, no *"
+        )
     return origins
 
 

@@ -318,6 +318,15 @@ def test_strict_fields_take_nothing_else(key: str) -> None:
     assert key not in problem
 
 
+@pytest.mark.parametrize(("length", "taken"), [(31, False), (32, True)])
+def test_a14_a_signing_key_of_any_vendor_has_32_bytes(length: int, taken: bool) -> None:
+    values = {"id": KEY, "key": SECRET[:length]}
+    if taken:
+        assert check_credentials(LOOSE, values).values == values
+    else:
+        assert problems_of(LOOSE, values) == ("key: is shorter than 32 bytes (another value in its place?)",)
+
+
 def test_strict_values_must_differ() -> None:
     assert problems_of(STRICT, {"id": ID, "key": ID}) == ("all: two of the values are the same",)
 

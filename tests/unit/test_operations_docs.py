@@ -1,41 +1,32 @@
 """The documents for operators, held against the code: parameters, audit fields, words in the log, bounds, links."""
 
 import ast
-import io
 import itertools
 import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
-from clocks import FakeClock
+import audit_lines
 from infrastructure.template import ROOT, source
-from roomkey import api, audit, credentials, errors, freshness, kill_switch
-from roomkey.audit import AuditRecord, AuditTrail
-from roomkey.callers import Caller
-from roomkey.clock import Budget
-from roomkey.credentials import LoadedCredentials
-from roomkey.errors import DependencyFailure, MintingDisabled, SwitchUnavailable
-from roomkey.freshness import Reading
-from roomkey.kill_switch import DisableFlag, SwitchState
-from roomkey.minting import Minted
+from roomkey import api, audit, credentials, errors, freshness, kill_switch, state
+from roomkey.errors import MintingDisabled, SwitchUnavailable
+from roomkey.kill_switch import DisableFlag
 from roomkey.observability import NAMESPACE, Observability
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Credentials, Grant, TokenKind
-from roomkey.settings import Access
-from roomkey.token_requests import TokenRequest
+from roomkey.platforms.base import TokenKind
+from roomkey.policy import Mode, Policy
 
 FUNCTION = ROOT / "functions" / "roomkey"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 DEPLOY = ROOT / "docs" / "deploy.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
 SECURITY = ROOT / "SECURITY.md"
+CHANGELOG = ROOT / "CHANGELOG.md"
 
 
 # --- reading a document --------------------------------------------------------------------------------------------
@@ -98,45 +89,22 @@ def test_the_table_names_the_bounds_of_a_parameter(bound: str) -> None:
 # --- the audit line ------------------------------------------------------------------------------------------------
 
 
-def whole_record() -> AuditRecord:
-    """A record with everything in it that a record can hold."""
-    failure = DependencyFailure("ssm", "throttled", transient=True)
-    grant = Grant(TokenKind.APP, expires_at=1_800_003_600, room_id="r", role="host", user_id="u", services=("rtc",))
-    record = AuditRecord(
-        request_id="a",
-        lambda_request_id="b",
-        route="POST /v1/{platform}/app-token",
-        kind=TokenKind.APP,
-        platform="agora",
-        source_ip="203.0.113.7",
-        user_agent="curl",
-        cold_start=True,
-        trace_id="Root=1-00000000-000000000000000000000000",
-        caller=Caller(Access.JWT, user_id="u", issuer="https://issuer.example", principal="arn"),
-        request=TokenRequest(PLATFORMS["100ms"], TokenKind.APP, "r", "host", "u", ("rtc",), 3600),
-        switch=SwitchState(DisableFlag(everything=False), 1.0, failure),
-        credentials=Reading(LoadedCredentials(Credentials({}), str(UUID(int=1))), 1.0, failure),
-        minted=Minted("token", "id", grant, minted_at=1_800_000_000, expires_in=3600),
-        failure=MintingDisabled(),
-    )
-    assert [field.name for field in fields(record) if getattr(record, field.name) is None] == []
-    return record
-
-
-def paths(line: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The names of all fields in a line, those of an object within it behind a dot."""
-    for name, value in line.items():
-        if isinstance(value, dict):
-            yield from paths(value, f"{prefix}{name}.")
+def paths(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The names of all fields in a JSON Schema, those of an object within it behind a dot."""
+    for name, field in schema["properties"].items():
+        if "properties" in field:
+            yield from paths(field, f"{prefix}{name}.")
         else:
             yield prefix + name
 
 
 def test_every_field_of_the_audit_line_is_in_the_table_and_no_other() -> None:
-    stream = io.StringIO()
-    budget = Budget.starting_now(FakeClock(), 1)
-    AuditTrail("prod", user_ids=True, stream=stream).write(whole_record(), status=200, fault=False, budget=budget)
-    assert sorted(first_words(OPERATIONS, "## The audit line")) == sorted(paths(json.loads(stream.getvalue())))
+    assert sorted(first_words(OPERATIONS, "## The audit line")) == sorted(paths(audit_lines.SCHEMA))
+
+
+def test_the_table_says_which_fields_are_always_there() -> None:
+    always = {words(row[0])[0].split(".")[0] for row in rows(OPERATIONS, "## The audit line") if row[1] == "always"}
+    assert sorted(always) == sorted(audit_lines.SCHEMA["required"])
 
 
 def test_the_table_says_which_schema_the_audit_line_has() -> None:
@@ -278,11 +246,30 @@ def test_what_the_flag_may_say_it_may_say() -> None:
     assert {*TokenKind, *PLATFORMS, "true", "false"} <= set(written)
 
 
+BORN = re.compile(r"--name /roomkey/prod/policy[^']*--value '([^']+)'")
+
+
+@pytest.mark.parametrize("document", [DEPLOY, OPERATIONS, CHANGELOG], ids=lambda path: path.name)
+def test_an_environment_is_born_with_a_policy_that_refuses_everybody(document: Path) -> None:
+    (text,) = BORN.findall(document.read_text())
+    assert Policy.parse(text) == Policy(Mode.ENFORCE, ())
+
+
+def test_the_files_that_are_put_are_there() -> None:
+    named = [
+        name for path in (DEPLOY, OPERATIONS) for name in re.findall(r"file://(docs/[\w./-]+\w)", path.read_text())
+    ]
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_the_bounds_are_the_code_s() -> None:
     table = {row[0]: row for row in rows(ARCHITECTURE, "## Every cache")}
     spread = f"± {freshness.JITTER:.0%}".replace("%", " %")
-    assert table["disable flag"][2] == f"{kill_switch.FRESH_SECONDS:g} s {spread}"
+    assert table["disable flag"][2] == f"{state.FRESH_SECONDS:g} s {spread}"
     assert f"to {kill_switch.ON_FOR_SECONDS:g} s" in table["disable flag"][3]
+    assert table["policy"][2:4] == [table["disable flag"][2], f"{state.POLICY_FOR_SECONDS:g} s"]
+    assert table["that the policy is missing, or is none"][2] == table["policy"][2]
     assert table["credentials"][2] == f"{credentials.FRESH_SECONDS:g} s {spread}"
     assert table["credentials"][3] == f"{credentials.KEEP_SECONDS:g} s"
     rest = freshness.REST_SECONDS
@@ -290,7 +277,11 @@ def test_the_bounds_are_the_code_s() -> None:
 
     promised = {row[0]: row[1:] for row in rows(SECURITY, "## Promises")}
     off = promised["After the flag is set, a request that arrives gets no token that is switched off"]
-    assert off == [f"{kill_switch.FRESH_SECONDS * (1 + freshness.JITTER):g} s", f"{kill_switch.ON_FOR_SECONDS:g} s"]
+    counts = f"{state.FRESH_SECONDS * (1 + freshness.JITTER):g} s"
+    assert off == [counts, f"{kill_switch.ON_FOR_SECONDS:g} s"]
+    changed = promised["After the policy is changed, a request that arrives is decided by the new one"]
+    assert changed == [counts, f"{state.POLICY_FOR_SECONDS:g} s"]
+    assert f"**It counts within {counts}**" in section(OPERATIONS, "### Change it")
     new = promised["A new secret takes over, and the old one signs no more"]
     assert new == [f"{credentials.FRESH_SECONDS * (1 + freshness.JITTER):g} s", f"{credentials.KEEP_SECONDS:g} s"]
 

@@ -16,12 +16,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from roomkey.callers import Caller, normalised_principal
+from roomkey.callers import Caller, identify, normalised_principal
 from roomkey.errors import InvalidRequest
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey.policy import SERVICES, Decision, Mode, Pattern, Policy, PolicyProblems
-from roomkey.settings import Access, Lives
+from roomkey.policy import LARGEST_POLICY, SERVICES, Decision, Mode, Pattern, Policy, PolicyProblems
+from roomkey.settings import Access, ClaimNames, Lives
 from roomkey.token_requests import TokenRequest, parse
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
@@ -629,6 +629,37 @@ def test_whom_a_subject_matches(subject: Any, matched: set[str]) -> None:
     assert {name for name, caller in CALLERS.items() if compiled.decide(JOIN, caller).allowed} == matched
 
 
+@pytest.mark.parametrize(
+    "printed",
+    [
+        *("[map[name:x admins y]]", "[x [admins] y]", "x [admins] y", "[[admins] x y]", "[x admins y", "x admins y]"),
+        *("[x [ admins y]", "[x ] admins y]", "[x[ admins y]", "[x] admins y]", "[", "]", "[[]", "[]]", "]x admins y["),
+    ],
+)
+def test_a_claim_with_brackets_in_it_puts_nobody_into_a_group(printed: str) -> None:
+    """Where it says `admins`, that may be a word in somebody's title."""
+    claims = {"sub": "ada", "groups": printed}
+
+    caller = identify({"jwt": {"claims": claims}}, Access.JWT, ClaimNames("sub", "groups"))
+
+    assert caller == Caller(Access.JWT, user_id="ada", claims=claims)
+    assert not policy(rule(who=[{"group": "admins"}])).decide(JOIN, caller).allowed
+
+
+def test_what_is_only_like_a_session_is_not_known_as_its_role() -> None:
+    arn = "arn:aws:sts::111122223333:assumed-role/backend/i-0abc\nx"
+
+    assert principal(arn).principal == arn
+    assert not policy(rule(who=[{"principal": ROLE + "*"}])).decide(JOIN, principal(arn)).allowed
+
+
+def test_whoever_has_no_token_has_no_issuer() -> None:
+    iam = {"iam": {"userArn": ROLE + "backend"}}
+
+    assert identify({}, Access.OPEN, ClaimNames("sub", "groups")).issuer is None
+    assert identify(iam, Access.IAM, ClaimNames("sub", "groups")).issuer is None
+
+
 def test_one_subject_of_several_is_enough() -> None:
     compiled = policy(rule(who=[{"user": "bob"}, {"group": "g"}, {"principal": "*"}]))
 
@@ -1017,6 +1048,10 @@ BEYOND_THE_SCHEMA = {"is another rule's name too", LIFE}
 
 Neither can it say that no name stands twice in an object: of that, only a text can tell.
 """
+
+
+def test_a_policy_is_as_large_as_ssm_can_hold() -> None:
+    assert LARGEST_POLICY == 8192
 
 
 def test_the_schema_is_one() -> None:
