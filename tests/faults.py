@@ -266,8 +266,9 @@ def hang(exchange: Exchange) -> None:
 
 
 def endless(exchange: Exchange) -> None:
-    """A body that goes on for as long as anybody reads it."""
+    """The right document in a body that goes on for as long as anybody reads it."""
     exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\n\r\n")
+    exchange.send(json.dumps(exchange.healthy().document).encode())
     while not exchange.stopping.is_set():
         exchange.send(b" " * 65536)
 

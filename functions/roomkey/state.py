@@ -44,7 +44,7 @@ class State:
         """The policy to decide by. Raises `PolicyUnavailable` where there is none, or none that is new enough."""
         if isinstance(self.policy, DependencyFailure):
             raise PolicyUnavailable(self.policy)
-        if self.age > POLICY_FOR_SECONDS:
+        if self.age > POLICY_FOR_SECONDS:  # The switch is no more patient, and asked first; this does not lean on it.
             raise PolicyUnavailable(self.failure)
         return self.policy
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import audit_lines
+
 ROOT = Path(__file__).parents[2]
 ROOMKEY = Path(sys.executable).with_name("roomkey")
 
@@ -46,7 +48,10 @@ def started(*arguments: str) -> Iterator[LocalStack]:
             yield LocalStack(printed, url[1], aws[1], process)
         finally:
             process.terminate()
-            process.communicate(timeout=20)
+            rest, _ = process.communicate(timeout=20)
+    for line in rest.splitlines():
+        if '"log_type": "audit"' in line:
+            audit_lines.checked(line)
 
 
 def _read_until(process: subprocess.Popen[str], words: str, seconds: float = 60) -> str:

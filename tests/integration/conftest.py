@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.register_assert_rewrite("integration.deployed")
+pytest.register_assert_rewrite("integration.deployed", "integration.token_readers")
 
 from integration.aws_double import Aws, aws_double  # noqa: E402 - the line above must come first
 from integration.deployed import Deploy, Deployed  # noqa: E402

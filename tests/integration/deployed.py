@@ -7,7 +7,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -26,7 +26,24 @@ EVENTS = Path(__file__).parents[2] / "events"
 
 ACCESS_KEY = "5f8d0a3c2b1e4f6a7c9d0e1f"
 SECRET = "Sentinel0Secret0That0Nothing0May0Ever0Print"
-SECRET_TEXT = json.dumps({"app_access_key": ACCESS_KEY, "app_secret": SECRET})
+SECRETS: Mapping[str, Mapping[str, str]] = {
+    "100ms": {"app_access_key": ACCESS_KEY, "app_secret": SECRET},
+    "videosdk": {
+        "api_key": "c3f1a7d2-6b58-4e09-9a41-7d20e5b8f613",
+        "secret": "Sentinel1Secret1That1Nothing1May1Ever1Print",
+    },
+    "agora": {"app_id": "0a1D5e7c93B84f26a0c7E2b94d6f8135", "app_certificate": "5e9714e1Ce27717e5eC4e7d00d0a7e11"},
+    "agora-whiteboard": {
+        "access_key": "Wb7hT2kQzN4sVfYc",
+        "secret_key": "Sentinel3Secret3That3Nothing3May3Ever3Print",
+    },
+}
+"""What the tests' stacks sign with, by platform: in each the last value is the key, which nothing may ever print."""
+
+SECRET_TEXTS = {platform: json.dumps(secret) for platform, secret in SECRETS.items()}
+SECRET_TEXT = SECRET_TEXTS["100ms"]
+SIGNING_KEYS = tuple(list(secret.values())[-1] for secret in SECRETS.values())
+EVERY_PLATFORM = tuple(SECRETS)
 OPEN_POLICY = (Path(__file__).parents[2] / "docs/policies/open.json").read_text()
 
 NOW = 1_795_253_400
@@ -242,9 +259,11 @@ class Deployed:
         aws: Aws,
         access: str = "open",
         *,
+        platforms: Sequence[str] = ("100ms",),
         flag: str | None = "false",
         policy: str | None = OPEN_POLICY,
         secret: str | None = SECRET_TEXT,
+        secrets: Mapping[str, str | None] | None = None,
         stream: Any = None,
         **variables: str,
     ) -> Self:
@@ -254,9 +273,12 @@ class Deployed:
             aws.put_flag(environment, flag)
         if policy is not None:
             aws.put_policy(environment, policy)
-        if secret is not None:
-            aws.put_secret(environment, secret)
-        environ = {"ENVIRONMENT": environment, "PLATFORMS": "100ms", "APP_TOKEN_ACCESS": access, **variables}
+        stored = {**SECRET_TEXTS, "100ms": secret, **(secrets or {})}
+        for platform in platforms:
+            if (text := stored[platform]) is not None:
+                aws.put_secret(environment, text, platform)
+        served = ",".join(platforms)
+        environ = {"ENVIRONMENT": environment, "PLATFORMS": served, "APP_TOKEN_ACCESS": access, **variables}
         # Jitter of a half is none: fresh bounds are to the second what the documents say.
         dependencies = Dependencies.build(environ, clock=clock, jitter=lambda: 0.5, stdout=stream)
         return cls(aws, environment, dependencies, clock, stream)
@@ -288,16 +310,20 @@ class Deployed:
 class Deploy(Protocol):
     """How a test gets its stack: `deploy("jwt", flag="true", LOG_LEVEL="DEBUG")`.
 
-    `flag`, `policy` and `secret` are what is stored, None for nothing; the variables are the function's.
+    `platforms` are those that it serves, each with the sentinel of `SECRETS` for a secret. `flag`, `policy`, `secret`
+    (100ms's) and `secrets` (of those that are named) are what is stored instead, None for nothing; the variables are
+    the function's, and win.
     """
 
     def __call__(
         self,
         access: str = "open",
         *,
+        platforms: Sequence[str] = ("100ms",),
         flag: str | None = "false",
         policy: str | None = OPEN_POLICY,
         secret: str | None = SECRET_TEXT,
+        secrets: Mapping[str, str | None] | None = None,
         stream: Any = None,
         **variables: str,
     ) -> Deployed: ...

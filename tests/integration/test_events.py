@@ -6,19 +6,19 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from integration.aws_double import Aws
-from integration.deployed import ACCESS_KEY, EVENTS, NOW, Answer, Deploy, Deployed, claims_of, load_event
+from integration.aws_double import GET_SECRET, Aws
+from integration.deployed import EVENTS, EVERY_PLATFORM, NOW, Answer, Deploy, Deployed, claims_of, load_event
+from integration.token_readers import SEND, assert_same, due, read
 from roomkey import __version__
 
 MODES = ("open", "jwt", "iam")
-ROOM = "633fcdd84208780bf665346a"
 RANDOM = "a random user_id"
 
 
@@ -54,12 +54,17 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.fil
 class Says:
     """What a token is to say beside what every token says."""
 
+    room_id: str | None = "633fcdd84208780bf665346a"
     role: str | None = "guest"
     user_id: str | None = "student-7"
+    services: tuple[str, ...] = ()
     expires_in: int = 3600
 
 
-MANAGEMENT = Says(role=None, user_id=None, expires_in=900)
+MANAGEMENT = Says(room_id=None, role=None, user_id=None, expires_in=900)
+VIDEOSDK = Says(room_id="bmej-gdmc-dchc")
+AGORA = Says(room_id="algebra-2", role="publisher", user_id="42", services=("rtc",))
+WHITEBOARD = Says(room_id="534c08ca3f52a55f27bb471e3eccb305", role="writer", user_id=None)
 
 TOKENS = {
     "api-token-web.json": Says(),
@@ -85,7 +90,41 @@ TOKENS = {
     "app-token-iam-role.json": Says(),
     "app-token-iam-user.json": Says(),
     "management-token-iam-user.json": MANAGEMENT,
-    "management-token-iam-role.json": Says(role=None, user_id=None, expires_in=300),
+    "management-token-iam-role.json": replace(MANAGEMENT, expires_in=300),
+    "app-token-videosdk-guest.json": VIDEOSDK,
+    "app-token-videosdk-participant.json": replace(VIDEOSDK, role="participant"),
+    "app-token-videosdk-moderator.json": replace(VIDEOSDK, role="moderator", user_id="teacher-1", expires_in=600),
+    "app-token-videosdk-permissions-guest.json": replace(VIDEOSDK, user_id="student-8"),
+    "app-token-videosdk-permissions-participant.json": replace(VIDEOSDK, role="participant", user_id="student-8"),
+    "app-token-videosdk-permissions-moderator.json": replace(VIDEOSDK, role="moderator", user_id="teacher-2"),
+    "app-token-videosdk-without-user-id.json": replace(VIDEOSDK, role="participant", user_id=RANDOM),
+    "app-token-videosdk-jwt.json": replace(VIDEOSDK, role="moderator", user_id="teacher-1"),
+    "app-token-videosdk-iam.json": replace(VIDEOSDK, role="participant"),
+    "management-token-videosdk.json": MANAGEMENT,
+    "management-token-videosdk-expires-in.json": replace(MANAGEMENT, expires_in=300),
+    "app-token-agora-publisher.json": AGORA,
+    "app-token-agora-subscriber.json": replace(AGORA, role="subscriber"),
+    "app-token-agora-account.json": replace(AGORA, user_id="student-7"),
+    "app-token-agora-leading-zeros.json": replace(AGORA, user_id="00042"),
+    "app-token-agora-largest-uid.json": replace(AGORA, role="subscriber", user_id="4294967295"),
+    "app-token-agora-bundle.json": replace(AGORA, user_id="student-7", services=("rtc", "rtm", "chat")),
+    "app-token-agora-rtm.json": replace(AGORA, role="subscriber", user_id="student-7", services=("rtm",)),
+    "app-token-agora-chat.json": replace(AGORA, role="subscriber", user_id="student-7", services=("chat",)),
+    "app-token-agora-a-day.json": replace(AGORA, expires_in=86400),
+    "app-token-agora-jwt.json": replace(AGORA, user_id="teacher-1"),
+    "app-token-agora-iam.json": replace(AGORA, role="subscriber"),
+    "management-token-agora.json": MANAGEMENT,
+    "management-token-agora-expires-in.json": replace(MANAGEMENT, expires_in=300),
+    "app-token-whiteboard-admin.json": replace(WHITEBOARD, role="admin"),
+    "app-token-whiteboard-writer.json": WHITEBOARD,
+    "app-token-whiteboard-reader.json": replace(WHITEBOARD, role="reader"),
+    "app-token-whiteboard-dashes.json": replace(
+        WHITEBOARD, room_id="9f1c2b3a-4d5e-46f7-8091-a2b3c4d5e6f7", expires_in=600
+    ),
+    "app-token-whiteboard-jwt.json": WHITEBOARD,
+    "app-token-whiteboard-iam.json": replace(WHITEBOARD, role="reader"),
+    "management-token-whiteboard.json": replace(MANAGEMENT, role="admin"),
+    "management-token-whiteboard-reader.json": replace(MANAGEMENT, role="reader", expires_in=300),
 }
 
 FAULTY_FIELDS = {
@@ -97,6 +136,38 @@ FAULTY_FIELDS = {
     "app-token-expires-in-too-long.json": ["expires_in"],
     "app-token-lone-surrogate.json": ["user_id"],
     "management-token-room-id.json": ["room_id"],
+    "app-token-videosdk-room-id-missing.json": ["room_id"],
+    "app-token-videosdk-role-missing.json": ["role"],
+    "app-token-videosdk-permissions-empty.json": ["permissions"],
+    "app-token-videosdk-role-and-permissions.json": ["role"],
+    "app-token-videosdk-ask-join-beside-allow-join.json": ["permissions"],
+    "app-token-videosdk-allow-mod-alone.json": ["permissions"],
+    "app-token-videosdk-unknown-role.json": ["role"],
+    "management-token-videosdk-permissions.json": ["permissions"],
+    "app-token-agora-user-id-missing.json": ["user_id"],
+    "app-token-agora-user-id-empty.json": ["user_id"],
+    "app-token-agora-uid-zero.json": ["user_id"],
+    "app-token-agora-uid-zeros.json": ["user_id"],
+    "app-token-agora-uid-too-large.json": ["user_id"],
+    "app-token-agora-uid-negative.json": ["user_id"],
+    "app-token-agora-uid-number.json": ["user_id"],
+    "app-token-agora-account-too-long-for-rtm.json": ["user_id"],
+    "app-token-agora-channel-too-long.json": ["room_id"],
+    "app-token-agora-channel-characters.json": ["room_id"],
+    "app-token-agora-unknown-role.json": ["role"],
+    "app-token-agora-services-empty.json": ["services"],
+    "app-token-agora-services-unknown.json": ["services"],
+    "app-token-agora-services-repeated.json": ["services"],
+    "app-token-agora-expires-in-too-long.json": ["expires_in"],
+    "management-token-agora-services.json": ["services"],
+    "app-token-whiteboard-user-id.json": ["user_id"],
+    "app-token-whiteboard-jwt-user-id.json": ["user_id"],
+    "app-token-whiteboard-room-name.json": ["room_id"],
+    "app-token-whiteboard-room-upper-case.json": ["room_id"],
+    "app-token-whiteboard-role-missing.json": ["role"],
+    "app-token-whiteboard-role-number.json": ["role"],
+    "management-token-whiteboard-unknown-role.json": ["role"],
+    "management-token-whiteboard-room-id.json": ["room_id"],
 }
 
 ALLOW = {
@@ -122,6 +193,16 @@ class Exchange:
     answer: Answer
     environment: str
     written: str
+    secrets_read: list[str]
+
+    @property
+    def platform(self) -> str:
+        """The one in the path; that of a path without one is 100ms."""
+        return str(self.event.get("pathParameters", {}).get("platform", "100ms"))
+
+    @property
+    def kind(self) -> str:
+        return "management" if self.event["routeKey"].endswith("/management-token") else "app"
 
 
 Exchanges = Callable[[Case], Exchange]
@@ -129,15 +210,17 @@ Exchanges = Callable[[Case], Exchange]
 
 @pytest.fixture(scope="module")
 def exchange(aws_for_all: Aws) -> Exchanges:
-    """Sends a case's event to a new stack: once, however many tests look at what came of it."""
+    """Sends a case's event to a new stack of all platforms: once, however many tests look at what came of it."""
 
     @functools.cache
     def send(case: Case) -> Exchange:
         with pytest.MonkeyPatch.context() as monkeypatch:
             aws_for_all.lead_here(monkeypatch)
-            event, deployed = load_event(case.file), Deployed.on(aws_for_all, case.access)
+            aws_for_all.forget()
+            event, deployed = load_event(case.file), Deployed.on(aws_for_all, case.access, platforms=EVERY_PLATFORM)
             answer = deployed.answer(event)
-            return Exchange(event, answer, deployed.environment, deployed.stream.getvalue())
+            read = [call.asked["SecretId"] for call in aws_for_all.calls if call.operation == GET_SECRET]
+            return Exchange(event, answer, deployed.environment, deployed.stream.getvalue(), read)
 
     return send
 
@@ -173,6 +256,8 @@ def test_a_file_is_an_event_as_api_gateway_delivers_it(path: Any) -> None:
     method, _, template = event["routeKey"].partition(" ")
     assert method in ("$default", context["http"]["method"])
     assert event.get("pathParameters", {}).keys() == set(re.findall(r"\{(\w+)\+?\}", template))
+    if template.startswith("/v1/"):
+        assert event["rawPath"] == template.format(**event.get("pathParameters", {}))
     assert event["isBase64Encoded"] == ("body" in event and not _delivered_as_text(headers.get("content-type")))
     if "body" in event:
         body = base64.b64decode(event["body"], validate=True) if event["isBase64Encoded"] else event["body"].encode()
@@ -211,42 +296,32 @@ def test_an_event_is_answered_as_its_row_says(exchange: Exchanges, case: Case) -
     "case", [case for case in CASES if case.file in TOKENS and case.status == 200], ids=lambda c: f"{c.file}-{c.access}"
 )
 def test_a_token_says_exactly_what_was_asked_for(exchange: Exchanges, case: Case) -> None:
-    answer = exchange(case).answer
-    says, kind = TOKENS[case.file], "management" if case.file.startswith("management") else "app"
-    token = answer.token
+    sent, says = exchange(case), TOKENS[case.file]
+    answer, token = sent.answer, sent.answer.token
     assert token
 
-    claims = claims_of(token)
-
-    jti = claims.pop("jti")
-    assert UUID(jti).version == 4
-    assert str(UUID(jti)) == jti
-    expected = {
-        "access_key": ACCESS_KEY,
-        "type": kind,
-        "version": 2,
-        "iat": NOW - 30,
-        "nbf": NOW - 30,
-        "exp": NOW + says.expires_in,
-    }
-    body: dict[str, Any] = {"expires_in": says.expires_in, "expires_at": NOW + says.expires_in}
-    if kind == "app":
-        user_id = answer.body["user_id"]
-        if says.user_id is RANDOM:
-            assert UUID(user_id).version == 4
-        else:
-            assert user_id == says.user_id
-        expected |= {"room_id": ROOM, "role": says.role, "user_id": user_id}
-        body["user_id"] = user_id
+    user_id = answer.body.get("user_id")
+    if says.user_id is RANDOM:
+        assert UUID(user_id).version == 4
     else:
-        body["send"] = {"header": "Authorization", "prefix": "Bearer "}
-    assert claims == expected
-    assert {name: type(value) for name, value in claims.items()} == {
-        name: type(value) for name, value in expected.items()
-    }
+        assert user_id == says.user_id
+    asked = {"room_id": says.room_id, "role": says.role, "user_id": user_id, "services": says.services}
+    assert_same(read(sent.platform, token).says, due(sent.platform, sent.kind, expires_in=says.expires_in, **asked))
+    body: dict[str, Any] = {"expires_in": says.expires_in, "expires_at": NOW + says.expires_in}
+    if user_id is not None:
+        body["user_id"] = user_id
+    if sent.kind == "management":
+        body["send"] = SEND[sent.platform]
     sentence = "token generated successfully"
     shape = {"success": True, "status": 200, "msg": sentence, "api_version": __version__, "token": token}
     assert answer.body == shape | body
+
+
+@every_case
+def test_a_secret_is_read_for_a_token_alone_and_it_is_its_platforms(exchange: Exchanges, case: Case) -> None:
+    sent = exchange(case)
+
+    assert sent.secrets_read == ([f"roomkey/{sent.environment}/{sent.platform}"] if sent.answer.token else [])
 
 
 @every_case
@@ -264,7 +339,7 @@ def test_a_request_to_a_minting_route_leaves_one_audit_line_that_tells_what_was_
     _check_what_every_line_says(line, sent, case)
     _check_who_asked(line, sent.event, case)
     if case.status == 200:
-        _check_the_token(line, sent.answer, TOKENS[case.file])
+        _check_the_token(line, sent, TOKENS[case.file])
         assert line["calls"] == {"ssm": 1, "secretsmanager": 1}
         assert line["switch"] == {"age_s": 0.0, "stale": False}
         rule = "any backend manages" if line["kind"] == "management" else "anyone joins anything"
@@ -275,11 +350,11 @@ def test_a_request_to_a_minting_route_leaves_one_audit_line_that_tells_what_was_
     else:
         assert line["calls"] == {"ssm": 0, "secretsmanager": 0}
         assert line.keys().isdisjoint({"switch", "policy", "credentials", "token"})
+        assert ("requested" in line) == (case.status == 403 and case.file != "app-token-jwt-without-sub.json")
 
 
 def _check_what_every_line_says(line: dict[str, Any], sent: Exchange, case: Case) -> None:
     event, http = sent.event, sent.event["requestContext"]["http"]
-    kind = "management" if case.file.startswith("management") else "app"
     assert line.keys() <= {
         *("log_type", "schema", "ts", "environment", "version", "request_id", "lambda_request_id", "trace_id"),
         *("cold_start", "route", "platform", "kind", "decision", "reason", "status", "source_ip", "user_agent"),
@@ -295,7 +370,7 @@ def _check_what_every_line_says(line: dict[str, Any], sent: Exchange, case: Case
     assert line["lambda_request_id"] == "8f507cfc-0000-4697-b07a-ac58fc914c95"
     assert line["trace_id"] == event["headers"]["x-amzn-trace-id"]
     assert line["cold_start"] is True
-    assert (line["route"], line["platform"], line["kind"]) == (event["routeKey"], "100ms", kind)
+    assert (line["route"], line["platform"], line["kind"]) == (event["routeKey"], sent.platform, sent.kind)
     assert (line["status"], line["reason"]) == (case.status, case.code)
     assert line["decision"] == ("minted" if case.status == 200 else "denied")
     assert (line["source_ip"], line["user_agent"]) == (http["sourceIp"], http["userAgent"])
@@ -317,18 +392,19 @@ def _check_who_asked(line: dict[str, Any], event: Any, case: Case) -> None:
     }
 
 
-def _check_the_token(line: dict[str, Any], answer: Answer, says: Says) -> None:
-    assert answer.token
-    management = says.role is None
-    named = None if management or says.user_id is RANDOM else says.user_id
-    asked = line["requested"]
-    assert asked["room_id"] == (None if management else ROOM)
-    assert asked["role"] == says.role
-    assert asked["user_id"] == named
-    assert asked["expires_in"] == (None if says.expires_in in (3600, 900) else says.expires_in)
+def _check_the_token(line: dict[str, Any], sent: Exchange, says: Says) -> None:
+    answer, token = sent.answer, sent.answer.token
+    assert token
+    assert line["requested"] == {
+        "room_id": says.room_id,
+        "role": says.role,
+        "user_id": None if says.user_id is RANDOM else says.user_id,
+        "services": list(says.services),
+        "expires_in": None if says.expires_in in (3600, 900) else says.expires_in,
+    }
     assert line["token"] == {
-        "sha256": hashlib.sha256(answer.token.encode()).hexdigest(),
-        "id": claims_of(answer.token)["jti"],
+        "sha256": hashlib.sha256(token.encode()).hexdigest(),
+        "id": read(sent.platform, token).token_id,
         "user_id": answer.body.get("user_id"),
         "minted_at": NOW,
         "expires_at": answer.body["expires_at"],
@@ -336,15 +412,16 @@ def _check_the_token(line: dict[str, Any], answer: Answer, says: Says) -> None:
     }
 
 
+@pytest.mark.parametrize("platforms", [("100ms",), EVERY_PLATFORM], ids=["100ms", "all"])
 @pytest.mark.parametrize("access", MODES)
-def test_health_says_what_runs_here(deploy: Deploy, access: str) -> None:
-    answer = deploy(access).answer(load_event("health.json"))
+def test_health_says_what_runs_here(deploy: Deploy, access: str, platforms: tuple[str, ...]) -> None:
+    answer = deploy(access, platforms=platforms).answer(load_event("health.json"))
 
     assert answer.body == {
         "success": True,
         "status": 200,
         "version": __version__,
-        "platforms": ["100ms"],
+        "platforms": list(platforms),
         "minting": "on",
     }
 

@@ -253,6 +253,7 @@ TRANSIENT: Mapping[str, tuple[Behaviour, str, str, str]] = {
     "truncated": (faults.truncated, "unreachable", "A5", "B3"),
     "short": (faults.short, "unreachable", "A5", "B3"),
     "oversized": (faults.oversized, "unreachable", "A5", "B3"),
+    "endless": (faults.endless, "unreachable", "A5", "B3"),
     "reset": (faults.reset, "unreachable", "A4", "B3"),
     "closed": (faults.closed, "unreachable", "A4", "B3"),
     "refused": (faults.refused, "unreachable", "A4", "B3"),
@@ -430,7 +431,6 @@ NO_ANSWERS: Mapping[str, Behaviour] = {
     "200-huge-number": faults.page(200, b'{"a":' + b"9" * 10_000 + b"}"),
     "204": faults.page(204, b""),
     "503-not-utf8": faults.page(503, b"\xff\xfe"),
-    "endless": faults.endless,
     "not-http": faults.not_http,
 }
 ODD_PARAMETERS: Mapping[str, Behaviour] = {
@@ -1046,7 +1046,7 @@ _WAITING = {
 WAITS: Mapping[str, Wait] = {
     **{f"B9-cold-ssm-{name}": Wait({SSM: fault}, 503) for name, fault in _WAITING.items()},
     **{f"A4-cold-sm-{name}": Wait({SECRETS: fault}, 503, _SWITCH) for name, fault in _WAITING.items()},
-    "B9-cold-ssm-unreachable": Wait({SSM: faults.unreachable}, 503),
+    "B9-cold-ssm-unreachable": Wait({SSM: faults.unreachable}, 503, calls=Calls(2, 0)),
     "A4-both-slow-and-in-time": Wait({SSM: faults.slow(0.7), SECRETS: faults.slow(0.7)}, 200, _SWITCH, age=31),
     "A4-ssm-slow-then-sm-drips": Wait({SSM: faults.slow(0.7), SECRETS: faults.drip_header}, 503, _SWITCH, age=31),
     "A4-ssm-slow-then-sm-hangs": Wait({SSM: faults.slow(0.7), SECRETS: faults.hang}, 503, _SWITCH, age=31),

@@ -56,6 +56,7 @@ LONGEST_PAUSE = 0.3
 WAITING, GRACE, ANSWERED_WITHIN = 2.6, 0.3, 3.0
 ATTEMPTS = 2
 DEFAULT_LIFE = {"app": 3600, "management": 900}
+REFUSALS = {"malformed-body": 400, "unauthenticated": 401, "minting-disabled": 403, "not-allowed": 403}
 UNAVAILABLE = {SSM: "switch-unavailable", SECRETS: "credentials-unavailable"}
 
 
@@ -465,24 +466,21 @@ class Model:
         except Failed as error:
             return self._refused(error.failure)
         if self.audit_fails:
-            return self._refused(Failure("audit-unavailable", passes=False))
-        outcome = Outcome(200, None, None, key=signing.key, version=signing.version, expires_in=expires_in)
-        return self._seen(outcome, tuple(stale), "TokenMinted")
+            return self._seen(Outcome(503, "audit-unavailable", "60"), stale, "Fault")
+        outcome = Outcome(200, key=signing.key, version=signing.version, expires_in=expires_in)
+        return self._seen(outcome, stale, "TokenMinted")
 
     def _refused(self, failure: Failure) -> Outcome:
-        status = {"malformed-body": 400, "unauthenticated": 401, "minting-disabled": 403, "not-allowed": 403}.get(
-            failure.code, 503
-        )
-        if status != 503:
-            return self._seen(Outcome(status, failure.code), (), "TokenRefused")
-        return self._seen(Outcome(503, failure.code, "5" if failure.passes else "60"), (failure.code,), "Fault")
+        if failure.code in REFUSALS:
+            return self._seen(Outcome(REFUSALS[failure.code], failure.code), [], "TokenRefused")
+        return self._seen(Outcome(503, failure.code, "5" if failure.passes else "60"), [failure.code], "Fault")
 
-    def _seen(self, outcome: Outcome, logged: tuple[str, ...], metric: str) -> Outcome:
+    def _seen(self, outcome: Outcome, logged: list[str], metric: str) -> Outcome:
         return replace(
             outcome,
             arrived=(self.arrived[SSM], self.arrived[SECRETS]),
             attempts=None if self.audit_fails else (self.attempts[SSM], self.attempts[SECRETS]),
-            logged=logged,
+            logged=("audit-unavailable", *logged) if self.audit_fails else tuple(logged),
             metric=metric,
             ends=self.now,
         )
