@@ -242,7 +242,7 @@ def _who(rule: Rule) -> Iterator[tuple[str, str]]:
         where = f".who[{index}]"
         if subject.kind in ("anyone", "signed-in") and TokenKind.MANAGEMENT in rule.kinds:
             yield where, 'is, for management tokens, any IAM principal: say {"principal": "*"} in a rule for them alone'
-        if subject.kind != "principal" or not subject.pattern:
+        if subject.kind != "principal":
             continue
         arn = subject.pattern.text
         if not arn.startswith(("arn:", "*")):

@@ -87,6 +87,10 @@ class Pattern:
         return [name for name in self.pieces[1::2] if not _known(name, caller)]
 
 
+_NOTHING = Pattern("", ())
+"""In the place of a pattern where there is none."""
+
+
 def _known(name: str, caller: Caller) -> str:
     """What a placeholder is to insert, empty if nothing can be: a `*` would count as one of the rule's own."""
     text = caller.user_id or "" if name == "sub" else caller.claims.get(name.removeprefix("claim:"), "")
@@ -115,11 +119,10 @@ def _fits(parts: Sequence[str], value: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One kind of caller that a rule is for: a group by its name, users and principals by a pattern."""
+    """One kind of caller that a rule is for: users and principals by a pattern, a group by its text to the letter."""
 
     kind: str
-    name: str = ""
-    pattern: Pattern | None = None
+    pattern: Pattern
 
     def matches(self, caller: Caller) -> bool:
         match self.kind:
@@ -128,14 +131,11 @@ class Subject:
             case "signed-in":
                 return caller.user_id is not None or caller.principal is not None
             case "group":
-                return self.name in caller.groups
+                return self.pattern.text in caller.groups
             case "user":
-                return caller.user_id is not None and self._fits(caller.user_id, caller)
+                return caller.user_id is not None and self.pattern.matches(caller.user_id, caller)
             case _:
-                return caller.principal is not None and self._fits(caller.principal, caller)
-
-    def _fits(self, value: str, caller: Caller) -> bool:
-        return self.pattern is not None and self.pattern.matches(value, caller)
+                return caller.principal is not None and self.pattern.matches(caller.principal, caller)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +146,10 @@ class Rule:
     who: tuple[Subject, ...]
     kinds: frozenset[TokenKind]
     platforms: frozenset[str]
-    roles: tuple[Pattern, ...] = ()
-    services: frozenset[str] = frozenset()
-    rooms: tuple[Pattern, ...] = ()
-    longest_life: int | None = None
+    roles: tuple[Pattern, ...]
+    services: frozenset[str]
+    rooms: tuple[Pattern, ...]
+    longest_life: int | None
 
     def grants(self, request: TokenRequest, caller: Caller) -> bool:
         """Whether every part of `request` but its life is named here."""
@@ -240,7 +240,6 @@ class _Reader:
         longest_life = fields.get("longest_life")
         if longest_life is not None and (type(longest_life) is not int or longest_life < SHORTEST_LIFE):
             self._problem(f"{where}.longest_life", f"must be a whole number of seconds, at least {SHORTEST_LIFE}")
-            longest_life = None
         name = fields.get("name", where)
         if not isinstance(name, str) or not re.fullmatch(r"[\x20-\x7e]{1,64}", name):
             self._problem(f"{where}.name", "must be 1 to 64 plain characters")
@@ -258,17 +257,15 @@ class _Reader:
 
     def _subject(self, where: str, subject: Any) -> Subject:
         if subject in ("anyone", "signed-in"):
-            return Subject(subject)
+            return Subject(subject, _NOTHING)
         if not isinstance(subject, dict) or len(subject) != 1 or not subject.keys() <= {"user", "group", "principal"}:
             self._problem(where, 'must be "anyone", "signed-in", or one of {"user": …}, {"group": …}, {"principal": …}')
-            return Subject("nobody")
+            return Subject("", _NOTHING)
         [(kind, name)] = subject.items()
-        if kind == "group":
-            if not isinstance(name, str) or not name or re.search(r"[\s\[\]*{}]", name):
-                self._problem(where, "must name one group, without spaces, brackets, braces or *")
-                return Subject("nobody")
-            return Subject(kind, name)
-        return Subject(kind, pattern=self._pattern(where, name))
+        if kind == "group" and (not isinstance(name, str) or not name or re.search(r"[\s\[\]*{}]", name)):
+            self._problem(where, "must name one group, without spaces, brackets, braces or *")
+            return Subject(kind, _NOTHING)
+        return Subject(kind, self._pattern(where, name))
 
     def _pattern(self, where: str, text: Any, *, placeholders: bool = False) -> Pattern:
         try:
@@ -277,7 +274,7 @@ class _Reader:
             return Pattern.parse(text, placeholders=placeholders)
         except ValueError as error:
             self._problem(where, str(error))
-            return Pattern("", ())
+            return _NOTHING
 
     def _room_pattern(self, where: str, text: Any) -> Pattern:
         return self._pattern(where, text, placeholders=True)

@@ -99,7 +99,7 @@ TOKENS = {
     "app-token-videosdk-permissions-moderator.json": replace(VIDEOSDK, role="moderator", user_id="teacher-2"),
     "app-token-videosdk-without-user-id.json": replace(VIDEOSDK, role="participant", user_id=RANDOM),
     "app-token-videosdk-jwt.json": replace(VIDEOSDK, role="moderator", user_id="teacher-1"),
-    "app-token-videosdk-iam.json": replace(VIDEOSDK, role="participant"),
+    "app-token-videosdk-iam.json": replace(VIDEOSDK, role="participant", user_id="student-9"),
     "management-token-videosdk.json": MANAGEMENT,
     "management-token-videosdk-expires-in.json": replace(MANAGEMENT, expires_in=300),
     "app-token-agora-publisher.json": AGORA,
@@ -185,6 +185,11 @@ PRINCIPALS = {
 }
 
 
+def _platform(event: Any) -> str:
+    """The platform in the path; of a path without one it is 100ms."""
+    return str(event.get("pathParameters", {}).get("platform", "100ms"))
+
+
 @dataclass(frozen=True)
 class Exchange:
     """An event, what was answered, and what was written down."""
@@ -197,8 +202,7 @@ class Exchange:
 
     @property
     def platform(self) -> str:
-        """The one in the path; that of a path without one is 100ms."""
-        return str(self.event.get("pathParameters", {}).get("platform", "100ms"))
+        return _platform(self.event)
 
     @property
     def kind(self) -> str:
@@ -210,17 +214,22 @@ Exchanges = Callable[[Case], Exchange]
 
 @pytest.fixture(scope="module")
 def exchange(aws_for_all: Aws) -> Exchanges:
-    """Sends a case's event to a new stack of all platforms: once, however many tests look at what came of it."""
+    """Sends a case's event to a new stack of all platforms: once, however many tests look at what came of it.
+
+    Of the secrets, only the one of the event's own platform is there.
+    """
 
     @functools.cache
     def send(case: Case) -> Exchange:
         with pytest.MonkeyPatch.context() as monkeypatch:
             aws_for_all.lead_here(monkeypatch)
             aws_for_all.forget()
-            event, deployed = load_event(case.file), Deployed.on(aws_for_all, case.access, platforms=EVERY_PLATFORM)
+            event = load_event(case.file)
+            others = dict.fromkeys(set(EVERY_PLATFORM) - {_platform(event)})
+            deployed = Deployed.on(aws_for_all, case.access, platforms=EVERY_PLATFORM, secrets=others)
             answer = deployed.answer(event)
-            read = [call.asked["SecretId"] for call in aws_for_all.calls if call.operation == GET_SECRET]
-            return Exchange(event, answer, deployed.environment, deployed.stream.getvalue(), read)
+            secrets = [call.asked["SecretId"] for call in aws_for_all.calls if call.operation == GET_SECRET]
+            return Exchange(event, answer, deployed.environment, deployed.stream.getvalue(), secrets)
 
     return send
 

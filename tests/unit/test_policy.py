@@ -583,6 +583,7 @@ def test_a_star_alone_is_all_of_them_also_those_that_come_later() -> None:
 
 
 def test_a_policy_shows_its_mode_and_not_its_rules() -> None:
+    assert repr(Pattern.parse("a-{sub}", placeholders=True)) == "Pattern(text='a-{sub}')"
     assert repr(policy(rule(rooms=["secret-room"]))) == "Policy(mode=<Mode.ENFORCE: 'enforce'>)"
 
 
@@ -694,6 +695,9 @@ def naive(pattern: str, value: str) -> bool:
 @example("a*a", "a")
 @example("*a*", "bab")
 @example("a*ab*b", "aab")
+@example("*a*a*", "a")
+@example("*ab*b*", "ab")
+@example("*b*a*", "aab")
 @example("a*b*b", "ab")
 def test_a_star_is_any_run_of_characters(pattern: str, value: str) -> None:
     assert Pattern.parse(pattern, placeholders=False).matches(value, ANYONE) is naive(pattern, value)
@@ -830,6 +834,7 @@ WHOLE: list[tuple[dict[str, Any], Problems]] = [
         {"rules": [rule(name="x"), rule(), rule(name="x"), rule(name="rules[1]")]},
         [("rules[2].name", "is another rule's name too"), ("rules[3].name", "is another rule's name too")],
     ),
+    ({"rules": [rule(name=""), rule(name="")]}, [("rules[0].name", NAME), ("rules[1].name", NAME)]),
     (
         {"mode": 1, "rules": [rule(who=[1, 2]), rule(kinds=...)]},
         [

@@ -102,10 +102,11 @@ def read(token: str, key: str | None) -> Unverified | None:
 
 
 def _decoded(segment: str) -> bytes:
-    """The bytes of a base64url segment. Raises `ValueError` for padding and for what is outside its alphabet."""
-    if "=" in segment or "+" in segment or "/" in segment:
-        raise ValueError("not base64url")
-    return base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
+    """The bytes of a base64url segment. Raises `ValueError` for any spelling but the one that encoding them gives."""
+    content = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    if base64.urlsafe_b64encode(content).rstrip(b"=").decode() != segment:
+        raise ValueError("not base64url, or not its shortest spelling")
+    return content
 
 
 def header_problems(header: Mapping[str, Any]) -> list[str]:

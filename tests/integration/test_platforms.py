@@ -1,0 +1,883 @@
+"""All platforms on one stack: what comes out is what was asked for, and none of them gets in another's way.
+
+The properties draw requests by the words of docs/api.md, as events of the gateway, and read every token with the
+independent readers of `token_readers`.
+"""
+
+import base64
+import copy
+import itertools
+import json
+import re
+import string
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from integration.aws_double import GET_SECRET, Aws
+from integration.deployed import (
+    EVENTS,
+    EVERY_PLATFORM,
+    SECRET_TEXTS,
+    SECRETS,
+    SIGNING_KEYS,
+    Answer,
+    Deploy,
+    Deployed,
+    load_event,
+)
+from integration.token_readers import PERMISSIONS, SEND, assert_same, due, read
+
+KINDS = ("app", "management")
+MODES = ("open", "jwt", "iam")
+DEFAULT_LIFE = {"app": 3600, "management": 900}
+DAY = 86400
+
+UUID_OF_A_ROOM = "534c08ca3f52a55f27bb471e3eccb305"
+ASKS: Mapping[str, Mapping[str, Any]] = {
+    "100ms": {"room_id": "633fcdd84208780bf665346a", "role": "guest", "user_id": "student-7"},
+    "videosdk": {"room_id": "bmej-gdmc-dchc", "role": "guest", "user_id": "student-7"},
+    "agora": {"room_id": "algebra-2", "role": "subscriber", "user_id": "42"},
+    "agora-whiteboard": {"room_id": UUID_OF_A_ROOM, "role": "reader"},
+}
+"""For each platform an app token's request with all that is required, and a user where one can be named."""
+
+every_platform = pytest.mark.parametrize("platform", EVERY_PLATFORM)
+every_token = pytest.mark.parametrize(("platform", "kind"), list(itertools.product(EVERY_PLATFORM, KINDS)))
+
+_ENTRANCES = {
+    "open": "app-token-open.json",
+    "jwt": "app-token-jwt.json",
+    "iam": "app-token-iam-role.json",
+    "management": "management-token-iam-role.json",
+}
+"""By access, and for management tokens: the event that a request is made from."""
+
+FRAME = {"success", "status", "msg", "api_version"}
+"""What every answer with a token says besides."""
+
+
+def request(platform: str, kind: str, body: str | bytes | None, access: str = "open", sub: str = "teacher-1") -> Any:
+    """The event of a request for this token, with `body` as text, as base64 (bytes) or none; signed in with `sub`."""
+    event = load_event(_ENTRANCES["management" if kind == "management" else access])
+    path = f"/v1/{platform}/{kind}-token"
+    event |= {"rawPath": path, "pathParameters": {"platform": platform}}
+    event["requestContext"]["http"]["path"] = path
+    if access == "jwt" and kind == "app":
+        event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"] = sub
+    return _with_body(event, body)
+
+
+def _with_body(event: Any, body: str | bytes | None) -> Any:
+    encoded = isinstance(body, bytes)
+    event |= {"body": base64.b64encode(body).decode() if isinstance(body, bytes) else body, "isBase64Encoded": encoded}
+    if body is None:
+        del event["body"], event["headers"]["content-type"]
+    return event
+
+
+def asking(platform: str, kind: str = "app", access: str = "open", sub: str = "teacher-1", **more: Any) -> Any:
+    """The event of an honest request: with `ASKS` for an app token, and `more`."""
+    body = {**(ASKS[platform] if kind == "app" else {}), **more}
+    return request(platform, kind, json.dumps(body), access, sub)
+
+
+def minted(answer: Answer) -> str:
+    """The token in `answer`, which must be one."""
+    assert answer.status == 200, answer.text
+    assert answer.token
+    return answer.token
+
+
+def milliseconds(deployed: Deployed) -> int:
+    """What the stack's clock says."""
+    return round(deployed.clock.wall * 1000)
+
+
+def assert_says(deployed: Deployed, platform: str, kind: str, asked: Mapping[str, Any], event: Any) -> None:
+    """The answer to `event`, its token and its audit line say what `asked` asks for, to the last field.
+
+    `asked` is the body, with the user that the token is for, where that is known.
+    """
+    at, before = milliseconds(deployed), deployed.stream.tell()
+    answer = deployed.answer(event)
+    token = minted(answer)
+    (line,) = deployed.audit_lines(before)
+
+    role = asked.get("role")
+    if "permissions" in asked:
+        role = next(word for word, permissions in PERMISSIONS.items() if permissions == sorted(asked["permissions"]))
+    if (platform, kind) == ("agora-whiteboard", "management"):
+        role = asked.get("role", "admin")
+    user_id = asked.get("user_id")
+    if user_id is None and kind == "app" and platform in ("100ms", "videosdk"):
+        user_id = answer.body["user_id"]
+        assert UUID(user_id).version == 4
+    services = asked.get("services", ["rtc"]) if (platform, kind) == ("agora", "app") else []
+    life = asked.get("expires_in", DEFAULT_LIFE[kind])
+
+    reading = read(platform, token)
+    words = {"room_id": asked.get("room_id"), "role": role, "user_id": user_id, "services": services}
+    assert_same(reading.says, due(platform, kind, expires_in=life, at=at, **words))
+    expected = {"token": token, "expires_in": life, "expires_at": at // 1000 + life}
+    expected |= {"user_id": user_id} if user_id is not None else {}
+    expected |= {"send": SEND[platform]} if kind == "management" else {}
+    assert_same({name: answer.body[name] for name in answer.body.keys() - FRAME}, expected)
+
+    assert (line["platform"], line["kind"], line["decision"]) == (platform, kind, "minted")
+    requested = {
+        **words,
+        "user_id": asked.get("user_id"),
+        "services": [name for name in ("rtc", "rtm", "chat") if name in services],
+        "expires_in": asked.get("expires_in"),
+    }
+    assert line["requested"] == requested
+    assert (line["token"]["user_id"], line["token"]["id"]) == (user_id, reading.token_id)
+
+
+@pytest.fixture(scope="module")
+def stacks(aws_for_all: Aws) -> Iterable[Mapping[str, Deployed]]:
+    """A stack of each access, with all platforms. The clock moves on, and nothing else stays of a request."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        aws_for_all.lead_here(monkeypatch)
+        aws_for_all.forget()
+        yield {access: Deployed.on(aws_for_all, access, platforms=EVERY_PLATFORM) for access in MODES}
+
+
+# --- what a request may hold, and what not --------------------------------------------------------------------------
+
+NOT_SHOWN = ("Cc", "Cs", "Cn", "Co", "Zl", "Zp")
+BIDI_CONTROLS = "".join(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+NO_TEXT = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.sampled_from(["room_id", "$ne"]), st.integers(), max_size=1),
+)
+LETTERS = st.text(string.ascii_letters, min_size=1, max_size=3)
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a field may hold, and what it may not."""
+
+    good: st.SearchStrategy[Any]
+    bad: st.SearchStrategy[Any]
+    required: bool = False
+
+
+def _shows(text: str) -> bool:
+    categories = [unicodedata.category(character) for character in text]
+    return "Zs" not in (categories[0], categories[-1]) and not set(categories) <= {"Zs", "Cf"}
+
+
+def _with_one_of(characters: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.builds(lambda *parts: "".join(parts), LETTERS, characters, LETTERS)
+
+
+def text(longest: int, *, required: bool = False) -> Words:
+    """Ids and roles of the vendors that set no rules of their own."""
+    shown = st.text(st.characters(exclude_categories=NOT_SHOWN, exclude_characters=BIDI_CONTROLS), min_size=1)
+    known = [
+        "é" * longest,
+        "👩\u200d👩\u200d👧",
+        ">>>???~~~",
+        'a"b\\c</script>',
+        "0",
+        "null",
+        "{sub}",
+        "Zoe\u0308",
+        "a b",
+    ]
+    hidden = st.characters(categories=NOT_SHOWN) | st.sampled_from(BIDI_CONTROLS)
+    edges = ["", " ", "\u3000", "\u200b", " a", "a ", "a\u00a0", "é" * (longest + 1)]
+    return Words(
+        good=shown.filter(lambda text: len(text) <= longest and _shows(text)) | st.sampled_from(known),
+        bad=NO_TEXT | st.sampled_from(edges) | _with_one_of(hidden),
+        required=required,
+    )
+
+
+def word(*words: str, required: bool = True) -> Words:
+    """One of a closed list."""
+    near = [*("host", "owner", "0", "1", "", "*"), *(form for word in words for form in (word.upper(), f"{word} "))]
+    others = st.sampled_from(near) | st.text(max_size=12).filter(lambda text: text not in words)
+    return Words(good=st.sampled_from(words), bad=NO_TEXT | others, required=required)
+
+
+LIFE = Words(
+    good=st.integers(60, DAY) | st.sampled_from([60, DAY]),
+    bad=st.integers(max_value=59)
+    | st.integers(DAY + 1, 10**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from([59, DAY + 1, "60", "", True, None, [60], {}]),
+)
+
+AGORA_CHARACTERS = string.ascii_letters + string.digits + " !#$%&()+-:;<=.>?@[]^_{}|~,"
+LARGEST_UID = 2**32 - 1
+other_characters = st.characters(exclude_characters=AGORA_CHARACTERS)
+
+
+def _agora_names(shortest: int, longest: int) -> st.SearchStrategy[str]:
+    names = st.text(AGORA_CHARACTERS, min_size=shortest, max_size=longest) | st.sampled_from(["x" * longest])
+    return names.filter(lambda name: name == name.strip(" "))
+
+
+CHANNEL = Words(
+    good=_agora_names(1, 63),
+    bad=NO_TEXT | st.sampled_from(["", " ", " a", "a ", "x" * 64, "x" * 257]) | _with_one_of(other_characters),
+    required=True,
+)
+uids = st.builds(
+    lambda sign, zeros, uid: f"{sign}{'0' * zeros}{uid}",
+    st.sampled_from(["", "+"]),
+    st.integers(0, 5),
+    st.integers(1, LARGEST_UID) | st.sampled_from([1, LARGEST_UID]),
+)
+no_uids = st.integers(max_value=0).map(str) | st.integers(min_value=LARGEST_UID + 1).map("{:+}".format)
+AGORA_USER = Words(
+    good=uids | _agora_names(1, 64).filter(lambda name: not re.fullmatch("[+-]?[0-9]+", name)),
+    bad=NO_TEXT
+    | no_uids
+    | st.sampled_from(["", "0", "00", "+0", "-0", "-1", str(2**32), "0004294967296", "1" * 21, "x" * 256, "a "])
+    | _with_one_of(other_characters),
+    required=True,
+)
+LONG_ACCOUNT = _agora_names(65, 255).filter(lambda name: not name.lstrip("+-").isdigit())
+SERVICES = Words(
+    good=st.lists(st.sampled_from(["rtc", "rtm", "chat"]), min_size=1, unique=True),
+    bad=NO_TEXT | st.sampled_from([[], "rtc", ["RTC"], ["rtc", "rtc"], ["rtc", "fpa"], [["rtc"]], {"rtc": 1}, [None]]),
+)
+
+UUIDS = st.uuids().map(str)
+ROOM_UUID = Words(
+    good=UUIDS | UUIDS.map(lambda uuid: uuid.replace("-", "")),
+    bad=NO_TEXT
+    | UUIDS.filter(lambda uuid: uuid.upper() != uuid).map(str.upper)
+    | UUIDS.map(lambda uuid: uuid.replace("-", "", 1))
+    | st.sampled_from(["", "algebra-2", "0" * 31, "0" * 33, "g" * 32, "\uff10" * 32, UUID_OF_A_ROOM + "\n"])
+    | UUIDS.map("{{{}}}".format),
+    required=True,
+)
+PERMISSION_LISTS = Words(
+    good=st.sampled_from([list(order) for words in PERMISSIONS.values() for order in itertools.permutations(words)]),
+    bad=NO_TEXT
+    | st.sampled_from(["allow_join", {"allow_join": 1}, ["ALLOW_JOIN"], [["allow_join"]], ["allow_join", None]])
+    | st.lists(st.sampled_from(["ask_join", "allow_join", "allow_mod"]), max_size=4).filter(
+        lambda words: sorted(words) not in PERMISSIONS.values()
+    ),
+)
+
+FIELDS: Mapping[tuple[str, str], Mapping[str, Words]] = {
+    ("100ms", "app"): {"room_id": text(256, required=True), "role": text(128, required=True), "user_id": text(256)},
+    ("videosdk", "app"): {
+        "room_id": text(256, required=True),
+        "role": word("guest", "participant", "moderator"),
+        "user_id": text(256),
+    },
+    ("agora", "app"): {
+        "room_id": CHANNEL,
+        "role": word("publisher", "subscriber"),
+        "user_id": AGORA_USER,
+        "services": SERVICES,
+    },
+    ("agora-whiteboard", "app"): {"room_id": ROOM_UUID, "role": word("admin", "writer", "reader")},
+    ("100ms", "management"): {},
+    ("videosdk", "management"): {},
+    ("agora", "management"): {},
+    ("agora-whiteboard", "management"): {"role": word("admin", "writer", "reader", required=False)},
+}
+"""By docs/api.md; `expires_in` is everywhere. VideoSDK's `permissions` stand in for its `role`."""
+
+SHOWN_AS = {name: name for name in ("type", "env", "exp", "apikey", "permissions", "services", "user_id", "room_id")}
+SHOWN_AS |= {
+    "Role": "Role",
+    "expiresIn": "expiresIn",
+    "a b": "(unprintable)",
+    "": "(unprintable)",
+    "é": "(unprintable)",
+}
+"""Fields that a request may not have, unless it is one that has them, and what they are called in the answer."""
+
+
+def _fields(platform: str, kind: str) -> Mapping[str, Words]:
+    return {**FIELDS[platform, kind], "expires_in": LIFE}
+
+
+def _takes_permissions(platform: str, kind: str) -> bool:
+    return (platform, kind) == ("videosdk", "app")
+
+
+@st.composite
+def asks(draw: st.DrawFn, platform: str, kind: str) -> dict[str, Any]:
+    """The body of a request that is in order."""
+    fields = _fields(platform, kind)
+    body = {name: draw(words.good) for name, words in fields.items() if words.required or draw(st.booleans())}
+    if _takes_permissions(platform, kind) and draw(st.booleans()):
+        del body["role"]
+        body["permissions"] = draw(PERMISSION_LISTS.good)
+    if platform == "agora" and kind == "app" and body.get("services", ["rtc"]) == ["rtc"] and draw(st.booleans()):
+        body["user_id"] = draw(LONG_ACCOUNT)
+    return dict(draw(st.permutations(list(body.items()))))
+
+
+@st.composite
+def spellings(draw: st.DrawFn, body: Mapping[str, Any]) -> str | bytes | None:
+    """A body as a client may write it and the gateway may deliver it."""
+    if not body and draw(st.booleans()):
+        return draw(st.sampled_from([None, "", b""]))
+    written = json.dumps(
+        body,
+        ensure_ascii=draw(st.booleans()),
+        indent=draw(st.sampled_from([None, 2])),
+        separators=draw(st.sampled_from([(",", ":"), (" , ", " : ")])),
+    )
+    return written.encode() if draw(st.booleans()) else written
+
+
+@st.composite
+def flaws(draw: st.DrawFn, platform: str, kind: str, *, signed_in: bool) -> tuple[dict[str, Any], set[str]]:
+    """The body of a request with one or more things wrong, and the fields that the answer is to name.
+
+    Who has `signed_in` with a JWT need not say who they are.
+    """
+    fields, body, faulty = _fields(platform, kind), draw(asks(platform, kind)), set[str]()
+    alternatives = _takes_permissions(platform, kind)
+    strays = sorted(SHOWN_AS.keys() - fields.keys() - ({"permissions"} if alternatives else set()))
+    for name in draw(st.lists(st.sampled_from([*fields, "a stray field"]), min_size=1, max_size=3, unique=True)):
+        if name == "a stray field":
+            stray = draw(st.sampled_from(strays))
+            body[stray] = draw(NO_TEXT | LETTERS)
+            faulty.add(SHOWN_AS[stray])
+        elif name == "role" and alternatives:
+            body, wrong = draw(_wrong_roles(body))
+            faulty |= wrong
+        elif fields[name].required and not (signed_in and name == "user_id") and draw(st.booleans()):
+            del body[name]
+            faulty.add(name)
+        else:
+            body[name] = draw(fields[name].bad)
+            faulty.add(name)
+    return body, faulty
+
+
+@st.composite
+def _wrong_roles(draw: st.DrawFn, body: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """`body` with VideoSDK's `role` and `permissions` wrong in one of five ways."""
+    role, permissions = FIELDS["videosdk", "app"]["role"], PERMISSION_LISTS
+    chosen, wrong = draw(
+        st.sampled_from(
+            [
+                ({}, {"role"}),
+                ({"role": role.good, "permissions": permissions.good}, {"role"}),
+                ({"role": role.bad}, {"role"}),
+                ({"permissions": permissions.bad}, {"permissions"}),
+                ({"role": role.bad, "permissions": permissions.bad}, {"role", "permissions"}),
+            ]
+        )
+    )
+    rest = {name: value for name, value in body.items() if name not in ("role", "permissions")}
+    return rest | {name: draw(strategy) for name, strategy in chosen.items()}, set(wrong)
+
+
+# --- the properties --------------------------------------------------------------------------------------------------
+
+some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+moments = st.sampled_from([0, 1, 17, 499, 500, 501, 999])
+"""Milliseconds between two requests."""
+
+
+def _later(deployed: Deployed, passed: int) -> None:
+    deployed.clock.wall = (milliseconds(deployed) + passed) / 1000
+    deployed.clock.monotonic += passed / 1000
+
+
+@every_token
+@some
+@given(data=st.data())
+def test_whatever_the_documents_allow_is_minted_just_as_it_was_asked_for(
+    stacks: Mapping[str, Deployed], platform: str, kind: str, data: st.DataObject
+) -> None:
+    access, asked, sub = data.draw(st.sampled_from(MODES)), data.draw(asks(platform, kind)), "teacher-1"
+    body = dict(asked)
+    if access == "jwt" and kind == "app":
+        users = _fields(platform, kind).get("user_id")
+        sub = data.draw(users.good if users else text(256).good)
+        if users:
+            sub = asked.setdefault("user_id", sub)
+            if data.draw(st.booleans()):
+                body.pop("user_id", None)
+    _later(stacks[access], data.draw(moments))
+
+    event = request(platform, kind, data.draw(spellings(body)), access, sub)
+
+    assert_says(stacks[access], platform, kind, asked, event)
+
+
+@every_token
+@some
+@given(data=st.data())
+def test_anything_else_is_refused_and_every_field_at_fault_is_named(
+    stacks: Mapping[str, Deployed], platform: str, kind: str, data: st.DataObject
+) -> None:
+    access = data.draw(st.sampled_from(MODES))
+    body, faulty = data.draw(flaws(platform, kind, signed_in=access == "jwt" and kind == "app"))
+    calls = len(stacks[access].operations)
+
+    answer = stacks[access].answer(request(platform, kind, json.dumps(body), access))
+
+    assert (answer.status, answer.code) == (400, "invalid-request")
+    assert set(answer.faulty_fields) == faulty
+    assert len(stacks[access].operations) == calls
+
+
+ANY_FIELD = {name: words.good for fields in FIELDS.values() for name, words in fields.items()}
+ANY_FIELD |= {"permissions": PERMISSION_LISTS.good, "expires_in": LIFE.good}
+ANYTHING: st.SearchStrategy[Any] = st.recursive(
+    NO_TEXT | st.text(max_size=8),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=4), children, max_size=2),
+    max_leaves=6,
+)
+
+
+@st.composite
+def mixtures(draw: st.DrawFn, platform: str, kind: str) -> dict[str, Any]:
+    """A body with a platform's own fields and others' in it, good values and any."""
+    body = draw(asks(platform, kind))
+    for name in draw(st.lists(st.sampled_from(sorted(ANY_FIELD)), max_size=2)):
+        body[name] = draw(ANY_FIELD[name] | ANYTHING)
+    return body
+
+
+@every_token
+@some
+@given(data=st.data())
+def test_whatever_is_sent_it_is_minted_as_asked_or_refused_by_name(
+    stacks: Mapping[str, Deployed], platform: str, kind: str, data: st.DataObject
+) -> None:
+    """No word here on what is right: only that a token never says anything else than what was sent."""
+    body, deployed = data.draw(mixtures(platform, kind)), stacks["open"]
+    event = request(platform, kind, json.dumps(body))
+
+    answer = deployed.answer(event)
+
+    assert answer.status in (200, 400)
+    if answer.status == 200:
+        assert body.keys() <= _fields(platform, kind).keys() | {"permissions"}
+        assert_says(deployed, platform, kind, body, event)
+    else:
+        assert answer.code == "invalid-request"
+        assert set(answer.faulty_fields) <= body.keys() | {"role"}
+
+
+@some
+@given(asked=asks("100ms", "app"), data=st.data())
+def test_the_drop_in_mints_the_same_from_a_form_or_from_json_of_any_type(
+    stacks: Mapping[str, Deployed], asked: dict[str, Any], data: st.DataObject
+) -> None:
+    event = load_event(data.draw(st.sampled_from(["api-token-json.json", "api-token-web.json"])))
+    body = data.draw(spellings(asked | data.draw(st.sampled_from([{}, {"env": "prod", "type": "management"}]))))
+    if data.draw(st.booleans()):
+        body = urlencode(asked).encode()
+        event["headers"]["content-type"] = "application/x-www-form-urlencoded"
+
+    assert_says(stacks["open"], "100ms", "app", asked, _with_body(event, body))
+
+
+# --- any event at all ------------------------------------------------------------------------------------------------
+
+EVENTS_OF_OTHERS = [
+    event
+    for event in (load_event(path.name) for path in sorted(EVENTS.glob("*.json")))
+    if event.get("pathParameters", {}).get("platform") in ("videosdk", "agora", "agora-whiteboard")
+]
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterable[tuple[Any, ...]]:
+    for key, child in value.items() if isinstance(value, dict) else ():
+        yield (*path, key)
+        yield from _places(child, (*path, key))
+
+
+@st.composite
+def bent_events(draw: st.DrawFn) -> Any:
+    """An event for one of the other three platforms, with up to three values in it replaced by anything."""
+    event = copy.deepcopy(draw(st.sampled_from(EVENTS_OF_OTHERS)))
+    for _ in range(draw(st.integers(0, 3))):
+        *path, last = draw(st.sampled_from(list(_places(event))))
+        place = event
+        for key in path:
+            place = place[key]
+        place[last] = draw(ANYTHING | st.sampled_from([*EVERY_PLATFORM, "POST", "$default", "\ud800", *ROUTES]))
+    return event
+
+
+ROUTES = {
+    "POST /api/token": "app",
+    "POST /v1/{platform}/app-token": "app",
+    "POST /v1/{platform}/management-token": "management",
+}
+
+
+@pytest.mark.parametrize("access", MODES)
+@settings(some, max_examples=120)
+@given(event=bent_events())
+def test_whatever_event_comes_nothing_is_5xx_and_a_token_is_what_its_route_and_body_say(
+    stacks: Mapping[str, Deployed], access: str, event: Any
+) -> None:
+    deployed = stacks[access]
+    answer = deployed.answer(event)
+
+    assert answer.status < 500
+    if answer.token:
+        kind = ROUTES[event["routeKey"]]
+        platform = event["pathParameters"]["platform"] if "{platform}" in event["routeKey"] else "100ms"
+        text = event.get("body") or "{}"
+        asked = json.loads(base64.b64decode(text) if event.get("isBase64Encoded") else text)
+        if kind == "management" or access == "iam":
+            assert event["requestContext"]["authorizer"]["iam"]["userArn"]
+        elif access == "jwt" and platform != "agora-whiteboard":
+            asked["user_id"] = event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"]
+        if event["routeKey"] == "POST /api/token":
+            asked = {name: value for name, value in asked.items() if name in _fields("100ms", "app")}
+        assert_says(deployed, platform, kind, asked, event)
+
+
+# --- each by itself --------------------------------------------------------------------------------------------------
+
+
+def _statuses(deployed: Deployed) -> dict[tuple[str, str], tuple[int, str | None]]:
+    """What each platform answers to an honest request for each kind of token. Every token is its platform's own."""
+    answers = {}
+    for platform, kind in itertools.product(EVERY_PLATFORM, KINDS):
+        answer = deployed.answer(asking(platform, kind))
+        answers[platform, kind] = answer.status, answer.code
+        if answer.token:
+            read(platform, answer.token)
+    return answers
+
+
+def _secrets_read(deployed: Deployed) -> list[str]:
+    """The platforms whose secrets were read, in order."""
+    calls = [call.asked["SecretId"] for call in deployed.aws.calls if call.operation == GET_SECRET]
+    assert all(secret_id.startswith(f"roomkey/{deployed.environment}/") for secret_id in calls)
+    return [secret_id.rpartition("/")[2] for secret_id in calls]
+
+
+MINTED = (200, None)
+HEALTH = "health.json"
+
+
+def test_a_secret_is_read_when_its_platforms_first_token_is_asked_for_and_not_before(deploy: Deploy) -> None:
+    deployed, seen = deploy(platforms=EVERY_PLATFORM), []
+
+    for platform in reversed(EVERY_PLATFORM):
+        for kind in KINDS:
+            minted(deployed.answer(asking(platform, kind)))
+        seen.append(platform)
+        assert _secrets_read(deployed) == seen
+
+    assert set(_statuses(deployed).values()) == {MINTED}
+    assert _secrets_read(deployed) == seen
+
+
+def test_a_platform_signs_with_its_own_secret_even_where_all_hold_the_names_of_all(deploy: Deploy) -> None:
+    every_field = {name: value for secret in SECRETS.values() for name, value in secret.items()}
+    secrets = {
+        platform: {name: value[turn:] + value[:turn] for name, value in every_field.items()}
+        for turn, platform in enumerate(EVERY_PLATFORM, start=1)
+    }
+    texts = {platform: json.dumps(secret) for platform, secret in secrets.items()}
+    deployed = deploy(platforms=EVERY_PLATFORM, secrets=texts)
+
+    for platform, kind in itertools.product(EVERY_PLATFORM, KINDS):
+        token = minted(deployed.answer(asking(platform, kind)))
+
+        read(platform, token, secrets)
+        with pytest.raises(AssertionError):
+            read(platform, token)
+
+
+@pytest.mark.parametrize(
+    "served", [served for many in (1, 3) for served in itertools.combinations(EVERY_PLATFORM, many)], ids=",".join
+)
+def test_a_platform_that_the_stack_does_not_serve_is_not_there(deploy: Deploy, served: tuple[str, ...]) -> None:
+    """Its secret is, and nobody reads it. The answer is the one of a platform that there is not, but for the id."""
+    deployed = deploy(platforms=EVERY_PLATFORM, PLATFORMS=",".join(served))
+
+    assert deployed.answer(load_event(HEALTH)).body["platforms"] == list(served)
+    assert _statuses(deployed) == {
+        (platform, kind): MINTED if platform in served else (404, "not-found")
+        for platform, kind in itertools.product(EVERY_PLATFORM, KINDS)
+    }
+    assert deployed.answer(load_event("api-token-json.json")).status == (200 if "100ms" in served else 404)
+    assert sorted(_secrets_read(deployed)) == sorted(served)
+    assert {line["platform"] for line in deployed.audit_lines()} == set(served)
+    for platform in set(EVERY_PLATFORM) - set(served):
+        for kind in KINDS:
+            event, unknown = asking(platform, kind), asking(platform, kind)
+            unknown["pathParameters"] = {"platform": "carrier-pigeon"}
+            assert deployed.answer(event) == deployed.answer(unknown)
+
+
+@every_platform
+@pytest.mark.parametrize("served", [True, False], ids=["served", "not served"])
+def test_another_method_is_told_only_where_there_is_something(deploy: Deploy, platform: str, served: bool) -> None:
+    others = [name for name in EVERY_PLATFORM if name != platform]
+    deployed = deploy(PLATFORMS=platform if served else ",".join(others))
+    for kind in KINDS:
+        event = load_event(f"{kind}-token-get.json")
+        path = f"/v1/{platform}/{kind}-token"
+        event["rawPath"] = event["requestContext"]["http"]["path"] = path
+
+        answer = deployed.answer(event)
+
+        assert (answer.status, answer.headers.get("allow")) == ((405, "POST") if served else (404, None))
+
+
+SCOPES = [
+    *KINDS,
+    *EVERY_PLATFORM,
+    *(f"{platform}/{kind}" for platform, kind in itertools.product(EVERY_PLATFORM, KINDS)),
+    "agora/app,videosdk,agora-whiteboard/management",
+]
+
+
+@pytest.mark.parametrize("flag", SCOPES)
+def test_a_flag_switches_off_what_it_names_and_nothing_else(deploy: Deploy, flag: str) -> None:
+    deployed = deploy(platforms=EVERY_PLATFORM, flag=flag)
+    off = {
+        (platform, kind)
+        for platform, kind in itertools.product(EVERY_PLATFORM, KINDS)
+        if {platform, kind, f"{platform}/{kind}"} & set(flag.split(","))
+    }
+
+    statuses = _statuses(deployed)
+
+    assert {token for token, status in statuses.items() if status == (403, "minting-disabled")} == off
+    assert {token for token, status in statuses.items() if status == MINTED} == statuses.keys() - off
+    assert set(_secrets_read(deployed)) == {platform for platform, _ in statuses.keys() - off}
+    assert deployed.answer(load_event(HEALTH)).body["minting"] == "partly-off"
+
+
+def test_health_is_off_only_when_all_that_the_stack_serves_is(deploy: Deploy) -> None:
+    every_other = ",".join(EVERY_PLATFORM[1:])
+
+    for served, minting in (("100ms", "on"), (every_other, "off"), (",".join(EVERY_PLATFORM), "partly-off")):
+        health = deploy(flag=every_other, PLATFORMS=served).answer(load_event(HEALTH))
+        assert health.body["minting"] == minting
+
+
+BROKEN = {
+    "missing": None,
+    "cut-off": '{"app_access_key": "5f8d0a3c',
+    "of-another": "",  # Filled in by the test.
+    "empty": "{}",
+}
+
+
+@every_platform
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_secret_stops_its_own_platform_and_no_other(
+    deploy: Deploy, capfd: pytest.CaptureFixture[str], platform: str, broken: str
+) -> None:
+    another = EVERY_PLATFORM[EVERY_PLATFORM.index(platform) - 1]
+    text = SECRET_TEXTS[another] if broken == "of-another" else BROKEN[broken]
+    deployed = deploy(platforms=EVERY_PLATFORM, secrets={platform: text})
+    code = "credentials-unavailable" if text is None else "credentials-invalid"
+
+    assert _statuses(deployed) == {
+        (name, kind): (503, code) if name == platform else MINTED
+        for name, kind in itertools.product(EVERY_PLATFORM, KINDS)
+    }
+    assert deployed.answer(load_event(HEALTH)).body["minting"] == "on"
+    errors = [line for line in deployed.audit_lines() if line["decision"] == "error"]
+    assert {(line["platform"], line["reason"]) for line in errors} == {(platform, code)}
+    logged = [line for line in map(json.loads, capfd.readouterr().out.splitlines()) if line.get("message") == code]
+    assert len(logged) == len(errors) == 2
+    for line in logged:
+        assert all(problem.startswith(f"{platform}.") for problem in line["problems"])
+        assert bool(line["problems"]) == (text is not None)
+        assert not [key for key in SIGNING_KEYS if key in json.dumps(line)]
+
+
+# --- lives, users, policy --------------------------------------------------------------------------------------------
+
+
+@every_token
+def test_a_stack_may_let_tokens_live_longer_than_a_day_and_agora_does_not(
+    deploy: Deploy, platform: str, kind: str
+) -> None:
+    lives = {"APP_TOKEN_LIFE": "172800", "MANAGEMENT_TOKEN_LIFE": "172800", "LONGEST_TOKEN_LIFE": "604800"}
+    deployed = deploy(platforms=(platform,), **lives)
+    cap = DAY if platform == "agora" else 604800
+
+    assert deployed.answer(asking(platform, kind)).body["expires_in"] == min(172800, cap)
+    asked = {**(ASKS[platform] if kind == "app" else {}), "expires_in": cap}
+    assert_says(deployed, platform, kind, asked, request(platform, kind, json.dumps(asked)))
+    answer = deployed.answer(asking(platform, kind, expires_in=cap + 1))
+    assert (answer.status, answer.faulty_fields) == (400, ["expires_in"])
+
+
+@every_token
+def test_a_stack_may_let_tokens_live_less(deploy: Deploy, platform: str, kind: str) -> None:
+    deployed = deploy(platforms=(platform,), LONGEST_TOKEN_LIFE="600")
+
+    assert deployed.answer(asking(platform, kind)).body["expires_in"] == 600
+    answer = deployed.answer(asking(platform, kind, expires_in=601))
+    assert (answer.status, answer.faulty_fields) == (400, ["expires_in"])
+
+
+NO_USERS_OF_AGORA = {
+    "google": "108204268033311374519",
+    "everybody": "0",
+    "everybody-too": "-00",
+    "wraps-to-the-largest": "-1",
+    "wraps-to-everybody": "4294967296",
+    "auth0": "auth0|" + "5" * 250,
+    "okta": "teacher'1",
+    "azure": "AAAAAAAAAAAAAAAAAAAAAIkzqFVrSaSaFHy782bbtaQ/",
+    "not-ascii": "Zoë",
+}
+
+
+@pytest.mark.parametrize("sub", NO_USERS_OF_AGORA.values(), ids=NO_USERS_OF_AGORA)
+def test_a_signed_in_user_whom_agora_could_not_know_gets_tokens_of_the_others(
+    stacks: Mapping[str, Deployed], sub: str
+) -> None:
+    deployed, calls = stacks["jwt"], len(stacks["jwt"].operations)
+    body = {"room_id": "algebra-2", "role": "publisher"}
+
+    refused = deployed.answer(request("agora", "app", json.dumps(body), "jwt", sub))
+
+    assert (refused.status, refused.code) == (403, "not-allowed")
+    assert len(deployed.operations) == calls
+    for platform in ("100ms", "videosdk", "agora-whiteboard"):
+        body = {"room_id": UUID_OF_A_ROOM, "role": ASKS[platform]["role"]}
+        asked = body if platform == "agora-whiteboard" else {**body, "user_id": sub}
+        assert_says(deployed, platform, "app", asked, request(platform, "app", json.dumps(body), "jwt", sub))
+
+
+def test_a_signed_in_user_may_be_too_long_for_rtm_and_chat_alone(stacks: Mapping[str, Deployed]) -> None:
+    sub, body = "x" * 65, {"room_id": "algebra-2", "role": "publisher"}
+
+    for services, status in ((["rtc"], 200), (["rtc", "rtm"], 403), (["chat"], 403)):
+        event = request("agora", "app", json.dumps({**body, "services": services}), "jwt", sub)
+        assert stacks["jwt"].answer(event).status == status
+
+
+@pytest.mark.parametrize(("claim", "status"), [("42", 200), ("teacher-1", 200), ("0", 403), (None, 403)])
+def test_another_claim_can_say_who_a_user_of_agora_is(deploy: Deploy, claim: str | None, status: int) -> None:
+    deployed = deploy("jwt", platforms=("agora",), USER_ID_CLAIM="agora_user")
+    event = request("agora", "app", '{"room_id": "algebra-2", "role": "publisher"}', "jwt", "108204268033311374519")
+    if claim:
+        event["requestContext"]["authorizer"]["jwt"]["claims"]["agora_user"] = claim
+
+    answer = deployed.answer(event)
+
+    assert (answer.status, answer.body.get("user_id")) == (status, claim if status == 200 else None)
+
+
+@every_platform
+@pytest.mark.parametrize("sub", ["teacher-1", "00042"])
+def test_a_signed_in_user_gets_no_token_for_another(stacks: Mapping[str, Deployed], platform: str, sub: str) -> None:
+    """Nor for another spelling of the same number. A whiteboard's token is for nobody, so its request names nobody."""
+    answer = stacks["jwt"].answer(asking(platform, "app", "jwt", sub, user_id="42"))
+
+    if platform == "agora-whiteboard":
+        assert (answer.status, answer.faulty_fields) == (400, ["user_id"])
+    else:
+        assert (answer.status, answer.code) == (403, "user-mismatch")
+
+
+RULES = [
+    {
+        "who": ["anyone"],
+        "kinds": ["app"],
+        "platforms": ["agora"],
+        "roles": ["subscriber"],
+        "services": ["rtc", "chat"],
+        "rooms": ["algebra-*"],
+        "longest_life": 600,
+    },
+    {"who": ["anyone"], "kinds": ["app"], "platforms": ["videosdk"], "roles": ["participant"], "rooms": ["*"]},
+    {"who": [{"principal": "*"}], "kinds": ["management"], "platforms": ["agora-whiteboard"], "roles": ["reader"]},
+    {"who": [{"principal": "*"}], "kinds": ["management"], "platforms": ["agora"]},
+]
+RULES = [{"name": f"rule {number}", "roles": ["*"], **rule} for number, rule in enumerate(RULES)]
+
+
+@pytest.mark.parametrize(
+    ("platform", "kind", "more", "allowed"),
+    [
+        ("agora", "app", {}, True),
+        ("agora", "app", {"services": ["chat", "rtc"], "expires_in": 600}, True),
+        ("agora", "app", {"services": ["rtc", "rtm"]}, False),
+        ("agora", "app", {"services": ["rtm"]}, False),
+        ("agora", "app", {"role": "publisher"}, False),
+        ("agora", "app", {"services": ["chat"], "role": "publisher"}, False),
+        ("agora", "app", {"services": ["chat"], "room_id": "staff"}, False),
+        ("agora", "app", {"expires_in": 601}, False),
+        ("agora", "management", {}, True),
+        ("videosdk", "app", {"role": "participant"}, True),
+        ("videosdk", "app", {"role": "moderator"}, False),
+        ("videosdk", "management", {}, False),
+        ("agora-whiteboard", "app", {}, False),
+        ("agora-whiteboard", "management", {"role": "reader"}, True),
+        ("agora-whiteboard", "management", {"role": "writer"}, False),
+        ("agora-whiteboard", "management", {}, False),
+        ("100ms", "app", {}, False),
+        ("100ms", "management", {}, False),
+    ],
+    ids=str,
+)
+def test_the_policy_judges_every_platforms_words(
+    policed: Deployed, platform: str, kind: str, more: Mapping[str, Any], allowed: bool
+) -> None:
+    """Also those that the token does not say (Agora without RTC) or that were not sent (a whiteboard's admin)."""
+    answer = policed.answer(asking(platform, kind, **more))
+
+    assert (answer.status, answer.code) == ((200, None) if allowed else (403, "not-allowed"))
+
+
+@pytest.fixture(scope="module")
+def policed(aws_for_all: Aws) -> Iterable[Deployed]:
+    """A stack under `RULES`."""
+    policy = json.dumps({"version": 1, "mode": "enforce", "rules": RULES})
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        aws_for_all.lead_here(monkeypatch)
+        yield Deployed.on(aws_for_all, platforms=EVERY_PLATFORM, policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("permissions", "allowed"),
+    [(["allow_join"], True), (["ask_join"], False), (["allow_mod", "allow_join"], False)],
+    ids=str,
+)
+def test_permissions_are_judged_as_the_role_that_they_are(
+    policed: Deployed, permissions: list[str], allowed: bool
+) -> None:
+    body = {"room_id": "bmej-gdmc-dchc", "user_id": "student-7", "permissions": permissions}
+
+    assert policed.answer(request("videosdk", "app", json.dumps(body))).status == (200 if allowed else 403)
+
+
+@pytest.mark.parametrize("platform", ["100ms", "agora", "agora-whiteboard"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_two_tokens_are_the_same_though_they_say_the_same(
+    stacks: Mapping[str, Deployed], platform: str, kind: str
+) -> None:
+    """VideoSDK's have nothing in them that could differ."""
+    tokens = [minted(stacks["open"].answer(asking(platform, kind))) for _ in range(3)]
+
+    assert len(set(tokens)) == 3
+    assert len({json.dumps(read(platform, token).says) for token in tokens}) == 1
