@@ -54,7 +54,7 @@ def test_make_run_starts(command: str, keys: Path) -> None:
 
 
 def test_make_run_is_roomkey_run() -> None:
-    assert shell("make -n run ARGS='--port 1'").strip().endswith("roomkey run --port 1")
+    assert shell("env -u MAKEFLAGS -u MAKELEVEL make -n run ARGS='--port 1'").strip().endswith("roomkey run --port 1")
 
 
 @pytest.mark.parametrize("command", TOOLS)
