@@ -12,7 +12,7 @@ export SAM_CLI_TELEMETRY = 0
 export AWS_DEFAULT_REGION ?= us-east-1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint types template build sam-local lock clean
+.PHONY: help run test check format lint types template build storm sam-local lock clean
 
 help:  ## List what there is to do.
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ build: $(SAM) $(VENV)  ## Build the stack, with the bytecode that `sam build` le
 	@# Lambda's disk is read-only: without bytecode, every cold start compiles everything. By content, not by time, since
 	@# copying changes times. Only the Lambda's own minor version makes bytecode that it can use.
 	python3.13 -m compileall -q --invalidation-mode unchecked-hash .aws-sam/build/*/
+
+storm: $(VENV)  ## Simulate many environments starting at once against SSM's quota (docs/capacity.md).
+	@$(BIN)/python benchmarks/storm.py $(ARGS)
 
 sam-local: $(VENV)  ## Start what `sam local` needs, Secrets Manager and SSM with demo state, and say how to go on.
 	@$(BIN)/roomkey run --aws-host 0.0.0.0 --aws-port 8001 $(ARGS)

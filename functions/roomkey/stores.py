@@ -21,8 +21,7 @@ from roomkey.errors import OUT_OF_TIME, DependencyFailure
 
 CONNECT_TIMEOUT = 0.5
 READ_TIMEOUT = 1.0
-ATTEMPTS = 2
-LONGEST_PAUSE = 0.3
+LONGEST_PAUSE = 1.0
 """Seconds, at most, between the two attempts; drawn from zero up, so that a fleet does not knock in step."""
 
 _REASONS = {
