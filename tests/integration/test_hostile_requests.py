@@ -1036,7 +1036,11 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(TEXT, children, max_size=3),
     max_leaves=10,
 )
-FILES = [load_event(path.name) for path in sorted(EVENTS.glob("*.json"))]
+FILES = [
+    event
+    for event in (load_event(path.name) for path in sorted(EVENTS.glob("*.json")))
+    if event.get("pathParameters", {}).get("platform", "100ms") == "100ms"  # The others' are bent in test_platforms.py.
+]
 
 
 def _all_places(value: Any, path: tuple[Any, ...] = ()) -> Iterable[tuple[Any, ...]]:
