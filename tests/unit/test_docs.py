@@ -1,4 +1,4 @@
-"""The pages for those who write clients, docs/api.md and docs/tokens.md, held against the code."""
+"""The pages for those who write clients, docs/api.md, docs/tokens.md and docs/clients, held against the code."""
 
 import inspect
 import json
@@ -14,7 +14,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from infrastructure.template import default_parameters
+from infrastructure.template import accepts, default_parameters
 from roomkey import bodies
 from roomkey.api import CORS_EXPOSED, CORS_HEADERS, HEALTH_ROUTE, MINTING_ROUTES, STATUS
 from roomkey.platforms import PLATFORMS
@@ -24,6 +24,7 @@ from roomkey_cli import credential_files
 
 DOCS = Path(__file__).parents[2] / "docs"
 API = (DOCS / "api.md").read_text()
+CLIENTS = (DOCS / "clients" / "README.md").read_text()
 TOKENS = (DOCS / "tokens.md").read_text()
 
 every_platform = pytest.mark.parametrize("platform", PLATFORMS.values(), ids=PLATFORMS)
@@ -78,16 +79,21 @@ def test_every_code_is_in_the_table_once_with_its_status() -> None:
     (table,) = tables(under(API, "## Codes"))
 
     assert [(code(row["code"]), int(row["status"])) for row in table] == [([name], STATUS[name]) for name in STATUS]
-    assert all(row["why"] and row["what to do"] for row in table)
+    assert all(row["why"] for row in table)
 
 
-def test_a_code_is_said_to_be_asked_again_if_it_is_a_fault() -> None:
+def test_there_is_something_to_do_for_every_refusal() -> None:
     """Whoever repeats what was refused gets the same refusal; whoever gives up at a fault gives up too early."""
-    (table,) = tables(under(API, "## Codes"))
+    (table,) = tables(under(CLIENTS, "## Refusals"))
+    ours = [row for row in table if code(row["says"])[:1] and code(row["says"])[0] in STATUS]
+    gateways = [row for row in table if code(row["says"])[:1] and code(row["says"])[0].startswith("{")]
 
-    for row in table:
-        again = row["what to do"].startswith(("Again", "Once more"))
-        assert again == (int(row["status"]) >= 500), row["code"]
+    assert [(code(row["says"]), int(row["status"])) for row in ours] == [([name], STATUS[name]) for name in STATUS]
+    assert {row["status"] for row in gateways} == {"401", "403", "413", "429", "500", "503"}
+    for row in (*ours, *gateways):
+        assert list(json.loads(code(row["says"])[0])) == ["message"] if row in gateways else True
+        assert row["again?"] == ("again" if int(row["status"]) >= 500 or row["status"] == "429" else "never")
+        assert row["what to do"]
 
 
 def test_the_platforms_are_those_of_the_code_in_their_order() -> None:
@@ -153,6 +159,16 @@ def test_cors_is_that_of_the_code() -> None:
     assert said["request headers"] == CORS_HEADERS["access-control-allow-headers"].replace(",", ", ")
     assert said["headers that a page can read"] == CORS_EXPOSED.replace(",", ", ")
     assert said["how long a browser keeps the preflight"] == f"{CORS_HEADERS['access-control-max-age']} s"
+
+
+def test_an_app_in_a_web_view_has_an_origin_that_the_template_takes_or_that_is_said_not_to_be_possible() -> None:
+    (table,) = tables(under((DOCS / "clients" / "web.md").read_text(), "## Hybrid apps"))
+    origins = {origin: row for row in table for origin in code(row["origin"]) if "://" in origin or origin == "null"}
+
+    assert len(origins) == 5
+    for origin, row in origins.items():
+        possible = not row["in `AllowedOrigins`"].startswith("not possible")
+        assert accepts("AllowedOrigins", origin) is possible, origin
 
 
 def test_every_json_block_is_an_answer_of_the_contract() -> None:
