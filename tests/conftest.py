@@ -7,8 +7,10 @@ from typing import Any, TextIO
 
 import pytest
 
-from audit_lines import checked
-from roomkey.audit import AuditTrail
+pytest.register_assert_rewrite("integration.commands", "integration.deployed", "integration.token_readers")
+
+from audit_lines import checked  # noqa: E402 - the line above must come before whatever imports those
+from roomkey.audit import AuditTrail  # noqa: E402
 
 
 class _Overheard:

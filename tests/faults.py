@@ -84,6 +84,84 @@ def error_answer(code: str, message: str, status: int = 400) -> Answer:
     return Answer(status, {"__type": code, "message": message})
 
 
+class Stored:
+    """What the two services have been told to keep, and what they say of it when they are well."""
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, Parameter] = {}
+        self.secrets: dict[str, StoredSecret] = {}
+
+    def put_parameter(self, name: str, value: str, **more: Any) -> None:
+        """Creates the parameter or overwrites it."""
+        self.parameters[name] = Parameter(value, **more)
+
+    def put_secret(self, name: str, value: str | bytes, stage: str = "AWSCURRENT") -> str:
+        """Creates the secret or gives it a further version; the version's id."""
+        return self.secrets.setdefault(name, StoredSecret()).put(value, stage)
+
+    def healthy(self, operation: str, asked: Mapping[str, Any]) -> Answer:
+        match operation:
+            case Operation.GET_PARAMETERS:
+                return self._get_parameters(asked)
+            case Operation.GET_SECRET_VALUE:
+                return self._get_secret_value(asked)
+        return error_answer("UnknownOperationException", "")
+
+    def _get_parameters(self, asked: Mapping[str, Any]) -> Answer:
+        found = {name: self.parameters[name] for name in asked["Names"] if name in self.parameters}
+        return Answer(
+            200,
+            {
+                "Parameters": [
+                    {
+                        "ARN": f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter{name}",
+                        "DataType": "text",
+                        "LastModifiedDate": 1_700_000_000.123,
+                        "Name": name,
+                        "Type": one.type,
+                        "Value": f"AQICAH{one.value.encode().hex()}"
+                        if one.type == "SecureString" and not asked.get("WithDecryption")
+                        else one.value,
+                        "Version": one.version,
+                    }
+                    for name, one in sorted(found.items())
+                ],
+                "InvalidParameters": [name for name in asked["Names"] if name not in found],
+            },
+        )
+
+    def _get_secret_value(self, asked: Mapping[str, Any]) -> Answer:
+        name, stage = asked["SecretId"], asked.get("VersionStage", "AWSCURRENT")
+        secret = self.secrets.get(name)
+        if secret is None:
+            return error_answer("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+        if secret.deleted:
+            return error_answer(
+                "InvalidRequestException",
+                "You can't perform this operation on the secret because it was marked for deletion.",
+            )
+        version_id = asked.get("VersionId") or secret.stages.get(stage)
+        if version_id not in secret.versions:
+            words = f"Secrets Manager can't find the specified secret value for staging label: {stage}"
+            return error_answer("ResourceNotFoundException", words)
+        value = secret.versions[version_id]
+        return Answer(
+            200,
+            {
+                "ARN": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT_ID}:secret:{name}-AbCdEf",
+                "CreatedDate": 1_700_000_000.123,
+                "Name": name,
+                "VersionId": version_id,
+                "VersionStages": [label for label, on in secret.stages.items() if on == version_id],
+                **({"SecretString": value} if isinstance(value, str) else {"SecretBinary": _base64(value)}),
+            },
+        )
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
 # --- one request, and ways to answer it ----------------------------------------------------------------------------
 
 
@@ -364,17 +442,17 @@ def unreachable(exchange: Exchange) -> None:
 # --- the stand-in --------------------------------------------------------------------------------------------------
 
 
-class AwsStandIn:
+class AwsStandIn(Stored):
     """Both services on ports of this machine, until the block ends."""
 
     def __init__(self) -> None:
-        self.parameters: dict[str, Parameter] = {}
-        self.secrets: dict[str, StoredSecret] = {}
+        super().__init__()
         self.calls: Counter[str] = Counter()
         self.requests: list[tuple[str, Mapping[str, Any]]] = []
+        self.authorizations: list[str] = []
         self._behaviours: dict[str, Behaviour] = {}
         self._lock = threading.Lock()
-        self._ports = {operation: _Port(self._handle) for operation in Operation}
+        self._ports = {operation: Port(self._handle) for operation in Operation}
 
     def __enter__(self) -> Self:
         return self
@@ -416,14 +494,6 @@ class AwsStandIn:
         yield during
         during.update(self.calls - before)
 
-    def put_parameter(self, name: str, value: str, **more: Any) -> None:
-        """Creates the parameter or overwrites it."""
-        self.parameters[name] = Parameter(value, **more)
-
-    def put_secret(self, name: str, value: str | bytes, stage: str = "AWSCURRENT") -> str:
-        """Creates the secret or gives it a further version; the version's id."""
-        return self.secrets.setdefault(name, StoredSecret()).put(value, stage)
-
     def _handle(self, connection: socket.socket, stopping: threading.Event) -> None:
         with connection.makefile("rb") as reader:
             if not reader.readline():
@@ -434,73 +504,12 @@ class AwsStandIn:
         with self._lock:
             self.calls[operation] += 1
             self.requests.append((operation, asked))
+            self.authorizations.append(str(headers.get("Authorization", "")))
         behave = self._behaviours.get(operation, ok)
-        behave(Exchange(operation, asked, lambda: self._healthy(operation, asked), connection, stopping))
-
-    def _healthy(self, operation: str, asked: Mapping[str, Any]) -> Answer:
-        match operation:
-            case Operation.GET_PARAMETERS:
-                return self._get_parameters(asked)
-            case Operation.GET_SECRET_VALUE:
-                return self._get_secret_value(asked)
-        return error_answer("UnknownOperationException", "")
-
-    def _get_parameters(self, asked: Mapping[str, Any]) -> Answer:
-        found = {name: self.parameters[name] for name in asked["Names"] if name in self.parameters}
-        return Answer(
-            200,
-            {
-                "Parameters": [
-                    {
-                        "ARN": f"arn:aws:ssm:{REGION}:{ACCOUNT_ID}:parameter{name}",
-                        "DataType": "text",
-                        "LastModifiedDate": 1_700_000_000.123,
-                        "Name": name,
-                        "Type": one.type,
-                        "Value": f"AQICAH{one.value.encode().hex()}"
-                        if one.type == "SecureString" and not asked.get("WithDecryption")
-                        else one.value,
-                        "Version": one.version,
-                    }
-                    for name, one in sorted(found.items())
-                ],
-                "InvalidParameters": [name for name in asked["Names"] if name not in found],
-            },
-        )
-
-    def _get_secret_value(self, asked: Mapping[str, Any]) -> Answer:
-        name, stage = asked["SecretId"], asked.get("VersionStage", "AWSCURRENT")
-        secret = self.secrets.get(name)
-        if secret is None:
-            return error_answer("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
-        if secret.deleted:
-            return error_answer(
-                "InvalidRequestException",
-                "You can't perform this operation on the secret because it was marked for deletion.",
-            )
-        version_id = asked.get("VersionId") or secret.stages.get(stage)
-        if version_id not in secret.versions:
-            words = f"Secrets Manager can't find the specified secret value for staging label: {stage}"
-            return error_answer("ResourceNotFoundException", words)
-        value = secret.versions[version_id]
-        return Answer(
-            200,
-            {
-                "ARN": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT_ID}:secret:{name}-AbCdEf",
-                "CreatedDate": 1_700_000_000.123,
-                "Name": name,
-                "VersionId": version_id,
-                "VersionStages": [label for label, on in secret.stages.items() if on == version_id],
-                **({"SecretString": value} if isinstance(value, str) else {"SecretBinary": _base64(value)}),
-            },
-        )
+        behave(Exchange(operation, asked, lambda: self.healthy(operation, asked), connection, stopping))
 
 
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()
-
-
-class _Port:
+class Port:
     """A port of this machine that is ours for as long as we want, and listens when it is told to."""
 
     def __init__(self, handle: Callable[[socket.socket, threading.Event], None]) -> None:

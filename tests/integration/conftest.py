@@ -2,13 +2,13 @@
 
 import functools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("integration.deployed", "integration.token_readers")
-
-from integration.aws_double import Aws, aws_double  # noqa: E402 - the line above must come first
-from integration.deployed import Deploy, Deployed  # noqa: E402
+from integration.aws_double import Aws, aws_double
+from integration.commands import Account
+from integration.deployed import Deploy, Deployed
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +30,11 @@ def aws(aws_for_all: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
 def deploy(aws: Aws) -> Deploy:
     """Makes stacks, each in an environment of its own."""
     return functools.partial(Deployed.on, aws)
+
+
+@pytest.fixture
+def account(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Account:
+    """AWS as the commands reach it, all its services; what they write down is written down elsewhere."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws.moto_url)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return Account(aws, monkeypatch)

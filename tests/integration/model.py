@@ -1,0 +1,498 @@
+"""What an environment knows and must answer, and the function held against it. `test_model` lets them loose.
+
+`Model` sees what AWS was asked and what it said, and says what must be answered: it is "How a value is kept fresh" of
+docs/architecture.md in other words, and can be read beside it. `Environment` is the real API, its caches and botocore
+in front of an AWS in virtual time; it holds every answer against the model, and against what is always true.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import faults
+from audit_lines import checked
+from faults import Behaviour, Operation
+from integration import token_readers
+from integration.deployed import SECRETS as FIRST_SECRETS
+from integration.deployed import Answer, FakeContext
+from roomkey import stores
+from roomkey.api import Api
+from roomkey.dependencies import Dependencies
+from virtual_aws import Call, VirtualAws
+
+SSM, SM = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
+FLAG, POLICY = "/roomkey/dev/disabled", "/roomkey/dev/policy"
+PLATFORMS, KINDS = tuple(FIRST_SECRETS), ("app", "management")
+
+# --- what operators store, and what it means -----------------------------------------------------------------------
+
+SCOPES = [*KINDS, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFORMS for kind in KINDS)]
+ENCRYPTED = "encrypted"
+"""In the place of a text: it is what it should be, but of another type (`SecureString`)."""
+
+NOT_FLAGS = ["", "TRUE", " false", "false\n", "off", "0", "null", "true,app", "app,app", "app, agora", "livekit"]
+
+
+def off_by(flag: str | None) -> set[tuple[str, str]] | None:
+    """The platforms and kinds that `flag` switches off; None where it is no flag."""
+    everything = {(platform, kind) for platform in PLATFORMS for kind in KINDS}
+    if flag in ("true", "false"):
+        return everything if flag == "true" else set()
+    scopes = (flag or "").split(",")
+    if not set(scopes) <= set(SCOPES) or len(set(scopes)) < len(scopes):
+        return None
+    return {(platform, kind) for platform, kind in everything if {platform, kind, f"{platform}/{kind}"} & set(scopes)}
+
+
+BACKEND = "arn:aws:iam::999999999999:role/Sentinel-backend"
+
+
+class Caller(NamedTuple):
+    """Somebody who asks, and what API Gateway's authorizers say of them: nothing, a JWT's claims, an IAM principal."""
+
+    kind: str
+    authorizer: Mapping[str, Any] | None
+    user: str = "Sentinel-anybody"
+
+
+def _signed_in(user: str, group: str) -> Caller:
+    return Caller("app", {"jwt": {"claims": {"sub": user, "groups": f"[{group} everybody]"}}}, user)
+
+
+TEACHER, STUDENT = _signed_in("Sentinel-teacher", "teachers"), _signed_in("Sentinel-student", "students")
+SERVER = Caller("management", {"iam": {"userArn": BACKEND}})
+STRANGER = Caller("management", {"iam": {"userArn": "arn:aws:iam::888888888888:role/Sentinel-stranger"}})
+CALLERS = (TEACHER, STUDENT, SERVER, STRANGER, Caller("app", None), Caller("management", None))
+
+_ANYTHING = {"who": ["anyone"], "kinds": ["*"], "platforms": ["*"], "roles": ["*"], "services": ["*"], "rooms": ["*"]}
+_SHORT = _ANYTHING | {"longest_life": 600}
+_TEACHERS = _SHORT | {"who": [{"group": "teachers"}], "kinds": ["app"]}
+_BACKEND = {"who": [{"principal": BACKEND}], "kinds": ["management"], "platforms": ["100ms"], "roles": ["*"]}
+
+type Grants = Callable[[Caller | None, str], float | None]
+"""The longest life that a caller (None: anyone at all) may have on a platform; None is nothing at all."""
+
+
+def _some(caller: Caller | None, platform: str) -> float | None:
+    return 600 if caller is TEACHER else math.inf if caller is SERVER and platform == "100ms" else None
+
+
+_RULES: Sequence[tuple[list[Any], Grants]] = (
+    ([_ANYTHING], lambda _, __: math.inf),
+    ([_SHORT], lambda _, __: 600),
+    ([_TEACHERS, _BACKEND], _some),
+    ([], lambda _, __: None),
+)
+POLICIES = {
+    json.dumps({"version": 1, "mode": mode, "rules": rules}): (mode, grants)
+    for mode in ("enforce", "audit")
+    for rules, grants in _RULES
+}
+OPEN_POLICY = next(iter(POLICIES))
+NOT_POLICIES = ["", "{", "null", "[]", '{"version":1}', OPEN_POLICY + " x", OPEN_POLICY.replace("*", "", 1)]
+
+KEY_NAMES = {platform: list(values)[-1] for platform, values in FIRST_SECRETS.items()}
+
+
+def secret(platform: str, number: int) -> dict[str, str]:
+    """The platform's `number`-th secret, all of them good."""
+    digest = hashlib.sha256(f"{platform} {number}".encode()).hexdigest()
+    key = digest[:32] if platform == "agora" else f"Sentinel{digest}"
+    return {**FIRST_SECRETS[platform], KEY_NAMES[platform]: key}
+
+
+GOOD = {(platform, json.dumps(secret(platform, number))): number for platform in PLATFORMS for number in range(3)}
+SPOILED: Mapping[str, Callable[[dict[str, str], str], str | bytes]] = {
+    "short": lambda values, name: json.dumps({**values, name: "Sentinel-short"}),
+    "newline": lambda values, name: json.dumps({**values, name: values[name] + "\n"}),
+    "one-character": lambda values, name: json.dumps({**values, name: "x" * 32}),
+    "missing": lambda values, name: json.dumps({key: value for key, value in values.items() if key != name}),
+    "twice": lambda values, name: json.dumps(values)[:-1] + f', "{name}": "{values[name]}"}}',
+    "cut": lambda values, _: json.dumps(values)[:-3],
+    "plain": lambda values, name: values[name],
+    "empty": lambda _, __: "",
+    "binary": lambda values, _: json.dumps(values).encode(),
+}
+
+# --- what AWS does -------------------------------------------------------------------------------------------------
+
+PASSING: Sequence[Behaviour] = (
+    *(faults.throttled, faults.bare_429, faults.server_error, faults.html, faults.unavailable_html, faults.empty),
+    *(faults.truncated, faults.cut, faults.not_utf8, faults.odd({}), faults.foreign_name, faults.endless),
+    *(faults.reset, faults.closed, faults.refused, faults.not_http),
+    *(faults.hang, faults.slow(1.3), faults.drip_body, faults.drip_header),
+)
+LASTING: Sequence[Behaviour] = (
+    *(faults.denied, faults.not_found, faults.deleted, faults.undecryptable, faults.kms_denied),
+)
+
+# --- the model -----------------------------------------------------------------------------------------------------
+
+FRESH = {SSM: 30.0, SM: 300.0}
+ON_FOR, CREDENTIALS_FOR = 300.0, 3600.0
+REST, JITTER = 5.0, 0.2
+WAITING, GRACE = 2.6, 0.3
+DEFAULT_LIFE = {"app": 3600, "management": 900}
+
+
+class Moment(NamedTuple):
+    """A moment on two clocks."""
+
+    wall: float
+    monotonic: float
+
+    def age(self, now: "Moment") -> float:
+        """By the clock that has gone further."""
+        return max(now.wall - self.wall, now.monotonic - self.monotonic)
+
+
+class Problem(Exception):
+    """Why something cannot be had: the code that it is answered with, and whether it passes by itself."""
+
+    def __init__(self, code: str, *, passes: bool = False) -> None:
+        super().__init__(code)
+        self.code, self.passes = code, passes
+
+
+OUT_OF_TIME = Problem("deadline-exceeded", passes=True)
+
+
+@dataclass
+class Known:
+    """What is known of one thing, and what came of the last try to know it. At first nothing."""
+
+    of: Operation
+    value: Any = None
+    asked: Moment | None = None
+    ever_read: bool = False
+    tried: Moment | None = None
+    failed: Moment | None = None
+    problem: Problem | None = None
+
+
+class Found(NamedTuple):
+    """What is believed, its age, and why it is not newer, if it should be."""
+
+    value: Any
+    age: float
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request for a token."""
+
+    caller: Caller
+    platform: str
+    expires_in: int | None = None
+    well_formed: bool = True
+
+    @property
+    def kind(self) -> str:
+        return self.caller.kind
+
+
+class Granted(NamedTuple):
+    """A token is due: signed with which secret, for how long, and with what to be said in the log."""
+
+    number: int
+    version_id: str
+    expires_in: int
+    stale: list[str]
+
+
+class Model:
+    """What is known, and what must be answered. `chance` is what every draw of chance gives, from 0 to 1."""
+
+    def __init__(self, access: str, chance: float) -> None:
+        self.access, self.chance = access, chance
+        self.state = Known(SSM)
+        self.credentials = {platform: Known(SM) for platform in PLATFORMS}
+        self.started = self.now = Moment(0, 0)
+        self.calls: deque[Call] = deque()
+
+    # One request. What was asked of AWS meanwhile is looked at in turn: what is left over was one call too many.
+
+    def health(self, started: Moment, calls: Sequence[Call]) -> str:
+        """What health says: it goes by the flag alone, and tries to read it at most once per fresh bound."""
+        self.started, self.now, self.calls = started, started, deque(calls)
+        try:
+            state = self._read(self.state, _state_said, between_tries=FRESH[SSM])
+        except Problem:
+            return "unknown"
+        off, _ = state.value
+        if len(off) == len(PLATFORMS) * len(KINDS):
+            return "off"
+        return "unknown" if state.age > ON_FOR else "partly-off" if off else "on"
+
+    def mint(self, ask: Ask, started: Moment, calls: Sequence[Call]) -> Granted:
+        """The order of work. Raises `Problem`."""
+        self.started, self.now, self.calls = started, started, deque(calls)
+        proved = ask.kind == "management" or self.access == "jwt"
+        if proved and ask.caller.authorizer is None:
+            raise Problem("unauthenticated")
+        if not ask.well_formed:
+            raise Problem("malformed-body")
+
+        state = self._read(self.state, _state_said)
+        off, policy_found = state.value
+        if (ask.platform, ask.kind) in off:
+            raise Problem("minting-disabled")
+        if state.age > ON_FOR:
+            raise Problem("switch-unavailable", passes=True)
+        if policy_found is None:
+            raise Problem("policy-unavailable")
+        mode, grants = policy_found
+        longest = grants(ask.caller if proved else None, ask.platform)
+        allowed = longest is not None and (ask.expires_in or 0) <= longest
+        if mode == "enforce" and not allowed:
+            raise Problem("not-allowed")
+
+        signing = self._read(self.credentials[ask.platform], _secret_said)
+        if self._left() + GRACE <= 0:
+            raise OUT_OF_TIME
+        expires_in = ask.expires_in or int(min(DEFAULT_LIFE[ask.kind], longest or math.inf))
+        stale = [f"{name}-stale" for name, of in (("switch", state), ("credentials", signing)) if of.problem]
+        return Granted(*signing.value, expires_in, stale)
+
+    # How a value is kept fresh.
+
+    def fresh_for(self, known: Known) -> float:
+        return FRESH[known.of] * (1 - JITTER + 2 * JITTER * self.chance)
+
+    def _left(self) -> float:
+        return WAITING - self.started.age(self.now)
+
+    def _read(self, known: Known, understand: Callable[[Any], Any], between_tries: float = 0) -> Found:
+        asked, now = known.asked, self.now
+        if asked and now.wall >= asked.wall and asked.age(now) < self.fresh_for(known):
+            return Found(known.value, asked.age(now))
+        if known.problem and known.failed and known.tried:
+            rests = known.ever_read and known.failed.age(now) < REST * (1 + JITTER * self.chance)
+            if rests or known.tried.age(now) < between_tries:
+                return self._old(known, known.problem)
+        if self._left() <= 0:
+            return self._old(known, OUT_OF_TIME)
+        known.tried = now
+        try:
+            value = self._asked(known.of, understand)
+        except Problem as problem:
+            if not problem.passes:  # An authoritative no.
+                known.value = known.asked = None
+            # Whose time it was that ran out is nothing to those who ask later.
+            known.problem = Problem(_unavailable(known.of), passes=True) if problem is OUT_OF_TIME else problem
+            known.failed = self.now
+            return self._old(known, problem)
+        known.value, known.asked, known.ever_read, known.failed, known.problem = value, now, True, None, None
+        return Found(value, now.age(self.now))
+
+    def _old(self, known: Known, problem: Problem) -> Found:
+        """What was known before. How long "on" may be believed is looked at later: "off" always may."""
+        age = known.asked.age(self.now) if known.asked else math.inf
+        if age == math.inf or (known.of is SM and age >= CREDENTIALS_FOR):
+            raise problem
+        return Found(known.value, age, problem)
+
+    def _asked(self, operation: Operation, understand: Callable[[Any], Any]) -> Any:
+        """What AWS says: asked once, and once more if the first failure passes and there is time to wait a little."""
+        try:
+            return self._attempt(operation, understand)
+        except Problem as problem:
+            pause = stores.LONGEST_PAUSE * self.chance
+            if not problem.passes or self._left() <= pause:
+                raise
+        return self._attempt(operation, understand)
+
+    def _attempt(self, operation: Operation, understand: Callable[[Any], Any]) -> Any:
+        assert self.calls, f"{operation} has to be asked and was not"
+        call = self.calls.popleft()
+        assert call.operation is operation
+        self.now = Moment(call.answered.wall, call.answered.monotonic)
+        late = self._left() <= 0
+        if call.behaviour in PASSING:
+            raise OUT_OF_TIME if late else Problem(_unavailable(operation), passes=True)
+        if call.behaviour in LASTING:
+            raise Problem(_unavailable(operation))
+        value = understand(call)  # A no is a no, however late it comes.
+        if late:  # A yes has not been said.
+            raise OUT_OF_TIME
+        return value
+
+
+def _unavailable(operation: Operation) -> str:
+    return "switch-unavailable" if operation is SSM else "credentials-unavailable"
+
+
+def _state_said(call: Call) -> Any:
+    """Flag and policy. No flag is no answer; no policy is one."""
+    said = {one["Name"]: one["Value"] for one in call.said["Parameters"] if one["Type"] == "String"}
+    off = off_by(said.get(FLAG))
+    if off is None:
+        raise Problem("switch-unavailable")
+    return off, POLICIES.get(said.get(POLICY, ""))
+
+
+def _secret_said(call: Call) -> Any:
+    """Which secret it is, and its version's id."""
+    if "__type" in call.said:
+        raise Problem("credentials-unavailable")
+    platform = call.asked["SecretId"].removeprefix("roomkey/dev/")
+    number = GOOD.get((platform, call.said.get("SecretString", "")))
+    if number is None:
+        raise Problem("credentials-invalid")
+    assert call.said["VersionStages"] == ["AWSCURRENT"]
+    return number, call.said["VersionId"]
+
+
+# --- the function --------------------------------------------------------------------------------------------------
+
+
+class AuditStream(io.StringIO):
+    """Where audit lines go, and at times cannot."""
+
+    full = False
+
+    def flush(self) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+
+
+NEVER_AUDITED = ("AKIASTANDIN", faults.ACCOUNT_ID, "eyJ", "NETLESS")
+NEVER_SHOWN = ("Sentinel", "AKIASTANDIN", faults.ACCOUNT_ID, "999999999999", "arn:aws")
+_TOKEN = re.compile(r"eyJ[\w-]{10,}\.|\b007[\w+/]{40}|NETLESS[A-Z]+_")
+ROOM = "0123456789abcdef0123456789abcdef"
+ROLES = {"100ms": "guest", "videosdk": "guest", "agora": "publisher", "agora-whiteboard": "writer"}
+OUTCOMES = {503: "Fault", 200: "TokenMinted"}
+
+
+class Environment:
+    """The real API, what it is connected to, and the model of what it knows."""
+
+    def __init__(self, aws: VirtualAws, access: str, chance: float) -> None:
+        self.aws, self.audit, self.model = aws, AuditStream(), Model(access, chance)
+        environ = {"ENVIRONMENT": "dev", "APP_TOKEN_ACCESS": access, "PLATFORMS": ",".join(PLATFORMS)}
+        self._api = Api(Dependencies.build(environ, clock=aws.clock, jitter=lambda: chance, stdout=self.audit))
+
+    @property
+    def now(self) -> Moment:
+        return Moment(self.aws.clock.wall, self.aws.clock.monotonic)
+
+    def health(self) -> str:
+        started = self.now
+        answer, _, calls = self._answer({"routeKey": "GET /v1/health", "requestContext": {"http": {"method": "GET"}}})
+        minting = str(answer.body["minting"])
+        assert minting == self.model.health(started, calls)
+        assert not self.model.calls, "health asked AWS for what it knows, or for a secret"
+        return f"health {minting}"
+
+    def mint(self, ask: Ask) -> str:
+        """What a request is answered, which is what the model says, with an audit line that says the same."""
+        started = self.now
+        answer, logs, calls = self._answer(_event(ask))
+        (metrics,) = [one for one in logs if "_aws" in one]
+        logged = [one["message"] for one in logs if "level" in one]
+        try:
+            due: Granted | Problem = self.model.mint(ask, started, calls)
+        except Problem as problem:
+            due = problem
+        assert not self.model.calls, "AWS was asked for what is known, or is of no use"  # I8
+
+        full = self.audit.full
+        if isinstance(due, Problem):
+            retry_after = {True: "5", False: "60"}[due.passes] if answer.status == 503 else None
+            assert (answer.code, answer.headers.get("retry-after")) == (due.code, retry_after)
+            wrong = [due.code] if answer.status == 503 else []
+        elif full:
+            assert (answer.code, answer.headers.get("retry-after")) == ("audit-unavailable", "60")
+            wrong = due.stale
+        else:
+            assert answer.status == 200, answer.code
+            self._assert_is_due(ask, answer, due)
+            wrong = due.stale
+        assert logged == (["audit-unavailable"] if full else []) + wrong
+        assert OUTCOMES.get(answer.status, "TokenRefused") in metrics
+        assert metrics["code"] == (answer.code or "minted")
+        if not full:
+            self._assert_audited(answer, calls, due)
+        return " ".join([answer.code or "minted", *wrong])
+
+    def _answer(self, event: Mapping[str, Any]) -> tuple[Answer, list[Any], list[Call]]:
+        """An answer, after what is true of every one; what was logged, and what AWS was asked."""
+        started, printed = self.now, io.StringIO()
+        self.aws.calls.clear()
+        self.audit.seek(0)
+        self.audit.truncate()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            answer = Answer.checked(self._api.answer(event, FakeContext()))  # I2, and more
+        calls = list(self.aws.calls)
+        asked = Counter(call.operation for call in calls)
+        assert max(asked.values(), default=0) <= 2  # I8
+        frozen = any(call.behaviour not in (*PASSING, *LASTING, faults.ok) for call in calls)
+        assert started.age(self.now) < 3 or (frozen and answer.token is None)  # I6
+        said = printed.getvalue() + ("" if answer.token else answer.text)
+        assert [shown for shown in NEVER_SHOWN if shown in said] == []  # I7
+        assert not _TOKEN.search(said)
+        return answer, [json.loads(line) for line in printed.getvalue().splitlines()], calls
+
+    def _assert_is_due(self, ask: Ask, answer: Answer, due: Granted) -> None:
+        """The token says what was granted and nothing else, and is signed with the secret that counts: I5."""
+        secrets = {ask.platform: secret(ask.platform, due.number)}
+        app, seconds = ask.kind == "app", int(self.now.wall)
+        says = token_readers.due(
+            ask.platform,
+            ask.kind,
+            expires_in=due.expires_in,
+            room_id=ROOM,
+            role=ROLES[ask.platform] if app else "admin",
+            user_id=ask.caller.user,
+            services=["rtc"],
+            at=seconds * 1000 + min(round((self.now.wall - seconds) * 1000), 999),
+            secrets=secrets,
+        )
+        token_readers.assert_same(token_readers.read(ask.platform, str(answer.token), secrets).says, says)
+        assert (answer.body["expires_in"], answer.body["expires_at"]) == (due.expires_in, seconds + due.expires_in)
+
+    def _assert_audited(self, answer: Answer, calls: list[Call], due: Granted | Problem) -> None:
+        """There is one line, it agrees with the answer, and shows nothing that nobody may see: I1 and I7."""
+        text = self.audit.getvalue()
+        assert text.count("\n") == 1, "an answer has one audit line"
+        line = checked(text)
+        asked = Counter(call.operation for call in calls)
+        assert (line["status"], line["reason"]) == (answer.status, answer.code)
+        assert line["calls"] == {"ssm": asked[SSM], "secretsmanager": asked[SM]}
+        assert ("token" in line) == (answer.token is not None)
+        if answer.token and isinstance(due, Granted):
+            assert line["token"]["sha256"] == hashlib.sha256(answer.token.encode()).hexdigest()
+            assert line["credentials"]["version_id"] == due.version_id
+        keys = [value for platform in PLATFORMS for number in range(3) for value in secret(platform, number).values()]
+        assert [shown for shown in (*NEVER_AUDITED, *keys) if shown in text] == []
+
+
+def _event(ask: Ask) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if ask.kind == "app":
+        body |= {"room_id": ROOM, "role": ROLES[ask.platform]}
+        body |= {} if ask.platform == "agora-whiteboard" else {"user_id": ask.caller.user}
+    body |= {} if ask.expires_in is None else {"expires_in": ask.expires_in}
+    text = json.dumps(body)
+    return {
+        "version": "2.0",
+        "routeKey": f"POST /v1/{{platform}}/{ask.kind}-token",
+        "rawPath": f"/v1/{ask.platform}/{ask.kind}-token",
+        "pathParameters": {"platform": ask.platform},
+        "headers": {"content-type": "application/json"},
+        "requestContext": {
+            "requestId": "JKJaXmPLvHcESHA=",
+            "http": {"method": "POST", "sourceIp": "192.0.2.1", "userAgent": "test"},
+            "authorizer": ask.caller.authorizer,
+        },
+        "body": text if ask.well_formed else text[:-1],
+        "isBase64Encoded": False,
+    }

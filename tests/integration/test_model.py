@@ -1,0 +1,555 @@
+"""Operators, AWS and time do what they like to an environment; hypothesis looks for a way to a wrong answer.
+
+What is wrong, `integration.model` says. `BREAKS` are mistakes in the code, each with what brings it to light.
+
+`ROOMKEY_MODEL_EXAMPLES=2000` makes it a long run, and another one each time.
+"""
+
+import __future__
+
+import contextlib
+import inspect
+import itertools
+import json
+import os
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from jsonschema import ValidationError
+
+import faults
+from clocks import FakeClock
+from faults import Behaviour, Operation, Parameter, StoredSecret
+from integration.model import (
+    CALLERS,
+    CREDENTIALS_FOR,
+    ENCRYPTED,
+    FLAG,
+    FRESH,
+    JITTER,
+    KEY_NAMES,
+    LASTING,
+    NOT_FLAGS,
+    NOT_POLICIES,
+    ON_FOR,
+    OPEN_POLICY,
+    PASSING,
+    PLATFORMS,
+    POLICIES,
+    POLICY,
+    REST,
+    SCOPES,
+    SERVER,
+    SM,
+    SPOILED,
+    SSM,
+    TEACHER,
+    Ask,
+    Caller,
+    Environment,
+    secret,
+)
+from roomkey import api, clock, credentials, freshness, kill_switch, state, stores
+from virtual_aws import VirtualAws
+
+MOVES = ("promote", "delete", "mark as deleted", "leave without a value")
+EXAMPLES = int(os.environ.get("ROOMKEY_MODEL_EXAMPLES", "0"))
+
+# --- the machine ---------------------------------------------------------------------------------------------------
+
+# No sum of these is a bound to the second: whether a bound itself is in or out is nobody's promise.
+A_WHILE = st.sampled_from([0.113, 1.07, 5.23, 7.19, 31.37, 61.41, 301.59, 1201.61, 3607.67, 8 * 3600.71, 10 * 86400.73])
+HELD_UP = st.sampled_from([0.91, 1.79, 2.71, 7.29, 47.31, 307.37, 7200.41, 3 * 86400.43])
+type Clocks = tuple[int, int]
+
+CLOCKS = st.sampled_from([(1, 1), (1, 1), (1, 0), (1, 0), (0, 1), (-1, 0), (-1, 1)])
+"""What a while means to wall and monotonic clock: both run, an environment is frozen, the wall clock is set back."""
+
+flags = st.one_of(
+    st.just("false"),
+    st.just("false"),
+    st.sampled_from(["true", *SCOPES]),
+    st.lists(st.sampled_from(SCOPES), min_size=1, max_size=4).map(",".join),
+    st.sampled_from([*NOT_FLAGS, None, ENCRYPTED]) | st.text(),
+)
+operations, platforms = st.sampled_from(list(Operation)), st.sampled_from(PLATFORMS)
+behaviours = st.sampled_from([*PASSING, *PASSING, *LASTING])
+bounds, around = st.sampled_from(["fresh", "rest", "kept"]), st.sampled_from([-0.17, 0.43])
+clocks_that_move = st.sampled_from([(1, 1), (1, 0), (0, 1)])
+SEEN: Counter[str] = Counter()
+"""How often which answer was met."""
+
+
+class RoomkeyMachine(RuleBasedStateMachine):
+    """One environment at a time, asked about `platform` mostly, so that things come together."""
+
+    @initialize(access=st.sampled_from(["jwt", "open"]), chance=st.sampled_from([0.5, 0.0, 1.0]), platform=platforms)
+    def deploy(self, access: str, chance: float, platform: str) -> None:
+        self.aws = VirtualAws(FakeClock())
+        self.access, self.chance, self.platform = access, chance, platform
+        self._installed = contextlib.ExitStack()
+        self._installed.enter_context(self.aws.installed())
+        self.start_anew()
+        self.put_everything_right()
+
+    def teardown(self) -> None:
+        self._installed.close()
+
+    # What operators do, and what comes of it when it counts.
+
+    @rule(text=flags, counts=st.booleans())
+    def turn_the_flag(self, text: str | None, counts: bool) -> None:
+        self._put(FLAG, text)
+        if counts:
+            self._pass(37.07, (1, 0))
+            self.mint_both()
+
+    @rule(text=st.sampled_from([*[OPEN_POLICY] * 9, *POLICIES, *POLICIES, *NOT_POLICIES, None, ENCRYPTED]))
+    def change_the_policy(self, text: str | None) -> None:
+        self._put(POLICY, text)
+        self._pass(37.07, (1, 0))
+        for caller in CALLERS:
+            self._mint(Ask(caller, self.platform))
+
+    def _put(self, name: str, text: str | None) -> None:
+        self.aws.parameters.pop(name, None)
+        if text == ENCRYPTED:
+            self.aws.parameters[name] = Parameter("false" if name == FLAG else OPEN_POLICY, "SecureString")
+        elif text is not None:
+            self.aws.put_parameter(name, text)
+
+    @rule(
+        what=st.one_of(st.integers(0, 2), st.sampled_from(list(SPOILED))),
+        stage=st.sampled_from(["AWSCURRENT", "AWSCURRENT", "AWSPENDING"]),
+    )
+    def put_a_secret(self, what: int | str, stage: str) -> None:
+        """A good one, by its number, or one that is spoiled."""
+        good = secret(self.platform, what if isinstance(what, int) else 0)
+        text = json.dumps(good) if isinstance(what, int) else SPOILED[what](good, KEY_NAMES[self.platform])
+        self.aws.put_secret(f"roomkey/dev/{self.platform}", text, stage)
+        self._pass(361.61, (1, 0))
+        self.mint_both()
+
+    @rule(how=st.sampled_from(["promote", *MOVES]))
+    def move_the_secret(self, how: str) -> None:
+        name = f"roomkey/dev/{self.platform}"
+        stored = self.aws.secrets.setdefault(name, StoredSecret())
+        if how == "promote" and "AWSPENDING" in stored.stages:
+            stored.promote()
+        elif how == "delete":
+            del self.aws.secrets[name]
+        elif how == "mark as deleted":
+            stored.deleted = True
+        elif how == "leave without a value":
+            stored.stages.pop("AWSCURRENT", None)
+        self._pass(361.61, (1, 0))
+        self.mint_both()
+
+    @rule()
+    def put_everything_right(self) -> None:
+        """All is well, and known."""
+        self._put(FLAG, "false")
+        self._put(POLICY, OPEN_POLICY)
+        self.aws.secrets.clear()
+        for platform in PLATFORMS:
+            self.aws.put_secret(f"roomkey/dev/{platform}", json.dumps(secret(platform, 1)))
+        self.aws.heal()
+        self._pass(601.61, (1, 1))
+        self.mint_both()
+
+    # What AWS does, and Lambda.
+
+    @rule(operation=operations, behaviour=behaviours)
+    def fail_once(self, operation: Operation, behaviour: Behaviour) -> None:
+        self.aws.once[operation].append(behaviour)
+
+    @rule()
+    def heal(self) -> None:
+        self.aws.heal()
+
+    @rule(operation=operations, seconds=HELD_UP, clocks=CLOCKS, known=st.booleans())
+    def hold_up_an_answer(self, operation: Operation, seconds: float, clocks: Clocks, known: bool) -> None:
+        """An answer is under way for so long, for AWS is slow or Lambda freezes who asked, and all is off then."""
+
+        def happen() -> None:
+            self._put(FLAG, "true")
+            self._pass(seconds, clocks)
+
+        self._pass(FRESH[operation] * 1.3 if known else 8 * 3600, (1, 0))
+        self.aws.once[operation].append(faults.meanwhile(happen))
+        self.mint_both()
+
+    @rule(full=st.sampled_from([False, False, True]))
+    def fill_the_disk(self, full: bool) -> None:
+        self.environment.audit.full = full
+
+    @rule()
+    def start_anew(self) -> None:
+        """Lambda starts another environment, which knows nothing."""
+        self.environment = Environment(self.aws, self.access, self.chance)
+
+    # What time does.
+
+    @rule(seconds=A_WHILE, clocks=CLOCKS)
+    def let_time_pass(self, seconds: float, clocks: Clocks) -> None:
+        self._pass(seconds, clocks)
+
+    def _pass(self, seconds: float, clocks: Clocks) -> None:
+        self.aws.clock.wall += seconds * clocks[0]
+        self.aws.clock.monotonic += seconds * clocks[1]
+
+    @rule(operation=operations, bound=bounds, by=around, clocks=clocks_that_move)
+    def wait_for_a_bound(self, operation: Operation, bound: str, by: float, clocks: Clocks) -> None:
+        """Until just before or just after what is known changes its worth; and somebody asks."""
+        model = self.environment.model
+        known = model.state if operation is SSM else model.credentials[self.platform]
+        since, seconds = {
+            "fresh": (known.asked, model.fresh_for(known)),
+            "rest": (known.failed, REST * (1 + JITTER * self.chance)),
+            "kept": (known.asked, ON_FOR if operation is SSM else CREDENTIALS_FOR),
+        }[bound]
+        if since and (ahead := seconds + by - since.age(self.environment.now)) > 0:
+            self._pass(ahead, clocks)
+        self.mint_both()
+
+    @rule(
+        operation=operations,
+        behaviour=behaviours,
+        flag=st.sampled_from(["false", "false", "true", "app", "livekit"]),
+        bound=bounds,
+        by=around,
+        clocks=clocks_that_move,
+        over=st.booleans(),
+    )
+    def live_through_an_outage(  # noqa: PLR0917 - hypothesis passes them by name
+        self, operation: Operation, behaviour: Behaviour, flag: str, bound: str, by: float, clocks: Clocks, over: bool
+    ) -> None:
+        """All is well and known, then the flag is turned, and then nothing can be read, for long."""
+        self.put_everything_right()
+        self.turn_the_flag(flag, counts=True)
+        self.aws.always[operation] = behaviour
+        for reached in ("fresh", bound, bound):
+            self.wait_for_a_bound(operation, reached, by, clocks)
+        self.ask_health()
+        if over:
+            self.aws.heal()
+
+    # What callers do.
+
+    @rule(
+        caller=st.sampled_from(CALLERS),
+        platform=platforms,
+        expires_in=st.sampled_from([None, 600, 7200]),
+        well_formed=st.sampled_from([True] * 5 + [False]),
+    )
+    def mint(self, caller: Caller, platform: str, expires_in: int | None, well_formed: bool) -> None:
+        self._mint(Ask(caller, platform, expires_in, well_formed))
+
+    @rule()
+    def mint_both(self) -> None:
+        """As much as one may have: the first may have to ask AWS, the second then need not."""
+        for caller in (TEACHER, SERVER):
+            self._mint(Ask(caller, self.platform))
+
+    def _mint(self, ask: Ask) -> None:
+        SEEN[self.environment.mint(ask)] += 1
+
+    @rule()
+    def ask_health(self) -> None:
+        """Twice: whoever asks for a token may try again by then, and who only asks for health may not."""
+        for _ in range(2):
+            SEEN[self.environment.health()] += 1
+            self._pass(7.19, (1, 1))
+
+
+def look(examples: int) -> None:
+    """Lets hypothesis look for a way. Raises what it finds."""
+    run_state_machine_as_test(
+        RoomkeyMachine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            derandomize=not EXAMPLES,
+            database=None,
+            phases=[Phase.generate],
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+# --- what must be found, and is not ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine() -> Iterator[RoomkeyMachine]:
+    """A machine to be driven by hand, through what chance might miss."""
+    SEEN.clear()
+    machine = RoomkeyMachine()
+    machine.deploy("jwt", 1.0, "100ms")
+    yield machine
+    machine.teardown()
+
+
+class TestByHand:
+    """Everything once: the model foresees it, and it is met."""
+
+    @pytest.mark.threat("B1", "B3", "B4", "B5", "B7")
+    def test_every_flag(self, machine: RoomkeyMachine) -> None:
+        for text in ("false", "true", *SCOPES, *NOT_FLAGS, None, ENCRYPTED, "agora/app,100ms/management"):
+            machine.put_everything_right()
+            machine.turn_the_flag(text, counts=True)
+            machine.ask_health()
+        assert SEEN.keys() >= {"minted", "minting-disabled", "switch-unavailable switch-unavailable"}
+        assert SEEN.keys() >= {"health on", "health off", "health partly-off", "health unknown"}
+
+    def test_every_policy_and_caller(self, machine: RoomkeyMachine) -> None:
+        for text in (*POLICIES, *NOT_POLICIES, None, ENCRYPTED):
+            machine.change_the_policy(text)
+            for caller, expires_in in itertools.product(CALLERS, (600, 7200)):
+                machine.mint(caller, "videosdk", expires_in, well_formed=caller is not SERVER or expires_in == 600)
+        assert SEEN.keys() >= {"minted", "not-allowed", "unauthenticated", "malformed-body"}
+        assert SEEN["policy-unavailable policy-unavailable"]
+
+    @pytest.mark.threat("A7", "A8", "A10", "A11", "A12", "A13", "A14", "A16", "A17", "A18")
+    @pytest.mark.parametrize("platform", PLATFORMS)
+    def test_every_secret(self, machine: RoomkeyMachine, platform: str) -> None:
+        machine.platform = platform
+        for what in (0, *SPOILED):
+            machine.put_a_secret(what, "AWSCURRENT")
+        for how in MOVES:
+            machine.put_everything_right()
+            machine.put_a_secret(2, "AWSPENDING")
+            machine.move_the_secret(how)
+        assert SEEN.keys() >= {
+            "minted",
+            *(f"credentials-{why} credentials-{why}" for why in ("invalid", "unavailable")),
+        }
+
+    @pytest.mark.threat("A1", "A2", "A4", "A5", "A6", "A9", "B3", "B9")
+    @pytest.mark.parametrize("operation", Operation)
+    def test_every_fault(self, machine: RoomkeyMachine, operation: Operation) -> None:
+        for behaviour in (*PASSING, *LASTING):
+            machine.live_through_an_outage(operation, behaviour, "false", "rest", 0.43, (1, 1), over=True)
+            machine.start_anew()
+            machine.fail_once(operation, behaviour)
+            machine.mint_both()
+        why = "switch" if operation is SSM else "credentials"
+        assert SEEN.keys() >= {"minted", f"minted {why}-stale", f"{why}-unavailable {why}-unavailable"}
+
+    @pytest.mark.threat("A2", "A3", "B2", "B3", "B10", "C2")
+    @pytest.mark.parametrize("operation", Operation)
+    def test_every_bound(self, machine: RoomkeyMachine, operation: Operation) -> None:
+        every_clock = ((1, 1), (1, 0), (0, 1))
+        cases = itertools.product(("false", "true"), ("fresh", "rest", "kept"), (-0.17, 0.43), every_clock)
+        for flag, bound, by, clocks in cases:
+            machine.live_through_an_outage(operation, faults.throttled, flag, bound, by, clocks, over=False)
+        assert SEEN.keys() >= {"minted", "minting-disabled"}
+
+    @pytest.mark.threat("C2", "B10")
+    @pytest.mark.parametrize("operation", Operation)
+    def test_every_answer_that_is_held_up(self, machine: RoomkeyMachine, operation: Operation) -> None:
+        """With something known to fall back on, and with nothing."""
+        every_clock = ((1, 1), (1, 0), (0, 1), (-1, 0))
+        for seconds, clocks, known in itertools.product((0.91, 2.71, 7.29, 7200.41), every_clock, (True, False)):
+            machine.put_everything_right()
+            machine.hold_up_an_answer(operation, seconds, clocks, known)
+            machine.ask_health()
+        assert SEEN.keys() >= {"minted", "deadline-exceeded deadline-exceeded"}
+
+    @pytest.mark.threat("H4")
+    def test_a_full_disk(self, machine: RoomkeyMachine) -> None:
+        for flag in ("false", "true", "livekit"):
+            machine.fill_the_disk(full=True)
+            machine.turn_the_flag(flag, counts=True)
+        assert SEEN.keys() >= {"audit-unavailable", "minting-disabled", "switch-unavailable switch-unavailable"}
+
+
+@pytest.mark.threat("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "B3", "B10", "C2")
+def test_no_chance_finds_an_answer_that_the_model_does_not_give() -> None:
+    SEEN.clear()
+    look(EXAMPLES or 20)
+    for answer, times in sorted(SEEN.items()):
+        print(f"{times:8}  {answer}")
+    assert SEEN["minted"] > 100
+
+
+# --- mistakes ------------------------------------------------------------------------------------------------------
+
+type Break = Callable[[pytest.MonkeyPatch], None]
+
+
+def setting(module: Any, name: str, value: float) -> Break:
+    """A number that is wrong."""
+    return lambda patch: patch.setattr(module, name, value)
+
+
+def editing(owner: Any, name: str, old: str, new: str) -> Break:
+    """A function whose source says `new` where it says `old`."""
+
+    def apply(patch: pytest.MonkeyPatch) -> None:
+        source = textwrap.dedent(inspect.getsource(inspect.getattr_static(owner, name)))
+        assert source.count(old) == 1, source
+        code = compile(source.replace(old, new), "broken", "exec", flags=__future__.annotations.compiler_flag)
+        made: dict[str, Any] = {}
+        exec(code, vars(sys.modules[getattr(owner, "__module__", owner.__name__)]), made)  # noqa: S102
+        patch.setattr(owner, name, made[name])
+
+    return apply
+
+
+_REFRESHED, _FLAG, _INSTANT = freshness.Refreshed, kill_switch.DisableFlag, clock.Instant
+_AGE = "max(now.wall - self.wall, now.monotonic - self.monotonic)"
+_THIRD = "clock.sleep(pause)\n    try:\n        return attempt()\n    except DependencyFailure:\n        pass"
+_ON = "DisableFlag(everything=False)"
+
+type Steps = Callable[[RoomkeyMachine], None]
+
+
+def outage(operation: Operation, behaviour: Behaviour, flag: str, bound: str) -> Steps:
+    return lambda machine: machine.live_through_an_outage(operation, behaviour, flag, bound, 0.43, (1, 1), over=False)
+
+
+def late(seconds: float) -> Steps:
+    return lambda machine: machine.hold_up_an_answer(SSM, seconds, (1, 0), known=True)
+
+
+def flag(text: str | None) -> Steps:
+    return lambda machine: machine.turn_the_flag(text, counts=True)
+
+
+def clocks_apart(seconds: float, clocks: Clocks) -> Steps:
+    def steps(machine: RoomkeyMachine) -> None:
+        machine.let_time_pass(seconds, clocks)
+        machine.mint_both()
+
+    return steps
+
+
+def slow_answer(machine: RoomkeyMachine) -> None:
+    machine.fail_once(SSM, faults.slow(0.9))
+    machine.let_time_pass(61.41, (1, 1))
+    machine.mint_both()
+    machine.wait_for_a_bound(SSM, "fresh", 0.43, (1, 1))
+
+
+def full_disk(machine: RoomkeyMachine) -> None:
+    machine.fill_the_disk(full=True)
+    machine.mint_both()
+
+
+_THROTTLED = outage(SSM, faults.throttled, "false", "fresh")
+_DENIED = outage(SSM, faults.denied, "false", "fresh")
+_NO_FLAG = ('raise DependencyFailure("ssm", "not-found", transient=False)', f"return {_ON}")
+_NO_POLICY = ("raise PolicyUnavailable(self.policy)", 'return Policy("audit", ())')
+_NOBODY = [text for text, (mode, _) in POLICIES.items() if mode == "enforce"][-1]
+
+BREAKS: Mapping[str, tuple[Break, Steps]] = {
+    "on-is-believed-for-longer": (
+        setting(kill_switch, "ON_FOR_SECONDS", 330.0),
+        outage(SSM, faults.throttled, "false", "kept"),
+    ),
+    "the-flag-is-fresh-for-longer": (setting(state, "FRESH_SECONDS", 37.0), _THROTTLED),
+    "credentials-serve-for-longer": (
+        setting(credentials, "KEEP_SECONDS", 3700.0),
+        outage(SM, faults.throttled, "false", "kept"),
+    ),
+    "a-fleet-keeps-step": (
+        setting(freshness, "JITTER", 0.0),
+        lambda machine: machine.wait_for_a_bound(SSM, "fresh", -0.17, (1, 1)),
+    ),
+    "off-goes-stale": (
+        editing(state.EnvironmentState, "__init__", "keep_for=math.inf", "keep_for=300"),
+        outage(SSM, faults.throttled, "true", "kept"),
+    ),
+    "what-is-no-flag-is-on": (
+        editing(_FLAG, "parse", 'raise ValueError("not a disable flag")', f"return {_ON}"),
+        flag("livekit"),
+    ),
+    "no-flag-is-on": (editing(state, "_flag", *_NO_FLAG), flag(None)),
+    "a-scope-is-overlooked": (editing(_FLAG, "is_off", ', f"{platform}/{kind}"', ""), flag("100ms/app")),
+    "no-policy-lets-all-in": (
+        editing(state.State, "policy_in_force", *_NO_POLICY),
+        lambda machine: machine.change_the_policy(None),
+    ),
+    "the-policy-refuses-nobody": (
+        editing(api.Api, "_mint", "policy.mode is Mode.ENFORCE and not", "False and not"),
+        lambda machine: machine.change_the_policy(_NOBODY),
+    ),
+    "the-wall-clock-is-ignored": (
+        editing(_INSTANT, "age", _AGE, "now.monotonic - self.monotonic"),
+        clocks_apart(61.41, (1, 0)),
+    ),
+    "the-monotonic-clock-is-ignored": (
+        editing(_INSTANT, "age", _AGE, "now.wall - self.wall"),
+        clocks_apart(61.41, (0, 1)),
+    ),
+    "a-clock-set-back-is-not-seen": (
+        editing(_INSTANT, "is_after", "now.wall < self.wall", "False"),
+        clocks_apart(7.19, (-1, 0)),
+    ),
+    "age-counts-from-the-answer": (editing(_REFRESHED, "_try", "sent=now", "sent=self._clock.now()"), slow_answer),
+    "a-late-answer-is-stored": (
+        editing(_REFRESHED, "_try", "if budget.remaining() <= 0:  #", "if False:  #"),
+        late(7200.41),
+    ),
+    "a-no-changes-nothing": (editing(_REFRESHED, "_after", "if not failure.transient:", "if False:"), _DENIED),
+    "whatever-fails-is-forgotten": (editing(_REFRESHED, "_after", "if not failure.transient:", "if True:"), _THROTTLED),
+    "a-failure-is-tried-again-at-once": (
+        editing(_REFRESHED, "_try", "resting = self._ever_read", "resting = False"),
+        _THROTTLED,
+    ),
+    "health-tries-each-time": (
+        editing(state.EnvironmentState, "minting", "self._found.glance", "self._found.read"),
+        outage(SSM, faults.throttled, "false", "rest"),
+    ),
+    "a-no-is-asked-twice": (editing(stores, "twice", "not failure.transient or ", ""), _DENIED),
+    "a-third-attempt": (editing(stores, "twice", "clock.sleep(pause)", _THIRD), _THROTTLED),
+    "a-secret-is-read-too-early": (
+        editing(
+            api.Api, "_mint", "state = self._with", "self._with.credentials.read(platform, budget); state = self._with"
+        ),
+        flag("true"),
+    ),
+    "a-bad-secret-signs": (
+        editing(credentials, "parse_secret", "platform.check_credentials(values)", "Credentials(values)"),
+        lambda machine: machine.put_a_secret("short", "AWSCURRENT"),
+    ),
+    "nobody-looks-at-the-time": (editing(api.Api, "_mint", "budget.check()", "pass"), late(7.29)),
+    "no-audit-line": (
+        editing(api.Api, "_conclude", "self._with.audit.write(", "status or self._with.audit.write("),
+        lambda machine: machine.mint_both(),
+    ),
+    "a-token-without-an-audit-line": (
+        editing(api.Api, "_conclude", "failure = failure or unwritten", "pass"),
+        full_disk,
+    ),
+}
+
+
+@pytest.mark.parametrize(("broken", "steps"), BREAKS.values(), ids=BREAKS)
+def test_a_mistake_is_found(
+    machine: RoomkeyMachine,
+    broken: Break,
+    steps: Steps,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong_audit_lines: list[str],
+) -> None:
+    def again() -> None:
+        machine.start_anew()
+        machine.put_everything_right()
+        steps(machine)
+
+    steps(machine)
+    broken(monkeypatch)
+    with pytest.raises((AssertionError, ValidationError)):
+        again()
+    wrong_audit_lines.clear()
