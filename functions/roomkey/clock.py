@@ -56,7 +56,7 @@ class Budget:
     clock: Clock
     seconds: float
     started: Instant
-    grace: float = 0.0
+    grace: float
     calls: Counter[str] = field(default_factory=Counter)
 
     @classmethod

@@ -5,7 +5,7 @@ loaded: what cannot sign a token that works is refused there and then, by field 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from roomkey import strict_json
 from roomkey.clock import Budget, Clock
@@ -25,7 +25,7 @@ _NOT_USABLE = "not-usable"
 class LoadedCredentials:
     """Credentials that have passed their check, and the id of the secret's version that they are."""
 
-    credentials: Credentials = field(repr=False)
+    credentials: Credentials
     version_id: str
 
 

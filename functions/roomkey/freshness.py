@@ -44,6 +44,7 @@ class _Held[T]:
 @dataclass(frozen=True, slots=True)
 class _Failed:
     failure: DependencyFailure
+    tried: Instant
     at: Instant
     rest_for: float
 
@@ -73,7 +74,6 @@ class Refreshed[T]:
         self._reading = threading.Lock()
         self._held: _Held[T] | None = None
         self._failed: _Failed | None = None
-        self._tried: Instant | None = None
         self._ever_read = False
 
     def read(self, budget: Budget) -> Reading[T]:
@@ -106,33 +106,32 @@ class Refreshed[T]:
 
     def _try(self, budget: Budget, least_seconds_between_tries: float) -> Reading[T]:
         now = self._clock.now()
-        failed, tried = self._failed, self._tried
+        failed = self._failed
         if failed is not None:
             resting = self._ever_read and failed.at.age(now) < failed.rest_for
-            if resting or (tried is not None and tried.age(now) < least_seconds_between_tries):
+            if resting or failed.tried.age(now) < least_seconds_between_tries:
                 return self._stale_reading(failed.failure)
         if budget.remaining() <= 0:
             return self._stale_reading(_no_time_left())
-        self._tried = now
         try:
             value = self._load(budget)
             if budget.remaining() <= 0:  # A frozen environment thaws with old answers.
                 raise _no_time_left()
         except DependencyFailure as failure:
-            return self._after(failure)
+            return self._after(failure, tried=now)
         fresh_for = self._fresh_for * (1 + JITTER * (2 * self._random() - 1))
         self._held = _Held(value, sent=now, fresh_for=fresh_for)
         self._failed = None
         self._ever_read = True
         return Reading(value, now.age(self._clock.now()))
 
-    def _after(self, failure: DependencyFailure) -> Reading[T]:
+    def _after(self, failure: DependencyFailure, *, tried: Instant) -> Reading[T]:
         if not failure.transient:
             self._held = None
         rest_for = REST_SECONDS * (1 + JITTER * self._random())
         # To whoever asks later it is the dependency that was slow: their own time is not used up.
         lasting = DependencyFailure(failure.dependency, "too-slow", transient=True) if _ran_out(failure) else failure
-        self._failed = _Failed(lasting, self._clock.now(), rest_for)
+        self._failed = _Failed(lasting, tried, self._clock.now(), rest_for)
         return self._stale_reading(failure)
 
     def _stale_reading(self, failure: DependencyFailure) -> Reading[T]:

@@ -14,7 +14,8 @@ from roomkey.platforms.base import TokenKind
 ON_FOR_SECONDS = 300.0
 """How long "on" may be believed while the flag cannot be read again. "Off" is believed until a read says otherwise."""
 
-_SCOPES = frozenset([*TokenKind, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFORMS for kind in TokenKind)])
+SCOPES = (*TokenKind, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFORMS for kind in TokenKind))
+"""What can be off by itself, the widest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,16 @@ class DisableFlag:
         if text in ("true", "false"):
             return cls(everything=text == "true")
         scopes = text.split(",")
-        if not _SCOPES.issuperset(scopes) or len(set(scopes)) != len(scopes):
+        if not set(SCOPES).issuperset(scopes) or len(set(scopes)) != len(scopes):
             raise ValueError("not a disable flag")
         return cls(everything=False, scopes=frozenset(scopes))
+
+    @property
+    def text(self) -> str:
+        """The flag as it is stored, which `parse` reads."""
+        if self.everything:
+            return "true"
+        return ",".join(scope for scope in SCOPES if scope in self.scopes) or "false"
 
     def is_off(self, platform: str, kind: TokenKind) -> bool:
         """Whether tokens of this kind for this platform may not be made."""

@@ -126,10 +126,9 @@ def _platforms(text: str) -> tuple[str, ...]:
 
 
 def _access(text: str) -> Access:
-    try:
-        return Access(text)
-    except ValueError:
-        raise ValueError("must be jwt, iam or open") from None
+    if text not in list(Access):
+        raise ValueError("must be jwt, iam or open")
+    return Access(text)
 
 
 def _seconds(text: str) -> int:

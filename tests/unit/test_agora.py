@@ -160,6 +160,7 @@ def test_a_request_says_what_it_asks_for() -> None:
     )
 
 
+@pytest.mark.threat("F7")
 @pytest.mark.parametrize("name", ["room_id", "role", "user_id"])
 @pytest.mark.parametrize("value", [None, "", 7, [], {}, True, " "])
 def test_a_token_is_for_a_channel_a_role_and_a_user(name: str, value: object) -> None:
@@ -192,6 +193,7 @@ def test_a_number_is_a_uid_and_stays_as_it_was_sent(user_id: str) -> None:
     assert explained(minted(request)).facts["services"][0]["uid"] == user_id
 
 
+@pytest.mark.threat("F7")
 @pytest.mark.parametrize(
     "user_id",
     ["0", "00", "+0", "-0", "+000", "-1", "-5", "4294967296", "+4294967296", "04294967297", "100000000000000000001"],
@@ -372,6 +374,7 @@ def test_what_is_left_out_is_exactly_what_the_contract_cannot_express() -> None:
     assert {name for name, vector in KNOWN.items() if accepted(vector) is None} == LEFT_OUT.keys()
 
 
+@pytest.mark.threat("G2", "G5")
 @pytest.mark.parametrize("name", sorted(KNOWN.keys() - LEFT_OUT.keys()))
 def test_a_known_token_is_minted_byte_for_byte(name: str) -> None:
     vector = KNOWN[name]
@@ -482,10 +485,12 @@ def test_a_request_without_services_is_for_rtc() -> None:
     assert services_in(minted(asked(role="subscriber", services=None))) == (rtc("alice"),)
 
 
+@pytest.mark.threat("F6")
 def test_a_management_token_has_chats_app_privilege_alone() -> None:
     assert services_in(minted(asked(TokenKind.MANAGEMENT))) == (chat("", {2: 600}),)
 
 
+@pytest.mark.threat("F6")
 @pytest.mark.parametrize("services", [["chat"], ["rtc", "chat"], list(SERVICES)])
 def test_no_app_token_has_chats_app_privilege(services: list[str]) -> None:
     privileges = [one.privileges for one in services_in(minted(asked(services=services))) if one.type == CHAT]

@@ -159,6 +159,7 @@ def reproduction(vector: dict[str, Any]) -> Minted:
     return mint(kind, body, inputs["now_ms"] / 1000, keys_of(vector), UUID(inputs["nonce"]))
 
 
+@pytest.mark.threat("G2", "G5")
 @pytest.mark.parametrize("vector", [GOOD[name] for name in GOOD if name not in LEFT_OUT], ids=lambda v: v["id"])
 def test_reproduces_what_the_vendors_package_mints(vector: dict[str, Any]) -> None:
     assert reproduction(vector).token == vector["token"]
@@ -339,6 +340,7 @@ def test_leaves_other_tokens_alone(token: str) -> None:
 # --- what a request gets ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("F6", "G2")
 def test_a_room_token_says_exactly_this() -> None:
     minted = mint(APP, {"room_id": ROOM, "role": "writer"})
     assert decoded(minted.token, "room") == {
@@ -352,6 +354,7 @@ def test_a_room_token_says_exactly_this() -> None:
     assert minted.grant == Grant(APP, 1700003600, ROOM, "writer")
 
 
+@pytest.mark.threat("F6", "G2")
 def test_a_management_token_says_exactly_this_and_is_sent_as_token() -> None:
     minted = mint(MANAGEMENT, {"role": "reader"})
     assert decoded(minted.token, "sdk") == {

@@ -138,6 +138,7 @@ def test_some_packages_are_the_business_of_a_few(module: Module) -> None:
         assert module.name in ONLY.get(package, {module.name}), f"{module.name} imports {imported}"
 
 
+@pytest.mark.threat("J5")
 @every_module
 def test_nothing_else_is_installed_where_the_function_runs(module: Module) -> None:
     for imported in module.imports:
@@ -159,6 +160,7 @@ def test_only_the_api_knows_http(module: Module) -> None:
         assert word not in words
 
 
+@pytest.mark.threat("B13")
 @every_module
 def test_nobody_prints_and_nobody_asks_the_environment(module: Module) -> None:
     """Audit lines go through `audit`, logs through `observability`, and settings through `settings`."""
@@ -201,6 +203,7 @@ assert roomkey.handler.__file__.startswith(sys.argv[1])
 """
 
 
+@pytest.mark.threat("C1")
 @pytest.mark.parametrize("more", ["", 'Dependencies.build({"ENVIRONMENT": "dev"})'], ids=["imported", "built"])
 def test_c1_starting_connects_to_nothing_and_needs_no_variable(more: str) -> None:
     started = subprocess.run(
@@ -215,6 +218,7 @@ def test_c1_starting_connects_to_nothing_and_needs_no_variable(more: str) -> Non
     assert (started.returncode, started.stdout, started.stderr) == (0, "", "")
 
 
+@pytest.mark.threat("C1")
 def test_c1_settings_that_make_no_sense_stop_the_deployment_and_not_the_first_caller() -> None:
     started = subprocess.run(
         [sys.executable, "-I", "-c", _START, str(FUNCTIONS)],

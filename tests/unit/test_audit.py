@@ -195,11 +195,13 @@ def test_what_was_served_stale_is_called_so() -> None:
     assert (said["switch"]["stale"], said["credentials"]["stale"]) == (True, True)
 
 
+@pytest.mark.threat("F9")
 def test_an_iam_caller_is_known_by_the_principal() -> None:
     said = checked(written(minted(caller=Caller(Access.IAM, principal=PRINCIPAL))))
     assert said["caller"] == {"access": "iam", "issuer": None, "user_id": None, "principal": PRINCIPAL}
 
 
+@pytest.mark.threat("H7")
 def test_user_ids_are_left_out_where_the_stack_says_so_and_nothing_else_is() -> None:
     line = written(minted(), user_ids=False, spent=budget(ssm=2, secretsmanager=1))
     expected = copy.deepcopy(MINTED)
@@ -225,6 +227,7 @@ ids = st.text(st.characters(exclude_categories=()), min_size=1, max_size=128)
 AWKWARD = "\r\n\x00\x1b[2J\x7f\x85\u2028\u2029\u202e\ufeff\U0001f511\"\\'{}<"
 
 
+@pytest.mark.threat("H5")
 @settings(deadline=None)
 @given(room=ids, role=ids, user=ids, issuer=ids, principal=ids)
 @example(room=AWKWARD, role=AWKWARD, user=AWKWARD, issuer=AWKWARD, principal=AWKWARD)
@@ -244,6 +247,7 @@ def test_whatever_is_in_the_ids_a_line_is_one_line_of_ascii(
     assert (said["requested"]["room_id"], said["requested"]["role"], said["requested"]["user_id"]) == (room, role, user)
 
 
+@pytest.mark.threat("H1", "H9")
 @settings(deadline=None)
 @given(token=st.text(st.characters(codec="utf-8"), min_size=1))
 def test_a_token_is_known_by_its_sha_256_alone(token: str) -> None:
@@ -253,6 +257,7 @@ def test_a_token_is_known_by_its_sha_256_alone(token: str) -> None:
     assert TOKEN not in line
 
 
+@pytest.mark.threat("H1")
 def test_no_secret_claim_or_group_has_a_place_in_a_line() -> None:
     line = written(minted(caller=Caller(Access.JWT, "u", groups=("G-SENTINEL",), claims={"org": "C-SENTINEL"})))
     assert "SENTINEL" not in line
@@ -268,6 +273,7 @@ NOT_JSON: Mapping[str, Callable[[AuditRecord], AuditRecord]] = {
 }
 
 
+@pytest.mark.threat("H4", "H6")
 @pytest.mark.parametrize("spoil", NOT_JSON.values(), ids=NOT_JSON)
 def test_what_json_cannot_say_is_not_written(spoil: Callable[[AuditRecord], AuditRecord]) -> None:
     stream = io.StringIO()
@@ -368,6 +374,7 @@ BROKEN: Mapping[str, Callable[[], AbstractContextManager[TextIO]]] = {
 }
 
 
+@pytest.mark.threat("H4", "I1")
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
 def test_a_stream_that_fails_is_never_taken_for_one_that_took_the_line(
     broken: Callable[[], AbstractContextManager[TextIO]],

@@ -212,12 +212,14 @@ def test_the_limit_is_on_what_was_sent_and_not_on_how_it_was_delivered(padding: 
             bodies.read_lenient(event, "image/png")
 
 
+@pytest.mark.threat("D7")
 @pytest.mark.parametrize("body", ["!!!!", "e30", "e30==", "e3 0=", "e30=\n", "e30=e30=", "_-__", "é30="])
 def test_base64_is_read_to_the_letter(body: str) -> None:
     with pytest.raises(MalformedBody):
         _strict({"body": body, "isBase64Encoded": True})
 
 
+@pytest.mark.threat("D7")
 @pytest.mark.parametrize(
     "raw", ['{"a":"é"}'.encode("latin-1"), b"\xff\xfe{\x00}\x00", '{"a":1}'.encode("utf-16"), b'{"a":"\xed\xa0\x80"}']
 )
@@ -249,6 +251,7 @@ def test_what_api_gateway_does_not_deliver_is_not_read(event: dict[str, object])
 # --- whatever comes ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("D14")
 @settings(deadline=None)
 @given(EVENTS, st.none() | st.sampled_from([JSON, FORM, "text/plain"]) | st.text(st.characters()), st.booleans())
 def test_whatever_comes_is_read_or_refused(event: Any, content_type: str | None, may_be_empty: bool) -> None:

@@ -1,6 +1,7 @@
 """Instants on two clocks, and what one request may spend."""
 
 import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -9,6 +10,7 @@ from roomkey.clock import Budget, Instant, SystemClock
 from roomkey.errors import DeadlineExceeded
 
 
+@pytest.mark.threat("B10")
 @pytest.mark.parametrize(
     ("wall", "monotonic", "age"),
     [
@@ -64,6 +66,18 @@ def test_a_budget_is_used_up_when_either_clock_says_so(wall: float, monotonic: f
 def test_a_budget_that_has_less_than_nothing_fails_at_once() -> None:
     with pytest.raises(DeadlineExceeded):
         Budget.starting_now(FakeClock(), -0.1).check()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "over"), [(2.5, False), (2.75, False), (2.984375, False), (3.0, True), (3.5, True)]
+)
+def test_own_work_has_grace_that_waiting_has_not(seconds: float, over: bool) -> None:
+    clock = FakeClock()
+    budget = Budget.starting_now(clock, 2.5, grace=0.5)
+    clock.advance(seconds)
+    assert budget.remaining() == 2.5 - seconds
+    with pytest.raises(DeadlineExceeded) if over else nullcontext():
+        budget.check()
 
 
 def test_running_out_of_time_is_a_transient_fault() -> None:

@@ -68,6 +68,7 @@ def test_credentials_that_can_sign_are_taken_as_they_are(values: dict[str, str])
     )
 
 
+@pytest.mark.threat("A11")
 def test_a11_what_else_is_stored_is_ignored() -> None:
     credentials = Hms().check_credentials({**GOOD, "note": "rotated in May", "owner": None, "app_id": 7})
     assert credentials.values == GOOD
@@ -143,6 +144,7 @@ NOT_SECRETS: Mapping[str, object] = {
 }
 
 
+@pytest.mark.threat("A11", "A12", "A13", "A14", "A15")
 @pytest.mark.parametrize("value", NOT_SECRETS.values(), ids=NOT_SECRETS)
 def test_a_secret_that_cannot_sign_is_refused_by_name(value: object) -> None:
     problems = refused({**GOOD, "app_secret": value})
@@ -153,6 +155,7 @@ def test_a_secret_that_cannot_sign_is_refused_by_name(value: object) -> None:
 BASE64_DER = pytest.param(base64.b64encode(DER).decode(), id="A15-der-in-base64")
 
 
+@pytest.mark.threat("A15")
 @pytest.mark.parametrize("value", [BASE64_DER])
 def test_a15_a_key_of_another_algorithm_in_base64_is_refused(value: str) -> None:
     assert refused({**GOOD, "app_secret": value})
@@ -167,15 +170,18 @@ def test_an_access_key_that_is_none_is_refused_by_name(value: object) -> None:
     assert [problem.partition(":")[0] for problem in problems] == ["app_access_key"]
 
 
+@pytest.mark.threat("A11")
 @pytest.mark.parametrize("missing", GOOD)
 def test_a11_a_field_that_is_missing_is_named(missing: str) -> None:
     assert refused({name: value for name, value in GOOD.items() if name != missing}) == (f"{missing}: is missing",)
 
 
+@pytest.mark.threat("A11")
 def test_a11_every_field_that_is_at_fault_is_named() -> None:
     assert [problem.partition(":")[0] for problem in refused({})] == ["app_access_key", "app_secret"]
 
 
+@pytest.mark.threat("A11", "G8")
 @pytest.mark.parametrize(
     "values",
     [
@@ -201,6 +207,7 @@ def test_key_and_secret_must_differ() -> None:
     assert "all: two of the values are the same" in refused({"app_access_key": SECRET, "app_secret": SECRET})
 
 
+@pytest.mark.threat("A14")
 @settings(deadline=None)
 @given(st.text(max_size=31))
 def test_a14_nothing_shorter_than_32_characters_signs(value: str) -> None:
@@ -208,6 +215,7 @@ def test_a14_nothing_shorter_than_32_characters_signs(value: str) -> None:
         Hms().check_credentials({**GOOD, "app_secret": value})
 
 
+@pytest.mark.threat("A13")
 @settings(deadline=None)
 @given(st.text(min_size=1, max_size=64))
 @example("\u00a0" * 40)
@@ -225,6 +233,7 @@ def test_nothing_is_stripped_or_mended(value: str) -> None:
 _PRINTABLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=32, max_size=80)
 
 
+@pytest.mark.threat("A13")
 @settings(deadline=None)
 @given(_PRINTABLE, st.integers(0, 80), st.sampled_from(" \t\n\r\v\f\x1c\x85\u00a0\u2028\ufeff\u200b\x00"))
 def test_a13_white_space_is_refused_wherever_it_stands(value: str, at: int, space: str) -> None:
@@ -267,6 +276,7 @@ NOT_DOCUMENTS = {
 }
 
 
+@pytest.mark.threat("A10", "A11", "A12", "A13", "A18")
 @pytest.mark.parametrize("text", NOT_DOCUMENTS.values(), ids=NOT_DOCUMENTS)
 def test_any_other_text_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(CredentialProblems) as caught:
@@ -283,6 +293,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.threat("A11")
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*GOOD, "note"]), _JSON))
 def test_a11_whatever_a_document_holds_it_is_taken_whole_or_refused(values: dict[str, object]) -> None:
@@ -318,6 +329,7 @@ def test_strict_fields_take_nothing_else(key: str) -> None:
     assert key not in problem
 
 
+@pytest.mark.threat("A14")
 @pytest.mark.parametrize(("length", "taken"), [(31, False), (32, True)])
 def test_a14_a_signing_key_of_any_vendor_has_32_bytes(length: int, taken: bool) -> None:
     values = {"id": KEY, "key": SECRET[:length]}

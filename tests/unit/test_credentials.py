@@ -2,6 +2,7 @@
 
 import json
 import logging
+import traceback
 
 import pytest
 
@@ -106,6 +107,7 @@ def test_platforms_do_not_share_their_faults(subject: Subject) -> None:
     assert subject.secret(OTHER) == OLD
 
 
+@pytest.mark.threat("A17")
 def test_a17_a_new_version_is_found_after_300_seconds(subject: Subject) -> None:
     assert subject.secret() == OLD
     subject.secrets.says = stored(NEW, "v2")
@@ -117,6 +119,7 @@ def test_a17_a_new_version_is_found_after_300_seconds(subject: Subject) -> None:
     assert len(subject.secrets.asked) == 2
 
 
+@pytest.mark.threat("A2", "A3")
 def test_a2_a3_credentials_that_cannot_be_read_again_sign_for_3600_seconds(subject: Subject) -> None:
     subject.read()
     subject.secrets.says = DOWN
@@ -131,6 +134,7 @@ def test_a2_a3_credentials_that_cannot_be_read_again_sign_for_3600_seconds(subje
     assert subject.fails(CredentialsUnavailable) is DOWN
 
 
+@pytest.mark.threat("A6", "A7")
 def test_a6_a7_an_authoritative_no_ends_them_at_once(subject: Subject) -> None:
     subject.read()
     subject.secrets.says = GONE
@@ -161,6 +165,7 @@ UNUSABLE = {
 }
 
 
+@pytest.mark.threat("A10", "A11", "A13", "A14", "A18", "I5")
 @pytest.mark.parametrize("text", UNUSABLE.values(), ids=UNUSABLE)
 def test_credentials_that_cannot_sign_are_invalid_cold_and_warm(subject: Subject, text: str) -> None:
     for _ in ("cold", "warm"):
@@ -183,12 +188,24 @@ def test_the_platform_and_the_field_are_named(subject: Subject) -> None:
     assert subject.fails(CredentialsInvalid).problems == ("100ms.app_secret: is missing",)
 
 
+def test_a_fault_drags_no_other_exception_along(subject: Subject) -> None:
+    """One of those would hold the secret."""
+    subject.secrets.says = Secret("Sentinel", "v2")
+    with pytest.raises(CredentialsInvalid) as caught:
+        subject.read()
+
+    for error in (caught.value, caught.value.failure):
+        assert error is not None
+        assert "another exception" not in "".join(traceback.format_exception(error))
+
+
 def test_without_time_nothing_is_read(subject: Subject) -> None:
     with pytest.raises(DeadlineExceeded):
         subject.read(seconds=0)
     assert subject.secrets.asked == []
 
 
+@pytest.mark.threat("H3")
 def test_nothing_shows_a_secret_that_is_printed_by_mistake(subject: Subject, caplog: pytest.LogCaptureFixture) -> None:
     reading, secret = subject.read(), stored()
     logging.getLogger("test").error("%s %r %r %r", reading, reading.value, reading.value.credentials, secret)

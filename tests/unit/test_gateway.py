@@ -594,6 +594,7 @@ def test_a_bad_token_is_401(gateways: dict[str, Local]) -> None:
     )
 
 
+@pytest.mark.threat("E7")
 def test_two_tokens_are_401(gateways: dict[str, Local], demo: DemoIssuer) -> None:
     bearer = ("Authorization", f"Bearer {demo.token('teacher')}")
     assert gateways["jwt"].send("POST", "/api/token", [bearer]).status == 200

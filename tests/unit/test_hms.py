@@ -96,6 +96,7 @@ def test_the_vectors_left_out_are_exactly_those_that_cannot_be_asked_for() -> No
     assert {one["expect"]["plain_has_base64url_specials"] for one in HOSTILE.values()} == {True, False}
 
 
+@pytest.mark.threat("G2", "G5")
 @pytest.mark.parametrize("name", [name for name, vector in GOOD.items() if _expressible(vector)])
 def test_known_answers_claim_for_claim(name: str) -> None:
     vector = GOOD[name]
@@ -209,6 +210,7 @@ def problems(token: str, at: float = NOW, credentials: Credentials | None = CRED
     return explanation.problems
 
 
+@pytest.mark.threat("F6", "G2", "G7")
 def test_g2_claims_are_exactly_those_of_each_kind() -> None:
     _, app = opened(_app_token(), SECRET)
     assert app == {
@@ -236,6 +238,7 @@ def test_g2_claims_are_exactly_those_of_each_kind() -> None:
     }
 
 
+@pytest.mark.threat("C10")
 @pytest.mark.parametrize(
     ("at", "good"),
     [(NOW - 31, False), (NOW - 30, True), (NOW - 29, True), (NOW + 3599.9, True), (NOW + 3600, False)],
@@ -348,6 +351,7 @@ def test_plain_atob_reads_every_token_whatever_the_ids(room_id: str, role: str, 
     assert problems(token) == ()
 
 
+@pytest.mark.threat("G3", "G4")
 @settings(deadline=None)
 @given(st.integers(0, 2**40), st.integers(60, 90 * DAY - 30), st.floats(0, 0.999))
 @example(2**31 - 1, 3600, 0.999)

@@ -47,6 +47,7 @@ _CLAIMS = st.dictionaries(
 # --- signing -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("G5")
 @settings(deadline=None)
 @given(
     _CLAIMS,
@@ -59,11 +60,13 @@ def test_g5_a_signature_is_the_hmac_of_the_first_two_parts(claims: dict[str, Any
     assert json.loads(decoded(header)) == HEADER
 
 
+@pytest.mark.threat("G1")
 def test_g1_the_header_is_alg_and_typ_and_no_claim_gets_into_it() -> None:
     token = hs256.sign({"alg": "none", "kid": "x", "header": {"alg": "none"}, "typ": "at+jwt"}, KEY)
     assert json.loads(decoded(token.split(".")[0])) == HEADER
 
 
+@pytest.mark.threat("A14")
 @pytest.mark.parametrize("key", ["", "k", "k" * 31, "\u00e9" * 15, "\u00e9" * 15 + "k"])
 def test_a14_a_key_shorter_than_the_hash_signs_nothing(key: str) -> None:
     assert len(key.encode()) < 32
@@ -90,6 +93,7 @@ def test_the_payload_is_plain_base64_of_ascii(text: str, shift: int) -> None:
 PEM = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n"
 
 
+@pytest.mark.threat("A14", "A15", "G6")
 @pytest.mark.parametrize(
     "key",
     [
@@ -138,6 +142,7 @@ def test_a_change_of_one_character_anywhere_is_noticed(part: int) -> None:
         assert read is None or read.signature is False
 
 
+@pytest.mark.threat("G1")
 @pytest.mark.parametrize(
     "token",
     [
@@ -154,6 +159,7 @@ def test_g1_only_hmac_sha256_with_the_key_holds(token: str) -> None:
         assert read is None or read.signature is not True
 
 
+@pytest.mark.threat("G1")
 @pytest.mark.parametrize("alg", ["none", "None", "HS512", "hs256", "RS256", "", None, 5, ["HS256"], {"alg": "HS256"}])
 def test_g1_another_algorithm_in_the_header_is_a_problem_even_where_the_signature_holds(alg: object) -> None:
     read = hs256.read(token_of({"a": 1}, {"alg": alg, "typ": "JWT"}), KEY)
@@ -218,6 +224,7 @@ def test_a_time_that_is_due_and_missing_is_named(name: str) -> None:
     assert hs256.time_problems(claims, NOW, required=required, longest_life=None) == []
 
 
+@pytest.mark.threat("G3")
 @pytest.mark.parametrize("name", ["iat", "nbf", "exp"])
 @pytest.mark.parametrize("value", [str(NOW), NOW + 0.5, float(NOW), True, None, [NOW], {}, float("nan"), float("inf")])
 def test_g3_a_time_is_a_whole_number(name: str, value: object) -> None:

@@ -219,6 +219,7 @@ def test_what_is_not_quite_a_token_is_401(mangle: Any) -> None:
     assert 'error="invalid_token"' in refused.challenge
 
 
+@pytest.mark.threat("E7")
 @pytest.mark.parametrize("second", ["", "Bearer x", None])
 def test_two_authorization_headers_are_401(second: str | None) -> None:
     good = f"Bearer {token()}"

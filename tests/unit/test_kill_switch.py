@@ -27,6 +27,7 @@ SCOPES = [*TokenKind, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFOR
 # --- the grammar ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("B6")
 @pytest.mark.parametrize(
     ("text", "app", "management"),
     [
@@ -73,6 +74,15 @@ def test_scopes_turn_off_what_they_name_and_nothing_else(scopes: list[str]) -> N
             assert flag.is_off(platform, kind) is named
 
 
+@pytest.mark.parametrize("text", ["false", "true", *SCOPES, "app,100ms/management", ",".join(SCOPES)])
+def test_a_flag_is_stored_as_it_is_read(text: str) -> None:
+    assert DisableFlag.parse(text).text == text
+
+
+def test_a_flag_is_stored_in_one_order_whatever_it_was_written_in() -> None:
+    assert DisableFlag.parse(",".join(SCOPES[::-1])).text == ",".join(SCOPES)
+
+
 NOT_A_FLAG = [
     *("TRUE", "True", "FALSE", "False", "true ", " true", "false ", " false", "false\n", "true\n", "\tfalse"),
     *("'true'", "1", "0", "yes", "no", "on", "off", "null", "none", "None", "nil", "enabled", "disabled", "-", "*", ""),
@@ -84,12 +94,14 @@ NOT_A_FLAG = [
 ]
 
 
+@pytest.mark.threat("B5")
 @pytest.mark.parametrize("text", NOT_A_FLAG, ids=[f"B5-{text!a}" for text in NOT_A_FLAG])
 def test_anything_else_is_no_flag(text: str) -> None:
-    with pytest.raises(ValueError, match="not a disable flag"):
+    with pytest.raises(ValueError, match=r"^not a disable flag$"):
         DisableFlag.parse(text)
 
 
+@pytest.mark.threat("B5")
 @settings(deadline=None)
 @given(st.text() | st.lists(st.sampled_from([*SCOPES, "true", "false", ""])).map(",".join))
 @example("false\x00")
@@ -119,6 +131,7 @@ def test_on_is_believed_for_300_seconds(age: float) -> None:
     _state("false", age, DOWN).require_on("100ms", APP)
 
 
+@pytest.mark.threat("B3")
 @pytest.mark.parametrize("age", [300.1, 3600, 10 * 86400])
 def test_on_is_not_believed_for_longer(age: float) -> None:
     with pytest.raises(SwitchUnavailable) as caught:
@@ -127,6 +140,7 @@ def test_on_is_not_believed_for_longer(age: float) -> None:
     assert caught.value.transient
 
 
+@pytest.mark.threat("B3")
 @pytest.mark.parametrize("age", [0, 300, 301, 10 * 86400])
 @pytest.mark.parametrize("text", ["true", "app", "100ms", "100ms/app"])
 def test_off_is_believed_for_ever(text: str, age: float) -> None:
@@ -204,6 +218,7 @@ def test_the_flag_is_read_once_per_30_seconds(subject: Subject) -> None:
     assert subject.parameters.calls == 2
 
 
+@pytest.mark.threat("B4", "B5")
 @pytest.mark.parametrize(("says", "reason"), [(None, "not-found"), ("maybe", "not-a-flag"), ("", "not-a-flag")])
 def test_a_flag_that_is_missing_or_makes_no_sense_is_not_on_cold_or_warm(
     subject: Subject, says: str | None, reason: str
@@ -221,6 +236,7 @@ def test_a_flag_that_is_missing_or_makes_no_sense_is_not_on_cold_or_warm(
         subject.clock.advance(31)
 
 
+@pytest.mark.threat("I4")
 def test_what_was_never_read_is_not_on(subject: Subject) -> None:
     subject.parameters.says = DOWN
     assert subject.unavailable() is DOWN
@@ -228,6 +244,7 @@ def test_what_was_never_read_is_not_on(subject: Subject) -> None:
     assert subject.unavailable() is DOWN
 
 
+@pytest.mark.threat("B3", "I3")
 def test_on_outlives_a_failing_ssm_for_300_seconds(subject: Subject) -> None:
     assert subject.is_on()
     subject.parameters.says = DOWN
@@ -239,6 +256,7 @@ def test_on_outlives_a_failing_ssm_for_300_seconds(subject: Subject) -> None:
     assert subject.unavailable() is DOWN
 
 
+@pytest.mark.threat("B3", "I3")
 def test_off_outlives_a_failing_ssm_for_ever(subject: Subject) -> None:
     subject.parameters.says = "true"
     assert not subject.is_on()

@@ -3,6 +3,7 @@
 import ast
 import itertools
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -14,18 +15,19 @@ import pytest
 import audit_lines
 from infrastructure.template import ROOT, source
 from roomkey import api, audit, credentials, errors, freshness, kill_switch, state
-from roomkey.errors import MintingDisabled, SwitchUnavailable
+from roomkey.errors import DependencyFailure, MintingDisabled, SwitchUnavailable
 from roomkey.kill_switch import DisableFlag
 from roomkey.observability import NAMESPACE, Observability
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.policy import Mode, Policy
+from roomkey.settings import STANDARD_LIVES
 
 FUNCTION = ROOT / "functions" / "roomkey"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 DEPLOY = ROOT / "docs" / "deploy.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
-SECURITY = ROOT / "SECURITY.md"
+SECURITY = ROOT / "docs" / "security.md"
 CHANGELOG = ROOT / "CHANGELOG.md"
 
 
@@ -78,7 +80,9 @@ def test_every_parameter_is_in_the_table_with_its_default() -> None:
 @pytest.mark.parametrize("bound", ["MinValue", "MaxValue", "AllowedValues"])
 def test_the_table_names_the_bounds_of_a_parameter(bound: str) -> None:
     table = {row[0].strip("`"): row[2] for row in rows(DEPLOY, "## Parameters")}
-    rates = {name for name in table if name.endswith("Rate")}  # Whatever suits: nobody needs to know 1 and 5000.
+    rates = {
+        name for name in table if name.endswith(("Rate", "Burst"))
+    }  # Whatever suits: nobody needs to know 1 and 5000.
     for name, parameter in source()["Parameters"].items():
         allowed = parameter.get(bound, [])
         if name not in {"LogRetentionDays", "LogLevel", "SnapStart", *rates}:
@@ -218,16 +222,16 @@ def test_there_is_something_to_do_for_each_503_and_nothing_else() -> None:
 
 def test_every_metric_is_in_the_table_with_its_unit_and_its_dimensions(capsys: pytest.CaptureFixture[str]) -> None:
     seen = Observability.of("prod", "INFO")
-    for failure in (None, MintingDisabled(), SwitchUnavailable()):
-        seen.count("100ms", "app", failure, 1.0)
+    for failure in (None, MintingDisabled(), SwitchUnavailable(DependencyFailure("ssm", "throttled", transient=True))):
+        seen.count("100ms", "management", failure, 1.0, dict.fromkeys(stale_words(), 40.0))
     lines = [json.loads(line)["_aws"]["CloudWatchMetrics"][0] for line in capsys.readouterr().out.splitlines()]
     emitted = {metric["Name"]: metric["Unit"] for line in lines for metric in line["Metrics"]}
-    assert {words(row[0])[0]: row[1] for row in rows(OPERATIONS, "## Metrics")} == emitted
+    assert {words(row[0])[0]: row[1] for row in rows(OPERATIONS, "### What is counted")} == emitted
 
-    introduction = section(OPERATIONS, "## Metrics").partition("|")[0]
     assert {line["Namespace"] for line in lines} == {NAMESPACE}
-    assert words(introduction) == [NAMESPACE, "service", "environment", "platform", "kind"]
-    assert all(sorted(line["Dimensions"][0]) == ["environment", "kind", "platform", "service"] for line in lines)
+    assert words(section(OPERATIONS, "## Metrics"))[0] == NAMESPACE
+    sets = [words(row[0]) for row in rows(OPERATIONS, "## Metrics")]
+    assert all(line["Dimensions"] == sets for line in lines)
 
 
 def test_every_platform_has_its_secret_in_the_table() -> None:
@@ -249,7 +253,7 @@ def test_what_the_flag_may_say_it_may_say() -> None:
 BORN = re.compile(r"--name /roomkey/prod/policy[^']*--value '([^']+)'")
 
 
-@pytest.mark.parametrize("document", [DEPLOY, OPERATIONS, CHANGELOG], ids=lambda path: path.name)
+@pytest.mark.parametrize("document", [OPERATIONS, CHANGELOG], ids=lambda path: path.name)
 def test_an_environment_is_born_with_a_policy_that_refuses_everybody(document: Path) -> None:
     (text,) = BORN.findall(document.read_text())
     assert Policy.parse(text) == Policy(Mode.ENFORCE, ())
@@ -257,7 +261,7 @@ def test_an_environment_is_born_with_a_policy_that_refuses_everybody(document: P
 
 def test_the_files_that_are_put_are_there() -> None:
     named = [
-        name for path in (DEPLOY, OPERATIONS) for name in re.findall(r"file://(docs/[\w./-]+\w)", path.read_text())
+        name for path in (DEPLOY, OPERATIONS) for name in re.findall(r" put \w+ (docs/[\w./-]+\w)", path.read_text())
     ]
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
@@ -275,15 +279,69 @@ def test_the_bounds_are_the_code_s() -> None:
     rest = freshness.REST_SECONDS
     assert table["that a read failed"][2] == f"{rest:g} s to {rest * (1 + freshness.JITTER):g} s"
 
-    promised = {row[0]: row[1:] for row in rows(SECURITY, "## Promises")}
-    off = promised["After the flag is set, a request that arrives gets no token that is switched off"]
-    counts = f"{state.FRESH_SECONDS * (1 + freshness.JITTER):g} s"
-    assert off == [counts, f"{kill_switch.ON_FOR_SECONDS:g} s"]
-    changed = promised["After the policy is changed, a request that arrives is decided by the new one"]
-    assert changed == [counts, f"{state.POLICY_FOR_SECONDS:g} s"]
-    assert f"**It counts within {counts}**" in section(OPERATIONS, "### Change it")
-    new = promised["A new secret takes over, and the old one signs no more"]
-    assert new == [f"{credentials.FRESH_SECONDS * (1 + freshness.JITTER):g} s", f"{credentials.KEEP_SECONDS:g} s"]
+
+def test_the_promises_are_the_code_s() -> None:
+    flag = f"{state.FRESH_SECONDS * (1 + freshness.JITTER):g} s"
+    secret = f"{credentials.FRESH_SECONDS * (1 + freshness.JITTER):g} s"
+    on, policy = f"{kill_switch.ON_FOR_SECONDS:g} s", f"{state.POLICY_FOR_SECONDS:g} s"
+    kept, answered = f"{credentials.KEEP_SECONDS:g} s", f"{math.ceil(api.WAITING_SECONDS + api.GRACE_SECONDS):g} s"
+    told = "from the first read that tells, {} at the latest"
+
+    promised = {row[0]: row[1:3] for row in rows(SECURITY, "## Promises")}
+    assert list(promised.values()) == [
+        [flag, on],
+        ["always", "always"],
+        [flag, told.format(on)],
+        [flag, policy],
+        [flag, told.format(policy)],
+        [secret, kept],
+        [secret, told.format(kept)],
+        [answered, f"{answered}; 4 s if names cannot be looked up"],
+        [f"{STANDARD_LIVES.longest} s by default", "the same"],
+    ]
+    off, _, misspelt, changed, gone, new, unusable, *_ = promised
+    assert "flag is set" in off
+    assert "flag" in misspelt
+    assert "policy is changed" in changed
+    assert "policy" in gone
+    assert "old one signs no more" in new
+    assert "secret" in unusable
+    assert f"**It counts within {flag}**" in section(OPERATIONS, "### Change it")
+    assert f"more than {on} ago" in section(SECURITY, "## What fails closed")
+
+
+def test_the_table_of_switches_keeps_the_promises() -> None:
+    takes = {words(row[0])[0]: row[1:] for row in rows(OPERATIONS, "## How long each switch takes") if words(row[0])}
+    off, _, _, changed, _, new, *_ = (row[1:3] for row in rows(SECURITY, "## Promises"))
+
+    assert takes["roomkey env disable"] == off
+    assert takes["roomkey env enable"][0] == off[0]
+    assert takes["roomkey policy put"] == changed
+    assert takes["roomkey secret put"] == new
+
+
+def test_the_table_of_vendors_has_every_platform() -> None:
+    table = section(OPERATIONS, "## How long each switch takes").partition("To end them sooner")[2]
+    titles = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][1:]
+
+    assert titles == [platform.title for platform in PLATFORMS.values()]
+
+
+def test_there_is_something_to_do_for_each_thing_that_can_be_down() -> None:
+    down = [row[0] for row in rows(OPERATIONS, "## What happens when it is down")]
+    assert [row[0] for row in rows(SECURITY, "## What to do when something is down")] == down
+
+
+def test_every_promise_says_what_proves_it() -> None:
+    for row in rows(SECURITY, "## Promises"):
+        proofs = re.findall(r"\[([A-Z]\d+)\]\(threats\.md#([a-z]\d+)\)", row[3])
+        assert proofs, row[0]
+        assert all(name.lower() == anchor for name, anchor in proofs)
+
+
+def test_the_page_on_security_and_the_one_for_reports_know_each_other() -> None:
+    assert "docs/security.md" in links(ROOT / "SECURITY.md")
+    assert "../SECURITY.md" in links(SECURITY)
 
 
 # --- the house -----------------------------------------------------------------------------------------------------

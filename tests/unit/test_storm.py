@@ -42,6 +42,7 @@ def calls_of(outcome: Any) -> tuple[list[float], list[float]]:
 # --- the bound -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("B8")
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize(("environments", "requests"), [(40, 1), (SMALL, 0.2), (SMALL, 5), (200, 1)])
 def test_b8_a_cold_storm_keeps_to_its_bound(environments: int, requests: float, seed: int) -> None:
@@ -57,6 +58,7 @@ def test_b8_a_cold_storm_keeps_to_its_bound(environments: int, requests: float, 
     assert len(outcome.ssm.admitted) <= environments, "nobody reads again what is fresh"
 
 
+@pytest.mark.threat("B8", "I6")
 def test_b8_what_is_too_much_is_refused_in_time() -> None:
     figures = storm.simulate(storm.cold(200, 1)).figures()
     assert figures.refused > 0
@@ -65,6 +67,7 @@ def test_b8_what_is_too_much_is_refused_in_time() -> None:
     assert figures.longest_wait <= WAITING_SECONDS
 
 
+@pytest.mark.threat("B8")
 def test_b8_nobody_is_locked_out_for_having_been_refused() -> None:
     outcome = storm.simulate(storm.cold(200, 1, lasts=20.0))
     refused = [seen for seen in outcome.seen if seen.refused]
@@ -74,12 +77,14 @@ def test_b8_nobody_is_locked_out_for_having_been_refused() -> None:
         assert len(seen.read) == 1
 
 
+@pytest.mark.threat("C12")
 def test_c12_an_environment_reads_its_secret_once() -> None:
     outcome = storm.simulate(storm.cold(SMALL, 5))
     assert len(outcome.secrets.calls) == len(outcome.secrets.admitted) == SMALL
     assert outcome.figures().secrets_peak <= SMALL
 
 
+@pytest.mark.threat("B8")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_b8_the_storm_after_an_outage_ends_a_rest_later_at_most(seed: int) -> None:
     row = storm.after_outage(50)

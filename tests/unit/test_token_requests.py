@@ -1,5 +1,6 @@
 """From the fields of a body to a token request, on a real platform and on one made up to have every kind of field."""
 
+import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomkey.errors import InvalidRequest, NotAllowed, UserMismatch
+from roomkey.platforms.agora import Agora
 from roomkey.platforms.base import Platform, RequestField, Send, TokenKind, check_id, check_role, one_of
 from roomkey.platforms.hms import Hms
 from roomkey.settings import STANDARD_LIVES, Lives
 from roomkey.token_requests import LENIENT, STRICT, Form, TokenRequest, bind, cap, granted_life, parse
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
-HMS = Hms()
+HMS, AGORA = Hms(), Agora()
 FORMS = [STRICT, LENIENT]
 
 
@@ -33,11 +35,14 @@ class Inventive(Platform):
         APP: (
             RequestField("room_id", check_id, required=True),
             RequestField("role", one_of("host", "guest"), required=True),
-            RequestField("loud_role", _upper, required=True, means="role"),
+            RequestField("loud_role", _upper, means="role"),
             RequestField("user_id", check_id, required=True),
             RequestField("services", lambda value: (check_role(value),), default=("rtc",)),
         ),
-        MANAGEMENT: (RequestField("role", one_of("admin", "writer"), default="admin"),),
+        MANAGEMENT: (
+            RequestField("role", one_of("admin", "writer"), default="admin"),
+            RequestField("services", lambda value: (check_role(value),)),
+        ),
     }
     credential_fields = ()
 
@@ -90,6 +95,12 @@ def test_a_request_leaves_the_body_as_it_was() -> None:
     assert body == {**ASK, "user_id": ""}
 
 
+def test_the_values_of_a_request_go_by_the_names_that_platforms_know() -> None:
+    values = {"room_id": "r", "role": "publisher", "user_id": "ada", "services": ("rtc", "rtm")}
+
+    assert TokenRequest(AGORA, APP, **values, expires_in=60).values() == values  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("form", FORMS, ids=["strict", "lenient"])
 @pytest.mark.parametrize("missing", ["room_id", "role"])
 def test_what_a_token_cannot_do_without_must_be_there(form: Form, missing: str) -> None:
@@ -113,7 +124,7 @@ def test_what_is_only_like_nothing_is_no_empty_user(user: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["type", "exp", "jti", "access_key", "version", "ROOM_ID", "kind", "platform", "services"]
+    "name", ["type", "exp", "jti", "access_key", "version", "ROOM_ID", "kind", "platform", "services", "x", "x" * 64]
 )
 def test_a_stray_field_is_refused_or_passed_over_and_never_more(name: str) -> None:
     assert _errors({**ASK, name: "x"}) == [(name, "is not a field of this request")]
@@ -188,6 +199,7 @@ def test_what_is_not_sent_is_what_the_platform_means_by_it() -> None:
     assert _parse({**INVENTED, "services": "chat"}, platform=INVENTIVE).services == ("chat",)
     assert _parse({}, platform=INVENTIVE, kind=MANAGEMENT).role == "admin"
     assert _parse({"role": "writer"}, platform=INVENTIVE, kind=MANAGEMENT).role == "writer"
+    assert _parse({}, platform=INVENTIVE, kind=MANAGEMENT).services == ()
 
 
 def test_fields_that_do_not_go_together_are_refused_once_each_is_right_by_itself() -> None:
@@ -218,6 +230,7 @@ def test_who_names_themselves_is_who_they_are() -> None:
     assert bind(_parse({**ASK, "user_id": "ada"}, signed_in=True), "ada").user_id == "ada"
 
 
+@pytest.mark.threat("F3")
 @pytest.mark.parametrize("other", ["eve", "Ada", "ada\u200b", "ad", "adaa", "\uff41da"])
 def test_nobody_gets_a_token_for_somebody_else(other: str) -> None:
     with pytest.raises(UserMismatch):
@@ -243,6 +256,22 @@ def test_a_user_that_the_platform_does_not_take_gets_none(user_id: str) -> None:
         bind(_parse(ASK, signed_in=True), user_id)
 
 
+def test_a_user_is_held_against_what_the_platform_says_of_users() -> None:
+    """A channel of Agora's may be called 0. As a user, that is the one who stands for everybody."""
+    body = {"room_id": "0", "role": "publisher"}
+    for user_id in ("0", "-5"):
+        assert bind(_parse(ASK, signed_in=True), user_id).user_id == user_id
+        with pytest.raises(NotAllowed):
+            bind(_parse(body, platform=AGORA, signed_in=True), user_id)
+
+
+def test_a_refusal_drags_no_other_exception_along() -> None:
+    with pytest.raises(NotAllowed) as caught:
+        bind(_parse(ASK, signed_in=True), " ada")
+
+    assert "another exception" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_a_user_who_may_not_have_what_is_asked_for_gets_none() -> None:
     request = _parse({"room_id": "r", "role": "host", "services": "loud"}, platform=INVENTIVE, signed_in=True)
 
@@ -252,10 +281,11 @@ def test_a_user_who_may_not_have_what_is_asked_for_gets_none() -> None:
 
 
 def test_a_token_for_nobody_stays_one() -> None:
-    request = _parse({}, kind=MANAGEMENT, signed_in=True)
+    for platform in (HMS, INVENTIVE):
+        request = _parse({}, platform=platform, kind=MANAGEMENT, signed_in=True)
 
-    assert bind(request, "ada") == request
-    assert request.user_id is None
+        assert bind(request, "ada") == request
+        assert request.user_id is None
 
 
 # --- how long ------------------------------------------------------------------------------------------------------
@@ -264,6 +294,7 @@ SHORT = Lives(default={APP: 120, MANAGEMENT: 90}, longest=300)
 LONG = Lives(default={APP: 10_000_000, MANAGEMENT: 700}, longest=90_000_000)
 
 
+@pytest.mark.threat("F8")
 @pytest.mark.parametrize(
     ("platform", "lives", "longest"),
     [
@@ -296,6 +327,7 @@ def test_a_life_is_a_whole_number(seconds: object) -> None:
         ]
 
 
+@pytest.mark.threat("F9", "H9")
 @pytest.mark.parametrize(
     ("platform", "lives", "app", "management"),
     [
@@ -312,3 +344,32 @@ def test_a_token_that_says_nothing_lives_by_default_but_never_longer_than_it_may
 ) -> None:
     assert granted_life(TokenRequest(platform, APP), lives) == app
     assert granted_life(TokenRequest(platform, MANAGEMENT), lives) == management
+
+
+@pytest.mark.parametrize(
+    ("lives", "allowed", "life"),
+    [
+        (STANDARD_LIVES, None, 3600),
+        (STANDARD_LIVES, 7200, 3600),
+        (STANDARD_LIVES, 600, 600),
+        (Lives(default={APP: 3600, MANAGEMENT: 900}, longest=300), 7200, 300),
+        (Lives(default={APP: 3600, MANAGEMENT: 900}, longest=300), 120, 120),
+    ],
+)
+def test_a_token_that_says_nothing_lives_no_longer_than_the_policy_grants(
+    lives: Lives, allowed: int | None, life: int
+) -> None:
+    assert granted_life(TokenRequest(HMS, APP), lives, allowed) == life
+
+
+def test_where_the_vendor_sets_no_bound_the_stack_does() -> None:
+    class Boundless(Hms):
+        longest_life = None
+
+    assert cap(Boundless(), STANDARD_LIVES) == 86400
+
+
+# --- mutants that no test can kill, and why --------------------------------------------------------------------------
+#
+# Where the request names the user already, it names the same one: putting them in again only takes time.
+#   token_requests.bind: request.user_id → False

@@ -127,6 +127,7 @@ def reproduction(vector: dict[str, Any]) -> Minted:
     return mint(kind, body, at=claims["iat"] + 30, keys=keys_of(vector))
 
 
+@pytest.mark.threat("G2", "G5")
 @pytest.mark.parametrize("vector", [GOOD[name] for name in GOOD if name not in LEFT_OUT], ids=lambda v: v["id"])
 def test_reproduces_what_the_vendors_sdk_mints(vector: dict[str, Any]) -> None:
     header, claims = decoded(reproduction(vector).token, vector["inputs"]["secret"])
@@ -267,6 +268,7 @@ def test_says_what_the_vendor_would(claims: dict[str, Any], problem: str) -> Non
     assert explanation.warnings == ()
 
 
+@pytest.mark.threat("G1")
 @pytest.mark.parametrize("algorithm", ["none", "HS512", "hs256"])
 def test_takes_no_other_algorithm_even_unchecked(algorithm: str) -> None:
     explanation = VIDEOSDK.explain(signed(participant(), header={"alg": algorithm}), None, NOW)
@@ -322,6 +324,7 @@ def test_leaves_other_platforms_tokens_alone() -> None:
 # --- what a request gets ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("F6", "G2", "G7")
 def test_an_app_token_says_exactly_this() -> None:
     minted = mint(APP, {"room_id": "bmej-gdmc-dchc", "user_id": "p-0", "role": "participant"})
     assert decoded(minted.token) == (
@@ -340,6 +343,7 @@ def test_an_app_token_says_exactly_this() -> None:
     assert minted.token_id is None
 
 
+@pytest.mark.threat("F6", "G2", "G7")
 def test_a_management_token_says_exactly_this_and_is_sent_bare() -> None:
     minted = mint(MANAGEMENT, {})
     assert decoded(minted.token)[1] == {

@@ -1,0 +1,81 @@
+"""The published figures: the page says what was measured, and the arithmetic on it is right."""
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = json.loads((ROOT / "benchmarks/results.json").read_text())
+PAGE = (ROOT / "docs/performance.md").read_text()
+
+
+def _load() -> ModuleType:
+    """benchmarks/report.py, which is a script and in no package."""
+    spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks/report.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["report"] = module  # Dataclasses look their module up.
+    spec.loader.exec_module(module)
+    return module
+
+
+report = _load()
+
+
+def _measured(**values: float) -> dict[str, Any]:
+    """One contender that was started twice, and did the same each time."""
+    usual = {"init": 100, "first": 20, "cold_cpu": 60, "warm": 2, "warm_p99": 3, "warm_cpu": 1, "memory": 40}
+    life = {**usual, "cold_calls": 2, "warm_calls": 0, "log_bytes": 0, **values}
+    return {"name": "one", "title": "One", "bytecode": "yes", "size": 10**6, "lives": [life, life]}
+
+
+def test_the_page_says_what_was_measured_last() -> None:
+    """If not: `.tools/bench/bin/python benchmarks/report.py`."""
+    assert report.page(PAGE, RESULTS) == PAGE
+
+
+def test_every_part_has_its_place_on_the_page() -> None:
+    for name in report.blocks(RESULTS):
+        assert re.search(rf"<!-- {name} -->\n(?s:.+)\n<!-- /{name} -->", PAGE), name
+
+
+def test_all_contenders_were_measured_as_often() -> None:
+    names = {one["name"] for one in RESULTS["contenders"]}
+
+    assert names == {"constant", "hs256", "simple", "powertools", "node", "roomkey"}
+    assert {len(one["lives"]) for one in RESULTS["contenders"]} == {RESULTS["rounds"]}
+
+
+def test_no_warm_request_called_aws_and_no_cold_one_more_than_twice() -> None:
+    (ours,) = (one for one in RESULTS["contenders"] if one["name"] == "roomkey")
+
+    assert {(life["cold_calls"], life["warm_calls"]) for life in ours["lives"]} == {(2, 0)}
+
+
+@pytest.mark.parametrize(
+    ("memory", "values", "dollars"),
+    [
+        # A whole processor: 2 ms warm, and 120 ms cold once in 200 requests; 1 secret read in 300.
+        (1769, {}, 0.20 + 1769 / 1024 * 0.0000133334 * (0.995 * 2_000 + 0.005 * 120_000) + 5 / 300),
+        # Half of one: the processor time doubles, the wait does not.
+        (884.5, {}, 0.20 + 884.5 / 1024 * 0.0000133334 * (0.995 * 3_000 + 0.005 * 180_000) + 5 / 300),
+        # Both values read for every request: one of the two calls is to Secrets Manager.
+        (1769, {"warm_calls": 2}, 0.20 + 1769 / 1024 * 0.0000133334 * (0.995 * 2_000 + 0.005 * 120_000) + 5),
+        # A kilobyte of logs for each request is a gigabyte.
+        (1769, {"log_bytes": 1000, "cold_calls": 0}, 0.70 + 1769 / 1024 * 0.0000133334 * (0.995 * 2_000 + 600)),
+    ],
+)
+def test_what_a_million_tokens_cost(memory: float, values: dict[str, float], dollars: float) -> None:
+    assert report.Contender.of(_measured(**values)).dollars(memory) == pytest.approx(dollars)
+
+
+def test_a_figure_is_the_median_and_the_middle_half() -> None:
+    assert report.Figure.of([1, 2, 3, 4, 100]).median == 3
+    assert report.Figure.of([7.0]) == (7.0, 7.0, 7.0)

@@ -1,0 +1,98 @@
+"""The disable flag as `roomkey env disable` and `enable` turn it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkey.kill_switch import SCOPES, DisableFlag
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import TokenKind
+from roomkey_cli import switch
+
+PAIRS = [(platform, kind) for platform in PLATFORMS for kind in TokenKind]
+
+flags = st.one_of(
+    st.just(DisableFlag(everything=True)),
+    st.frozensets(st.sampled_from(SCOPES)).map(lambda scopes: DisableFlag(everything=False, scopes=scopes)),
+)
+some_scopes = st.lists(st.sampled_from(SCOPES), min_size=1, unique=True)
+
+
+def off(flag: DisableFlag) -> set[tuple[str, TokenKind]]:
+    return {pair for pair in PAIRS if flag.is_off(*pair)}
+
+
+def scoped(*scopes: str) -> set[tuple[str, TokenKind]]:
+    return off(DisableFlag(everything=False, scopes=frozenset(scopes)))
+
+
+@given(flags)
+def test_the_text_of_a_flag_is_that_flag(flag: DisableFlag) -> None:
+    assert DisableFlag.parse(flag.text) == flag
+
+
+@given(flags, some_scopes)
+def test_what_is_turned_off_is_off_beside_what_was(flag: DisableFlag, scopes: list[str]) -> None:
+    assert off(switch.turned_off(flag, scopes)) == off(flag) | scoped(*scopes)
+
+
+@given(flags, some_scopes)
+def test_turning_on_turns_nothing_off_and_nothing_else_on(flag: DisableFlag, scopes: list[str]) -> None:
+    try:
+        after = switch.turned_on(flag, scopes)
+    except ValueError:
+        assert off(flag) & scoped(*scopes)
+        return
+    assert off(flag) - scoped(*scopes) <= off(after) <= off(flag)
+
+
+@given(some_scopes)
+def test_out_of_everything_exactly_what_is_named_comes_on(scopes: list[str]) -> None:
+    after = switch.turned_on(DisableFlag(everything=True), scopes)
+
+    assert off(after) == set(PAIRS) - scoped(*scopes)
+
+
+@pytest.mark.parametrize(
+    ("flag", "scopes", "after"),
+    [
+        ("false", ["100ms"], "false"),
+        ("100ms", ["100ms"], "false"),
+        ("100ms,agora/app", ["100ms"], "agora/app"),
+        ("100ms/app,100ms/management", ["100ms"], "false"),
+        ("app,100ms", ["app"], "100ms"),
+        ("app,100ms", ["100ms"], "app"),
+        ("app,agora/management", ["agora/management"], "app"),
+        ("agora", ["100ms"], "agora"),
+        ("true", ["100ms"], "videosdk,agora,agora-whiteboard"),
+        ("true", ["app"], "management"),
+        ("true", ["app", "management"], "false"),
+        ("true", ["agora/app"], "management,100ms,videosdk,agora-whiteboard"),
+    ],
+)
+def test_turning_on(flag: str, scopes: list[str], after: str) -> None:
+    assert switch.turned_on(DisableFlag.parse(flag), scopes).text == after
+
+
+@pytest.mark.parametrize(
+    ("flag", "scope", "others"),
+    [("100ms", "100ms/app", "100ms"), ("app", "100ms", "app"), ("app,100ms", "100ms/app", "app and 100ms")],
+)
+def test_what_another_switch_keeps_off_is_said(flag: str, scope: str, others: str) -> None:
+    with pytest.raises(ValueError, match=f"^{scope} is off with {others}, which is a switch of its own$"):
+        switch.turned_on(DisableFlag.parse(flag), [scope])
+
+
+@pytest.mark.parametrize(
+    ("flag", "minting", "words"),
+    [
+        ("false", "on", "nothing"),
+        ("true", "off", "everything"),
+        ("app,management", "off", "app, management"),
+        ("100ms,videosdk,agora,agora-whiteboard", "off", "100ms, videosdk, agora, agora-whiteboard"),
+        ("agora/app", "partly-off", "agora/app"),
+    ],
+)
+def test_what_is_off_in_words(flag: str, minting: str, words: str) -> None:
+    assert switch.minting(DisableFlag.parse(flag)) == minting
+    assert switch.off(DisableFlag.parse(flag)) == words
