@@ -1,4 +1,4 @@
-"""The whole of Roomkey on this machine: the gateway, the function, and a stand-in for AWS with its state.
+"""The whole of Roomkey on this machine: the gateway, the function, the console, and a stand-in for AWS with its state.
 
 The function is the one that is deployed. It finds moto's server through `AWS_ENDPOINT_URL`, as any SDK would.
 """
@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,12 @@ import boto3
 import uvicorn
 from moto.server import ThreadedMotoServer
 
+from roomkey.api import Api
+from roomkey.dependencies import Dependencies
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import Settings
 from roomkey_cli import credential_files, sigv4
+from roomkey_cli.console import AuditLines, Console
 from roomkey_cli.credential_files import Secrets
 from roomkey_cli.gateway import AppTokenAccess, Gateway
 from roomkey_cli.issuer import DemoIssuer, JwtAuthorizer
@@ -105,18 +109,24 @@ def run(options: Options) -> None:
     os.environ.update(function_environment(endpoint, options))
     aws.seed(endpoint, options.policy, options.secrets)
 
-    from roomkey.handler import handler  # Only now: it reads the environment that was made above.
+    # As `roomkey.handler` builds it, but that the console sees the audit lines go by.
+    audit = AuditLines(sys.stdout)
+    dependencies = Dependencies.build(os.environ, stdout=audit)
 
     sockets = uvicorn.Config("", host=options.listen.host, port=options.listen.port, log_level="warning").bind_socket()
     base_url = f"http://{_url_host(options.listen.host)}:{sockets.getsockname()[1]}"
     demo_issuer = DemoIssuer(base_url)
     authorizer = JwtAuthorizer(options.issuer, [options.audience]) if options.issuer else demo_issuer.authorizer()
+    demo_users = options.access == "jwt" and not options.issuer
+    console = Console(
+        dependencies, audit, endpoint=endpoint, region=REGION, host=options.listen.host, demo_users=demo_users
+    )
     gateway = Gateway(
-        handler,
+        Api(dependencies).answer,
         access=options.access,
         authorizer=authorizer,
         allowed_origins=options.origins,
-        extra_routes=demo_issuer.routes() if options.access == "jwt" and not options.issuer else (),
+        extra_routes=[*console.routes(), *(demo_issuer.routes() if demo_users else ())],
     )
     config = uvicorn.Config(gateway, http="h11", proxy_headers=False, log_level="warning", lifespan="off")
     server = _Server(config, welcome(base_url, endpoint, options))
@@ -158,6 +168,9 @@ def welcome(base_url: str, endpoint: str, options: Options) -> str:
             )
     return f"""
 Roomkey is ready at {base_url}  (environment {ENVIRONMENT}, app tokens: {options.access})
+
+  In a browser: mint, read a token, turn the switch, watch
+    {base_url}/console
 
   A first 100ms app token:
     {first}

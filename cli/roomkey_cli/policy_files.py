@@ -56,7 +56,11 @@ class PolicyFile:
 
 def read(path: Path) -> PolicyFile:
     """The policy in the file at `path`. Raises `OSError` where there is no file to read."""
-    content = path.read_bytes()
+    return parse(path.read_bytes())
+
+
+def parse(content: bytes) -> PolicyFile:
+    """The policy that `content` is, as a file would hold it."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

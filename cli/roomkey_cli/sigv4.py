@@ -1,4 +1,4 @@
-"""Verifies SigV4 signatures as API Gateway does on a route that demands IAM.
+"""Verifies SigV4 signatures as API Gateway does on a route that demands IAM, and signs with the one key there is.
 
 Under `roomkey run` there is one principal, whose key is public: it lets `curl --aws-sigv4` and the AWS SDKs sign in
 to the local stack exactly as they would to a deployed one. A signature in the query string (a presigned URL) is not
@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from http.client import HTTPMessage
 from typing import Any
@@ -94,6 +94,13 @@ def verify(
     if not hmac.compare_digest(expected, claimed["signature"]):
         raise SignatureRefused("the signature does not match the request")
     return _demo_identity()
+
+
+def sign(method: str, url: str, headers: Mapping[str, str], body: bytes, region: str) -> dict[str, str]:
+    """The headers that a request with these `headers` needs beside them to be signed by the demo key, now."""
+    request = AWSRequest(method, url, data=body, headers=dict(headers))
+    SigV4Auth(Credentials(DEMO_ACCESS_KEY, DEMO_SECRET_KEY), SERVICE, region).add_auth(request)
+    return {name.lower(): value for name, value in request.headers.items() if name.lower() not in headers}
 
 
 def _demo_identity() -> dict[str, object]:

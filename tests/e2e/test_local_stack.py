@@ -62,6 +62,7 @@ def test_a_token_over_http_is_what_was_asked_for(local_stack: LocalStack) -> Non
     assert headers["cache-control"] == "no-store"
 
 
+@pytest.mark.threat("E2")
 def test_old_clients_with_two_slashes_work(local_stack: LocalStack) -> None:
     host = local_stack.url.removeprefix("http://")
     body = json.dumps(ASKS)
@@ -97,6 +98,7 @@ def test_the_management_route_wants_a_signature(local_stack: LocalStack) -> None
     assert (status, answer) == (403, {"message": "Forbidden"})
 
 
+@pytest.mark.threat("B1")
 def test_switching_off_bites(start: Callable[..., LocalStack], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "any")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")

@@ -118,7 +118,7 @@ class Aws:
         self.secrets.create_secret(Name=f"roomkey/{environment}/{platform}", SecretString=text)
 
     def fail(self, service: str, failure: Failure) -> None:
-        """From now on `service` (`SSM` or `SECRETS_MANAGER`) answers this."""
+        """From now on `service` (`SSM` or `SECRETS_MANAGER`), or one operation of it, answers this."""
         self.failures[service] = failure
 
 
@@ -142,7 +142,7 @@ def aws_double() -> Iterator[Aws]:
             body = self.rfile.read(int(self.headers["content-length"]))
             operation = self.headers["x-amz-target"]
             aws.calls.append(Call(operation, json.loads(body)))
-            failure = aws.failures.get(operation.split(".")[0])
+            failure = aws.failures.get(operation) or aws.failures.get(operation.split(".")[0])
             status, answer = (failure.status, failure.body.encode()) if failure else self._ask_moto(body)
             self.send_response(status)
             self.send_header("content-type", "application/x-amz-json-1.1")

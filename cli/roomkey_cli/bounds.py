@@ -1,0 +1,12 @@
+"""How long a change takes to be everywhere, by the function's own constants."""
+
+import math
+
+from roomkey import credentials, state
+from roomkey.freshness import JITTER
+
+STATE_SECONDS = math.ceil(state.FRESH_SECONDS * (1 + JITTER))
+"""Every environment of the function has read flag and policy anew by then, unless SSM cannot be read."""
+
+SECRET_SECONDS = math.ceil(credentials.FRESH_SECONDS * (1 + JITTER))
+"""Every environment of the function has read a secret anew by then, unless Secrets Manager cannot be read."""

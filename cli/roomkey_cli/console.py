@@ -1,0 +1,368 @@
+"""The console: pages of the local stack at `/console`, to mint, to read a token, to turn the switch and to watch.
+
+The deployed function has none of them. The pages ask the same routes as everybody for tokens; what they need beside
+those is here, and reads and writes the stand-in's state as the command line does.
+
+Other websites in the same browser can send requests to this machine. So a request must name this machine as its host
+(a name that somebody else points here does not), and whatever is no page must carry a header that no other origin's
+page can set. Tokens come in bodies, and are neither kept nor logged.
+"""
+
+import io
+import json
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.exceptions import ClientError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from roomkey import __version__
+from roomkey.bodies import json_object
+from roomkey.clock import Budget
+from roomkey.dependencies import Dependencies
+from roomkey.errors import Fault, MalformedBody, SwitchUnavailable
+from roomkey.kill_switch import DisableFlag
+from roomkey.platforms import PLATFORMS, hs256
+from roomkey.platforms.base import Credentials, Explanation, Platform, TokenKind
+from roomkey.settings import SHORTEST_LIFE
+from roomkey_cli import bounds, credential_files, policy_files, policy_questions, sigv4
+from roomkey_cli.issuer import DEMO_GROUPS
+from roomkey_cli.policy_files import Finding
+
+HEADER = "x-roomkey-console"
+"""What a request for anything but a page must carry. A page of another origin cannot set it without being let in."""
+
+_PAGES = Path(__file__).with_name("console")
+_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_EXAMPLES = Path(__file__).parents[2] / "docs" / "policies"
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+_LARGEST_BODY = 64 * 1024
+_LINES_KEPT = 500
+_READING_SECONDS = 2.6
+
+type _Answer = Callable[[Request, Mapping[str, Any]], object]
+
+
+class AuditLines(io.TextIOBase, TextIO):
+    """Standard output for the audit trail, that remembers the last lines which went through. Safe to share."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: deque[tuple[int, Any]] = deque(maxlen=_LINES_KEPT)
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def write(self, line: str) -> int:
+        written = self._stream.write(line)
+        with self._lock:
+            self._count += 1
+            self._lines.append((self._count, json.loads(line)))
+        return written
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def after(self, number: int) -> list[dict[str, object]]:
+        """The lines since the one with this number, each with its own; 0 is all that are remembered."""
+        with self._lock:
+            return [{"number": one, "line": line} for one, line in self._lines if one > number]
+
+
+class Refused(ValueError):
+    """What the console's page asked for cannot be done; the text says why and repeats nothing of it."""
+
+
+class Console:
+    """The console of one local stack.
+
+    `host` is the address that the stack was told to listen on, by which it may be called beside the usual names of
+    this machine. `demo_users` is whether its own issuer signs users in.
+    """
+
+    def __init__(
+        self, dependencies: Dependencies, audit: AuditLines, *, endpoint: str, region: str, host: str, demo_users: bool
+    ) -> None:
+        self._with = dependencies
+        self._audit = audit
+        self._region = region
+        self._hosts = {"127.0.0.1", "localhost", "::1", host}
+        self._demo_users = demo_users
+        self._ssm = boto3.client("ssm", endpoint_url=endpoint, region_name=region)
+        self._secrets = boto3.client("secretsmanager", endpoint_url=endpoint, region_name=region)
+
+    def routes(self) -> list[BaseRoute]:
+        """Its pages, and what they ask for."""
+        pages = {f"/console/{path.name}": path for path in _PAGES.iterdir() if path.suffix in _TYPES}
+        pages |= dict.fromkeys(("/console", "/console/"), _PAGES / "index.html")
+        answers: Mapping[tuple[str, str], _Answer] = {
+            ("GET", "stack"): self._stack,
+            ("POST", "signature"): self._signature,
+            ("POST", "explanation"): self._explanation,
+            ("GET", "state"): self._state,
+            ("PUT", "flag"): self._put_flag,
+            ("PUT", "policy"): self._put_policy,
+            ("POST", "policy/check"): self._check_policy,
+            ("POST", "policy/decision"): self._decision,
+            ("GET", "audit"): self._audit_lines,
+        }
+        return [
+            *(Route(path, self._page(file)) for path, file in pages.items()),
+            *(
+                Route(f"/console/api/{name}", self._answer(answer), methods=[method])
+                for (method, name), answer in answers.items()
+            ),
+        ]
+
+    # --- who may ask -----------------------------------------------------------------------------------------------
+
+    def _page(self, file: Path) -> Callable[[Request], Awaitable[Response]]:
+        async def page(request: Request) -> Response:
+            if not self._is_for_this_machine(request):
+                return self._not_here()
+            return Response(file.read_bytes(), media_type=_TYPES[file.suffix], headers=_HEADERS)
+
+        return page
+
+    def _answer(self, answer: _Answer) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            if not self._is_for_this_machine(request):
+                return self._not_here()
+            if HEADER not in request.headers or request.headers.get("origin", _origin(request)) != _origin(request):
+                return PlainTextResponse("The console answers its own page only.", 403, _HEADERS)
+            try:
+                asked = await _body(request)
+                return JSONResponse(await run_in_threadpool(answer, request, asked), headers=_HEADERS)
+            except Refused as refusal:
+                return JSONResponse({"error": str(refusal)}, 400, _HEADERS)
+            except Exception as error:
+                # By its type alone: the text may hold what was asked, and that may be a token.
+                print(f"roomkey: the console failed at {request.url.path}: {type(error).__name__}", file=sys.stderr)
+                return JSONResponse({"error": "The console failed; its terminal says where."}, 500, _HEADERS)
+
+        return endpoint
+
+    def _is_for_this_machine(self, request: Request) -> bool:
+        try:
+            return urlsplit(_origin(request)).hostname in self._hosts
+        except ValueError:
+            return False
+
+    def _not_here(self) -> Response:
+        names = ", ".join(sorted(self._hosts - {"::1"}))
+        return PlainTextResponse(f"The console answers at {names} only; see --host.", 403, _HEADERS)
+
+    # --- what the page asks for ------------------------------------------------------------------------------------
+
+    def _stack(self, _request: Request, _asked: Mapping[str, Any]) -> object:
+        settings = self._with.settings
+        return {
+            "version": __version__,
+            "environment": settings.environment,
+            "access": settings.app_token_access,
+            "users": DEMO_GROUPS if self._demo_users else {},
+            "key": {"id": sigv4.DEMO_ACCESS_KEY, "secret": sigv4.DEMO_SECRET_KEY, "principal": sigv4.DEMO_PRINCIPAL},
+            "region": self._region,
+            "bites_within": bounds.STATE_SECONDS,
+            "lives": {
+                "shortest": SHORTEST_LIFE,
+                "longest": settings.lives.longest,
+                "default": settings.lives.default,
+            },
+            "platforms": {name: _platform(platform) for name, platform in self._with.platforms.items()},
+            "policies": {path.stem: path.read_text() for path in sorted(_EXAMPLES.glob("*.json"))},
+        }
+
+    def _signature(self, request: Request, asked: Mapping[str, Any]) -> object:
+        """The headers with which the demo key signs a request to mint. They are good for it alone."""
+        path, body = _text(asked, "path"), _text(asked, "body")
+        if not path.startswith(("/v1/", "/api/")):
+            raise Refused("The demo key signs requests to mint.")
+        headers = {"content-type": "application/json"} if body else {}
+        return sigv4.sign("POST", _origin(request) + path, headers, body.encode(), self._region)
+
+    def _explanation(self, _request: Request, asked: Mapping[str, Any]) -> object:
+        token, at = _text(asked, "token").strip(), time.time()
+        for platform in PLATFORMS.values():
+            if explanation := platform.explain(token, self._credentials(platform), at):
+                return _explained(explanation, token)
+        known = ", ".join(platform.title for platform in PLATFORMS.values())
+        raise Refused(f"This is not a token of {known}.")
+
+    def _credentials(self, platform: Platform) -> Credentials | None:
+        """What the stack would sign with now; None where that is nothing to check a token with."""
+        try:
+            secret = self._secrets.get_secret_value(SecretId=self._with.settings.secret_name(platform.name))
+            return credential_files.unchecked({platform.name: json_object(secret["SecretString"].encode())}, platform)
+        except (ClientError, KeyError, MalformedBody, credential_files.CredentialFileError):
+            return None
+
+    def _state(self, _request: Request, _asked: Mapping[str, Any]) -> object:
+        """What is stored, and what the function goes by: it is asked as a request would, and reads as often."""
+        settings = self._with.settings
+        names = {"flag": settings.disable_flag_name, "policy": settings.policy_name}
+        found = {one["Name"]: one for one in self._ssm.get_parameters(Names=list(names.values()))["Parameters"]}
+        stored = {
+            what: {"text": one["Value"], "version": one["Version"], "put_at": one["LastModifiedDate"].timestamp()}
+            for what, name in names.items()
+            if (one := found.get(name))
+        }
+        read_at: float | None = None
+        faults: dict[str, str | None] = dict.fromkeys(names)
+        try:
+            state = self._with.state.read(Budget.starting_now(self._with.clock, _READING_SECONDS))
+            read_at = time.time() - state.age
+            state.policy_in_force()
+        except SwitchUnavailable as fault:
+            faults = dict.fromkeys(names, _in_words(fault))
+        except Fault as fault:
+            faults["policy"] = _in_words(fault)
+        return {"now": time.time(), **stored, "function": {"read_at": read_at, "faults": faults}}
+
+    def _put_flag(self, _request: Request, asked: Mapping[str, Any]) -> object:
+        text = _text(asked, "text")
+        try:
+            DisableFlag.parse(text)
+        except ValueError:
+            raise Refused("This is not a disable flag.") from None
+        return self._put(self._with.settings.disable_flag_name, text)
+
+    def _put_policy(self, _request: Request, asked: Mapping[str, Any]) -> object:
+        read = policy_files.parse(_text(asked, "text").encode())
+        if read.policy is None or read.minified is None:
+            raise Refused(f"This is not a policy: line {read.problems[0].line}: {read.problems[0]}.")
+        return self._put(self._with.settings.policy_name, _text(asked, "text"), read.minified)
+
+    def _put(self, name: str, text: str, shorter: str = "") -> object:
+        value = text if len(text.encode()) <= policy_files.LARGEST_STANDARD or not shorter else shorter
+        put = self._ssm.put_parameter(Name=name, Value=value, Type="String", Tier="Intelligent-Tiering", Overwrite=True)
+        return {"version": put["Version"], "now": time.time()}
+
+    def _check_policy(self, _request: Request, asked: Mapping[str, Any]) -> object:
+        read = policy_files.parse(_text(asked, "text").encode())
+        return {
+            "problems": [_finding(one) for one in read.problems],
+            "warnings": [_finding(one) for one in read.warnings],
+            "mode": read.policy.mode if read.policy else None,
+            "rules": len(read.policy.rules) if read.policy else None,
+            "bytes": read.size,
+            "tier": read.tier,
+        }
+
+    def _decision(self, _request: Request, asked: Mapping[str, Any]) -> object:
+        """What a policy that need not be in force decides, and what each of its rules has to say."""
+        policy = policy_files.parse(_text(asked, "text").encode()).policy
+        columns = asked.get("question")
+        if policy is None:
+            raise Refused("The policy has problems.")
+        if not isinstance(columns, dict) or not all(isinstance(text, str) for text in columns.values()):
+            raise Refused("The question is an object of texts.")
+        try:
+            question = policy_questions.ask(columns)
+        except ValueError as error:
+            raise Refused(f"Nobody can ask this: {error}.") from None
+        verdict = policy_questions.decide(policy, question)
+        return {
+            "allowed": verdict.allowed,
+            "rule": verdict.rule,
+            "why": verdict.why,
+            "mode": policy.mode,
+            "rules": []
+            if question.barred
+            else [
+                {
+                    "grants": rule.grants(question.request, question.caller),
+                    "says": list(policy_questions.reasons(index, rule, question)),
+                }
+                for index, rule in enumerate(policy.rules)
+            ],
+        }
+
+    def _audit_lines(self, request: Request, _asked: Mapping[str, Any]) -> object:
+        after = request.query_params.get("after", "0")
+        if not (after.isascii() and after.isdigit() and len(after) < 16):
+            raise Refused("after is a line's number.")
+        return {"now": time.time(), "lines": self._audit.after(int(after))}
+
+
+def _origin(request: Request) -> str:
+    return f"{request.url.scheme}://{request.headers.get('host', '')}"
+
+
+async def _body(request: Request) -> Mapping[str, Any]:
+    """The JSON object that was sent, empty where nothing was. Raises `Refused`."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST_BODY:
+            raise Refused("This is longer than anything that the console takes.")
+    if not body:
+        return {}
+    try:
+        return json_object(bytes(body))
+    except MalformedBody:
+        raise Refused("This is not a JSON object.") from None
+
+
+def _text(asked: Mapping[str, Any], name: str) -> str:
+    text = asked.get(name)
+    if not isinstance(text, str) or any("\ud800" <= character <= "\udfff" for character in text):
+        raise Refused(f"{name} must be text.")
+    return text
+
+
+def _platform(platform: Platform) -> object:
+    return {
+        "title": platform.title,
+        "services": platform.services,
+        "send": {"header": platform.send.header, "prefix": platform.send.prefix},
+        "fields": {kind: {field.name: field.required for field in platform.request_fields[kind]} for kind in TokenKind},
+    }
+
+
+def _explained(explanation: Explanation, token: str) -> object:
+    grant = explanation.grant
+    web_token = hs256.read(token, None)
+    return {
+        "platform": explanation.platform,
+        "title": PLATFORMS[explanation.platform].title,
+        "kind": grant.kind if grant else None,
+        "room": grant.room_id if grant else None,
+        "role": grant.role if grant else None,
+        "user": grant.user_id if grant else None,
+        "services": grant.services if grant else (),
+        "issued_at": explanation.issued_at,
+        "expires_at": grant.expires_at if grant else None,
+        "signature": explanation.signature,
+        "header": web_token.header if web_token else None,
+        "facts": explanation.facts,
+        "problems": explanation.problems,
+        "warnings": explanation.warnings,
+    }
+
+
+def _in_words(fault: Fault) -> str:
+    return f"{fault.code} ({fault.failure.reason})" if fault.failure else fault.code
+
+
+def _finding(finding: Finding) -> object:
+    return {"line": finding.line, "where": finding.where, "why": finding.why}

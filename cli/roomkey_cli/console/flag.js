@@ -1,0 +1,105 @@
+// The disable flag: what is off, as a form and as the text that is stored.
+
+import { $, h, choice, choose, chosen } from './dom.js';
+import { stack } from './stack.js';
+
+const KINDS = ['app', 'management'];
+
+const boxes = () => [...$('scopes').querySelectorAll('input')];
+
+/** Whether a wider scope than this one is ticked: then it is off already. */
+function implied(scope, ticked) {
+  const [platform, kind] = scope.split('/');
+  return kind !== undefined && (ticked.has(platform) || ticked.has(kind));
+}
+
+function flagText() {
+  const mode = chosen($('flag-mode'));
+  if (mode !== 'part') return mode;
+  const ticked = new Set(
+    boxes()
+      .filter((box) => box.checked && !box.disabled)
+      .map((box) => box.value),
+  );
+  return [...ticked].filter((scope) => !implied(scope, ticked)).join(',') || 'false';
+}
+
+function drawFlag() {
+  $('scopes').hidden = chosen($('flag-mode')) !== 'part';
+  const ticked = new Set(
+    boxes()
+      .filter((box) => box.checked && !box.disabled)
+      .map((box) => box.value),
+  );
+  for (const box of boxes()) {
+    const covered = implied(box.value, ticked);
+    if (covered || box.disabled) box.checked = covered;
+    box.disabled = covered;
+  }
+  $('flag-text').textContent = flagText();
+}
+
+/** Puts the form as `text` has it. */
+export function show(text) {
+  const whole = ['true', 'false'].includes(text);
+  choose($('flag-mode'), whole ? text : 'part');
+  const scopes = whole ? [] : text.split(',');
+  for (const box of boxes()) {
+    box.disabled = false;
+    box.checked = scopes.includes(box.value);
+  }
+  drawFlag();
+}
+
+/** Builds the form; `put` is told the text when the switch is turned. */
+export function lay(put) {
+  choice(
+    $('flag-mode'),
+    [
+      ['false', 'on'],
+      ['true', 'off'],
+      ['part', 'off in part'],
+    ],
+    drawFlag,
+  );
+  const box = (value, name, text) =>
+    h('label', {}, h('input', { type: 'checkbox', value, 'aria-label': name, onchange: drawFlag }), text);
+  $('scopes').replaceChildren(
+    h(
+      'table',
+      {},
+      h(
+        'thead',
+        {},
+        h(
+          'tr',
+          {},
+          ['Off for', ...KINDS].map((text) => h('th', { scope: 'col' }, text)),
+        ),
+      ),
+      h(
+        'tbody',
+        {},
+        h(
+          'tr',
+          {},
+          h('th', { scope: 'row' }, 'every platform'),
+          KINDS.map((kind) => h('td', {}, box(kind, `${kind} tokens on every platform`))),
+        ),
+        Object.entries(stack.platforms).map(([name]) =>
+          h(
+            'tr',
+            {},
+            h('th', { scope: 'row' }, box(name, `every token of ${name}`, name)),
+            KINDS.map((kind) => h('td', {}, box(`${name}/${kind}`, `${kind} tokens of ${name}`))),
+          ),
+        ),
+      ),
+    ),
+  );
+  $('flag-form').addEventListener('submit', (event) => {
+    event.preventDefault();
+    put(flagText());
+  });
+  drawFlag();
+}

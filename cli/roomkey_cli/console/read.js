@@ -1,0 +1,173 @@
+// Read: a token taken apart. The stack on this machine does it, with the secrets that it would sign with.
+
+import { $, h, countdown, moment, span } from './dom.js';
+import { ask, events } from './stack.js';
+
+const PAUSE_MS = 250;
+
+let latest = '';
+let timer;
+let asked = 0;
+
+const TIMES = new Set(['iat', 'nbf', 'exp', 'issue_ts', 'expireAt']);
+
+async function read() {
+  const token = $('token').value.trim();
+  const number = ++asked;
+  if (!token) {
+    show(h('p', { class: 'card empty' }, 'Paste a token, or take the one just minted.'));
+    return;
+  }
+  let found;
+  let said;
+  try {
+    const answer = await ask('POST', 'explanation', { token });
+    found = told(answer);
+    said = `${answer.title}: ${answer.problems.length ? 'it would be refused' : 'it is good'}.`;
+  } catch (error) {
+    found = [h('div', { class: 'card' }, h('p', { class: 'outcome', 'data-tone': 'bad' }, error.message))];
+    said = error.message;
+  }
+  if (number !== asked) return;
+  show(...found);
+  $('said').textContent = said;
+}
+
+const show = (...nodes) => $('reading').replaceChildren(...nodes);
+
+const SIGNATURE = {
+  true: ['good', 'The signature holds', 'It was made with the secret that this stack signs with.'],
+  false: ['bad', 'The signature does not hold', 'Another secret made it, or the token was changed on its way.'],
+  null: ['fair', 'The signature was not checked', 'The stack has no credentials for this platform.'],
+};
+
+function told(answer) {
+  const { title, kind, facts } = answer;
+  const refused = answer.problems.length > 0;
+  const ends = answer.expires_at ?? (Number.isInteger(facts.exp) ? facts.exp : null);
+  const [tone, signature, because] = SIGNATURE[answer.signature];
+  const left = h('b', {});
+  const parts = [
+    h(
+      'section',
+      { class: 'card', 'aria-label': 'Verdict' },
+      h('h2', {}, `${title}: ${kind ? `${kind} token` : 'a token'}`),
+      h(
+        'p',
+        { class: 'outcome', 'data-tone': refused ? 'bad' : 'good' },
+        h('b', {}, refused ? 'It would be refused.' : 'It is good.'),
+        ' ',
+        refused ? `${title} would turn it away:` : `Nothing in it that ${title} would refuse.`,
+      ),
+      refused &&
+        h(
+          'ul',
+          { class: 'errors' },
+          answer.problems.map((problem) => h('li', {}, problem)),
+        ),
+      answer.warnings.length > 0 && [
+        h('p', { class: 'outcome', 'data-tone': 'fair' }, h('b', {}, 'A client may choke on it.')),
+        h(
+          'ul',
+          { class: 'errors' },
+          answer.warnings.map((warning) => h('li', {}, warning)),
+        ),
+      ],
+      h('p', { class: 'outcome', 'data-tone': tone }, h('b', {}, `${signature}.`), ' ', because),
+      ends !== null && h('div', { class: 'left' }, h('span', {}, 'Time left'), left, life(answer.issued_at, ends)),
+      h(
+        'dl',
+        { class: 'facts' },
+        [
+          ['Room', answer.room],
+          ['Role', answer.role],
+          ['User', answer.user],
+          ['For', answer.services.join(', ')],
+        ]
+          .filter(([, value]) => value)
+          .map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
+        ends !== null && h('div', {}, h('dt', {}, 'Ends'), h('dd', {}, moment(ends))),
+      ),
+    ),
+  ];
+  if (ends !== null) countdownOnce(left, ends);
+  if (answer.header) parts.push(table('Header', answer.header));
+  const { services, ...rest } = facts;
+  if (Array.isArray(services)) {
+    parts.push(table('What it holds', rest));
+    for (const { name, type, privileges, ...more } of services) {
+      const lives = Object.fromEntries(
+        Object.entries(privileges).map(([privilege, seconds]) => [privilege, `for ${span(seconds)}`]),
+      );
+      parts.push(table(`Service ${type}: ${name}`, { ...more, ...lives }));
+    }
+  } else {
+    parts.push(table(answer.header ? 'Claims' : 'What it holds', facts));
+  }
+  return parts;
+}
+
+/** Counts down, and reads the token again when its time has come: what it is then worth is another matter. */
+function countdownOnce(element, ends) {
+  const over = ends <= Date.now() / 1000;
+  countdown(element, ends, 'none', over ? undefined : read);
+}
+
+function life(from, to) {
+  if (!from || to <= from) return null;
+  const spent = Math.min(1, Math.max(0, (Date.now() / 1000 - from) / (to - from)));
+  return h('progress', { max: '1', value: String(1 - spent), 'aria-label': 'Share of its life that is left' });
+}
+
+function table(title, entries) {
+  const rows = Object.entries(entries).map(([name, value]) =>
+    h(
+      'tr',
+      {},
+      h('th', { scope: 'row' }, name),
+      h('td', {}, said(value), TIMES.has(name) && h('span', { class: 'says' }, inWords(value))),
+    ),
+  );
+  return h(
+    'section',
+    { class: 'card' },
+    h('table', { class: 'claims' }, h('caption', {}, title), h('tbody', {}, rows)),
+  );
+}
+
+const said = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
+
+function inWords(value) {
+  const number = Number(value);
+  if (!Number.isFinite(number)) return '';
+  const seconds = number > 1e11 ? number / 1000 : number;
+  return Math.abs(seconds) < 8e12 ? ` ${moment(seconds)}` : '';
+}
+
+function take(token) {
+  $('token').value = token;
+  read();
+}
+
+export function start() {
+  events.addEventListener('minted', ({ detail }) => {
+    latest = detail;
+    $('take').disabled = false;
+  });
+  events.addEventListener('read', ({ detail }) => {
+    location.hash = '#read';
+    take(detail);
+  });
+  $('take').disabled = true;
+  $('take').addEventListener('click', () => take(latest));
+  $('clear').addEventListener('click', () => {
+    take('');
+    $('token').focus();
+  });
+  $('token').addEventListener('input', () => {
+    clearTimeout(timer);
+    timer = setTimeout(read, PAUSE_MS);
+  });
+}
+
+export function shown() {}

@@ -1,0 +1,144 @@
+"""`roomkey env`: an environment's state, from its birth to its end."""
+
+from functools import partial
+
+import typer
+
+from roomkey.kill_switch import DisableFlag
+from roomkey_cli import env_destroy, env_status, env_stop, parameters, switch
+from roomkey_cli.aws import Aws
+from roomkey_cli.changes import Change, Manner, carry_out
+from roomkey_cli.environments import Environment
+from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, Profile, Region, ScopesArgument, Yes
+from roomkey_cli.terminal import REFUSED, fail
+
+app = typer.Typer(help="Create an environment, see it, switch it off and on, take it away.", no_args_is_help=True)
+
+
+@app.command()
+def init(
+    environment: EnvironmentArgument,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    region: Region = None,
+) -> None:
+    """Create what an environment lacks: the disable flag, at off, and a policy without rules.
+
+    Nothing that is there is changed. Secrets are created by roomkey secret put.
+
+    Example: roomkey env init prod
+    """
+    aws = Aws(profile, region)
+    state = parameters.read(aws, environment)
+    changes = []
+    if state.flag is None:
+        does = f"create {environment.flag_name}: true (everything is off)"
+        changes.append(Change(does, partial(parameters.create, aws, environment.flag_name, "true")))
+    if state.policy is None:
+        does = f"create {environment.policy_name}: a policy without rules (everybody is refused)"
+        create = partial(parameters.create, aws, environment.policy_name, parameters.EMPTY_POLICY)
+        changes.append(Change(does, create))
+    carry_out(
+        environment,
+        changes,
+        Manner(dry_run, yes, as_json),
+        already=f"{environment} has its flag and its policy; nothing was changed",
+        notes=[
+            f"Next: roomkey secret put {environment} PLATFORM, roomkey policy put {environment} FILE, deploy, and "
+            f"roomkey env enable {environment}."
+        ],
+    )
+
+
+@app.command()
+def disable(
+    environment: EnvironmentArgument,
+    scopes: ScopesArgument = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    region: Region = None,
+) -> None:
+    """Switch minting off: the scopes that are named beside those that are off already; everything, if none is.
+
+    Tokens that are out stay good until they expire.
+
+    Example: roomkey env disable prod 100ms agora/app
+    """
+    aws = Aws(profile, region)
+    found = _flag(aws, environment)
+    after = switch.turned_off(_readable(found, environment), scopes) if scopes else DisableFlag(everything=True)
+    _turn(aws, environment, found, after, Manner(dry_run, yes, as_json))
+
+
+@app.command()
+def enable(
+    environment: EnvironmentArgument,
+    scopes: ScopesArgument = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    region: Region = None,
+) -> None:
+    """Switch minting on: the scopes that are named, and what lies within them; everything, if none is.
+
+    Example: roomkey env enable prod 100ms
+    """
+    aws = Aws(profile, region)
+    found = _flag(aws, environment)
+    after = DisableFlag(everything=False)
+    if scopes:
+        try:
+            after = switch.turned_on(_readable(found, environment), scopes)
+        except ValueError as error:
+            fail(str(error), REFUSED)
+    _turn(aws, environment, found, after, Manner(dry_run, yes, as_json))
+
+
+def _flag(aws: Aws, environment: Environment) -> parameters.Parameter:
+    found = parameters.read(aws, environment).flag
+    if found is None:
+        # A name that is misspelt in an incident must not look like a switch that was turned.
+        fail(
+            f"there is no environment {environment} in {aws.region}: {environment.flag_name} does not exist, and "
+            f"nothing is minted without it (another --region or --profile? roomkey env init {environment} creates it)",
+            REFUSED,
+        )
+    return found
+
+
+def _readable(found: parameters.Parameter, environment: Environment) -> DisableFlag:
+    if found.flag is None:
+        fail(
+            f"{found.name} holds no disable flag, so nothing is minted: roomkey env disable {environment}, or enable, "
+            "mends it if no scope is named",
+            REFUSED,
+        )
+    return found.flag
+
+
+def _turn(aws: Aws, environment: Environment, found: parameters.Parameter, after: DisableFlag, manner: Manner) -> None:
+    from roomkey_cli import bounds
+
+    before = found.text if found.flag else "no disable flag"
+    does = f"write {found.name}: {after.text} (it is {before})"
+    changes = [Change(does, partial(parameters.put, aws, found.name, after.text))]
+    carry_out(
+        environment,
+        changes if found.flag != after else [],
+        manner,
+        already=f"{found.name} is {before} already; nothing was changed",
+        notes=[f"Off is then: {switch.off(after)}. It counts everywhere within {bounds.STATE_SECONDS} s."],
+        facts={"before": found.text, "flag": after.text, "seconds": bounds.STATE_SECONDS},
+    )
+
+
+app.command()(env_status.status)
+app.command()(env_status.show)
+app.command()(env_stop.stop)
+app.command()(env_stop.start)
+app.command()(env_destroy.destroy)

@@ -1,0 +1,107 @@
+"""Arguments and options that several commands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roomkey.kill_switch import SCOPES
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import Platform
+from roomkey_cli.environments import Environment
+
+
+def _environment(text: str) -> Environment:
+    try:
+        return Environment.named(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}") from None
+
+
+def _platform(text: str) -> Platform:
+    if text not in PLATFORMS:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(PLATFORMS)}")
+    return PLATFORMS[text]
+
+
+def _scope(text: str) -> str:
+    if text not in SCOPES:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(SCOPES)}")
+    return text
+
+
+def _platforms_like(incomplete: str) -> list[str]:
+    return [name for name in PLATFORMS if name.startswith(incomplete)]
+
+
+def _scopes_like(incomplete: str) -> list[str]:
+    return [str(scope) for scope in SCOPES if scope.startswith(incomplete)]
+
+
+EnvironmentArgument = Annotated[
+    Environment, typer.Argument(metavar="ENV", parser=_environment, help="The environment's name, such as prod.")
+]
+EnvironmentOption = Annotated[
+    Environment | None,
+    typer.Option(
+        "--env", metavar="ENV", parser=_environment, help="The environment whose secret signs.", show_default=False
+    ),
+]
+CredentialsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--credentials", metavar="FILE", help="JSON file with the platforms' credentials.", show_default=False
+    ),
+]
+PlatformArgument = Annotated[
+    Platform,
+    typer.Argument(
+        metavar="PLATFORM",
+        parser=_platform,
+        autocompletion=_platforms_like,
+        help=f"One of: {', '.join(PLATFORMS)}.",
+    ),
+]
+PlatformOption = Annotated[
+    Platform | None,
+    typer.Option(
+        metavar="PLATFORM",
+        parser=_platform,
+        autocompletion=_platforms_like,
+        help=f"One of: {', '.join(PLATFORMS)}. Default: the first that is served.",
+        show_default=False,
+    ),
+]
+PlatformsArgument = Annotated[
+    list[Platform] | None,
+    typer.Argument(
+        metavar="PLATFORM",
+        parser=_platform,
+        autocompletion=_platforms_like,
+        help=f"Of these: {', '.join(PLATFORMS)}. Default: all.",
+        show_default=False,
+    ),
+]
+ScopesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="SCOPE",
+        parser=_scope,
+        autocompletion=_scopes_like,
+        help=f"A kind, a platform, or one kind on one platform: {', '.join(SCOPES)}.",
+        show_default=False,
+    ),
+]
+
+_AWS = "AWS"
+
+Profile = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Your AWS profile.", show_default=False, rich_help_panel=_AWS)
+]
+Region = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The environment's AWS region.", show_default=False, rich_help_panel=_AWS),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, where the environment's name says prod.")]

@@ -1,0 +1,103 @@
+"""An environment's two parameters in SSM, the disable flag and the policy, for those who write them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from roomkey.kill_switch import DisableFlag
+from roomkey.policy import Policy, PolicyProblems
+from roomkey_cli.aws import DENIED, Aws, AwsError
+from roomkey_cli.environments import Environment
+
+EMPTY_POLICY = '{"version":1,"mode":"enforce","rules":[]}'
+"""The policy that an environment is born with: it refuses everybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter as it is stored. `arn` is empty where AWS does not say it."""
+
+    name: str
+    text: str
+    type: str
+    version: int
+    changed: datetime | None
+    arn: str
+
+    @property
+    def flag(self) -> DisableFlag | None:
+        """The flag that this is, None where it is none, as what SSM answers for a SecureString is."""
+        try:
+            return DisableFlag.parse(self.text)
+        except ValueError:
+            return None
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy that this is, None where it is none."""
+        return None if self.policy_problems else Policy.parse(self.text)
+
+    @property
+    def policy_problems(self) -> list[str]:
+        """What keeps it from being a policy."""
+        try:
+            Policy.parse(self.text)
+        except PolicyProblems as error:
+            return [f"{where} {why}" for where, why in error.problems]
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Flag and policy as they stand in SSM, None where there is none."""
+
+    flag: Parameter | None
+    policy: Parameter | None
+
+
+def read(aws: Aws, environment: Environment) -> State:
+    """Both, in the one call that the function makes too. Raises `AwsError`."""
+    names = [environment.flag_name, environment.policy_name]
+    found = {
+        one["Name"]: Parameter(
+            name=one["Name"],
+            text=one["Value"],
+            type=one["Type"],
+            version=one["Version"],
+            changed=one.get("LastModifiedDate"),
+            arn=one.get("ARN", ""),
+        )
+        for one in aws.call("ssm", "get_parameters", Names=names)["Parameters"]
+    }
+    return State(found.get(environment.flag_name), found.get(environment.policy_name))
+
+
+def told(aws: Aws, environment: Environment) -> Mapping[str, Mapping[str, Any]]:
+    """What SSM tells of each of the two beside its value: who changed it last, its tier. Empty without permission."""
+    names = [environment.flag_name, environment.policy_name]
+    wanted = [{"Key": "Name", "Option": "Equals", "Values": names}]
+    try:
+        answer = aws.call("ssm", "describe_parameters", ParameterFilters=wanted)
+    except AwsError as error:
+        if error.code in DENIED:
+            return {}
+        raise
+    return {one["Name"]: one for one in answer["Parameters"]}
+
+
+def create(aws: Aws, name: str, text: str) -> None:
+    """Creates a parameter; one that is there by now stays as it is. Raises `AwsError`."""
+    aws.find(
+        "ssm", "put_parameter", missing=("ParameterAlreadyExists",), Name=name, Value=text, Type="String", Tier=_TIER
+    )
+
+
+def put(aws: Aws, name: str, text: str) -> Mapping[str, object]:
+    """Writes a parameter, whether it is there or not, and answers its version. Raises `AwsError`."""
+    answer = aws.call("ssm", "put_parameter", Name=name, Value=text, Type="String", Tier=_TIER, Overwrite=True)
+    return {"version": answer["Version"]}
+
+
+_TIER = "Intelligent-Tiering"
+"""AWS takes the standard tier up to 4096 bytes, the advanced one above, and stays with the advanced one after that."""

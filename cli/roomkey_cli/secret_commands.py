@@ -1,0 +1,214 @@
+"""`roomkey secret`: a platform's credentials, checked and stored."""
+
+import json
+import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from roomkey import strict_json
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import Platform
+from roomkey_cli import credential_files, secrets_store, trials
+from roomkey_cli.aws import DENIED, Aws, AwsError
+from roomkey_cli.changes import Change, Manner, carry_out
+from roomkey_cli.environments import Environment
+from roomkey_cli.options import (
+    AsJson,
+    DryRun,
+    EnvironmentArgument,
+    PlatformArgument,
+    PlatformsArgument,
+    Profile,
+    Region,
+    Yes,
+)
+from roomkey_cli.secrets_store import StoredSecret
+from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, WARN, fail, harmless, note, say, say_json
+
+app = typer.Typer(help="Store and check the platforms' credentials. No command shows them.", no_args_is_help=True)
+
+_LARGEST = 65536
+"""Bytes: what Secrets Manager holds."""
+
+
+@app.command()
+def put(
+    environment: EnvironmentArgument,
+    platform: PlatformArgument,
+    kms_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARN",
+            help="Encrypt it with this KMS key, the stack's KmsKeyArn. Default: AWS's own, or the one it has.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    region: Region = None,
+) -> None:
+    """Store a platform's credentials, from a hidden prompt or as JSON from standard input.
+
+    Before they are stored, a token of each kind is minted with them and verified. No deploy is needed.
+
+    Example: roomkey secret put prod 100ms
+
+    Example: jq '.["100ms"]' keys.json | roomkey secret put prod 100ms --yes
+    """
+    secret = _prompted(platform) if sys.stdin.isatty() else _piped(platform)
+    text = credential_files.as_text(secret)
+    if problems := trials.of_secret(text, platform):
+        fail("\n  ".join(["not stored, since nothing good can be signed with it:", *map(harmless, problems)]), REFUSED)
+    if stray := secret.keys() - {field.name for field in platform.credential_fields}:
+        note(f"stored too, and passed over by the function: {', '.join(sorted(stray))}")
+
+    aws = Aws(profile, region)
+    there = secrets_store.find(aws, environment, platform.name)
+    facts: dict[str, object] = {"platform": platform.name, "version_id": there.version_id if there else None}
+    changes = _changes(aws, environment, platform, text, there, facts, kms_key)
+    carry_out(
+        environment,
+        changes,
+        Manner(dry_run, yes, as_json),
+        already=f"{environment.secret_name(platform.name)} holds exactly this; nothing was changed",
+        notes=_notes(environment, platform, rotates=there is not None),
+        facts=facts,
+    )
+
+
+def _prompted(platform: Platform) -> dict[str, Any]:
+    try:
+        return {
+            field.name: typer.prompt(f"{platform.title} {field.name}", hide_input=True, err=True)
+            for field in platform.credential_fields
+        }
+    except typer.Abort:
+        print(file=sys.stderr)
+        fail("nothing was stored", REFUSED)
+
+
+def _piped(platform: Platform) -> dict[str, Any]:
+    fields = {field.name: "..." for field in platform.credential_fields}
+    try:
+        document = strict_json.loads(sys.stdin.buffer.read(_LARGEST + 1))
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        fail(f"standard input is not a JSON object such as {json.dumps(fields)}", REFUSED)
+    if isinstance(document.get(platform.name), dict):
+        fail(f"this is a whole credentials file: only what is under {platform.name} in it is stored", REFUSED)
+    return document
+
+
+def _changes(
+    aws: Aws,
+    environment: Environment,
+    platform: Platform,
+    text: str,
+    there: StoredSecret | None,
+    facts: dict[str, object],
+    kms_key: str | None,
+) -> list[Change]:
+    name = environment.secret_name(platform.name)
+
+    def store(operation: str, **which: str) -> None:
+        facts["version_id"] = aws.call("secretsmanager", operation, **which, SecretString=text)["VersionId"]
+
+    key = {"KmsKeyId": kms_key} if kms_key else {}
+    if there is None:
+        return [Change(f"create the secret {name}", partial(store, "create_secret", Name=name, **key))]
+    put_version = Change(f"store a new version of the secret {name}", partial(store, "put_secret_value", SecretId=name))
+    if there.deleted:
+        restore = partial(aws.call, "secretsmanager", "restore_secret", SecretId=name)
+        return [Change(f"take back the deletion of {name}", restore), put_version]
+    if kms_key and there.kms_key != kms_key:
+        encrypt = partial(aws.call, "secretsmanager", "update_secret", SecretId=name, KmsKeyId=kms_key)
+        return [Change(f"encrypt the secret {name} with {kms_key}", encrypt), put_version]
+    return [] if _is_stored(aws, environment, platform, text) else [put_version]
+
+
+def _is_stored(aws: Aws, environment: Environment, platform: Platform, text: str) -> bool:
+    """Whether exactly this is stored. Who may write and not read is believed to bring something new."""
+    try:
+        value = secrets_store.read(aws, environment, platform.name)
+    except AwsError as error:
+        if error.code in DENIED:
+            return False
+        raise
+    try:
+        return value is not None and strict_json.loads(value.text) == strict_json.loads(text)
+    except ValueError:
+        return False
+
+
+def _notes(environment: Environment, platform: Platform, *, rotates: bool) -> list[str]:
+    from roomkey_cli import bounds
+
+    if not rotates:
+        return [f"It is used from the next request for {platform.title} on."]
+    return [
+        f"New tokens are signed with it everywhere within {bounds.SECRET_SECONDS} s, some with the old key till then.",
+        "Tokens that the old key signed live on until they expire, or until the key is revoked at the vendor.",
+        f"Which version signs: credentials.version_id in the audit lines of {environment}.",
+    ]
+
+
+@app.command()
+def check(
+    environment: EnvironmentArgument,
+    platforms: PlatformsArgument = None,
+    as_json: AsJson = False,
+    profile: Profile = None,
+    region: Region = None,
+) -> None:
+    """Say whether each stored secret is good: its shape, and a token of each kind, minted with it and verified.
+
+    Nothing that is secret is shown. Exit status 1 if one is not good, if one that is named is missing, or if there is
+    none at all.
+
+    Example: roomkey secret check prod
+    """
+    aws = Aws(profile, region)
+    wanted = platforms or list(PLATFORMS.values())
+    found = {platform.name: examined(aws, environment, platform) for platform in wanted}
+    stored = [one for one in found.values() if one["stored"]]
+    bad = any(one["problems"] for one in stored) or not stored or (platforms and len(stored) < len(found))
+    if as_json:
+        say_json({"environment": environment.name, "good": not bad, "secrets": list(found.values())})
+    else:
+        for name, one in found.items():
+            _show(name, one)
+        if not stored and not platforms:
+            note(f"there is no secret at all: roomkey secret put {environment} PLATFORM")
+    if bad:
+        raise typer.Exit(REFUSED)
+
+
+def examined(aws: Aws, environment: Environment, platform: Platform) -> dict[str, Any]:
+    """What is to be said of a platform's stored secret. Raises `AwsError`."""
+    there = secrets_store.find(aws, environment, platform.name)
+    value = None
+    if there and not there.deleted:
+        value = secrets_store.read(aws, environment, platform.name)
+    return {
+        "platform": platform.name,
+        "name": environment.secret_name(platform.name),
+        "stored": value is not None,
+        "version_id": value.version_id if value else None,
+        "problems": trials.of_secret(value.text, platform) if value else [],
+    }
+
+
+def _show(name: str, one: Mapping[str, Any]) -> None:
+    if not one["stored"]:
+        say(f"{name}: none stored", mark="none  ", style=STYLES[WARN])
+    elif one["problems"]:
+        for problem in one["problems"]:
+            say(f"{name}: {problem}", mark="fail  ", style=STYLES[FAIL])
+    else:
+        says = f"{name}: well-formed, an app and a management token minted and verified (version {one['version_id']})"
+        say(says, mark="ok    ", style=STYLES[OK])

@@ -1,0 +1,62 @@
+"""Turning the disable flag: what it says once some scopes are off, or on, that were not."""
+
+from collections.abc import Collection, Iterable
+
+from roomkey.kill_switch import SCOPES, DisableFlag
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import TokenKind
+
+_ALL = frozenset((platform, kind) for platform in PLATFORMS for kind in TokenKind)
+
+
+def turned_off(flag: DisableFlag, scopes: Iterable[str]) -> DisableFlag:
+    """`flag` with `scopes` off beside what is off already."""
+    return flag if flag.everything else _of(flag.scopes.union(scopes))
+
+
+def turned_on(flag: DisableFlag, scopes: Collection[str]) -> DisableFlag:
+    """`flag` with `scopes`, and what lies within them, taken out of it.
+
+    Every scope is a switch of its own: what another one keeps off stays off. Where everything is off, all but `scopes`
+    is off afterwards. Raises `ValueError` for a scope that is off by nothing but a wider or an overlapping one.
+    """
+    if flag.everything:
+        return _all_but(scopes)
+    left = set(flag.scopes)
+    for scope in scopes:
+        taken = {one for one in flag.scopes if _covered([one]) <= _covered([scope])}
+        left -= taken
+        if not taken and (others := [one for one in SCOPES if one in left and _covered([one]) & _covered([scope])]):
+            raise ValueError(f"{scope} is off with {' and '.join(others)}, which is a switch of its own")
+    return _of(left)
+
+
+def off(flag: DisableFlag) -> str:
+    """What is off, in words."""
+    if flag.everything:
+        return "everything"
+    return ", ".join(scope for scope in SCOPES if scope in flag.scopes) or "nothing"
+
+
+def minting(flag: DisableFlag) -> str:
+    """`on`, `off` or `partly-off`, as health says it of a stack with every platform."""
+    covered = _ALL if flag.everything else _covered(flag.scopes)
+    return "off" if covered == _ALL else "partly-off" if covered else "on"
+
+
+def _of(scopes: Iterable[str]) -> DisableFlag:
+    return DisableFlag(everything=False, scopes=frozenset(scopes))
+
+
+def _covered(scopes: Iterable[str]) -> frozenset[tuple[str, TokenKind]]:
+    flag = _of(scopes)
+    return frozenset(pair for pair in _ALL if flag.is_off(*pair))
+
+
+def _all_but(scopes: Iterable[str]) -> DisableFlag:
+    """The flag that leaves nothing on but `scopes`, in as few words as it takes."""
+    wanted, words = _ALL - _covered(scopes), list[str]()
+    for scope in SCOPES:  # The widest come first.
+        if _covered([scope]) <= wanted and not _covered([scope]) <= _covered(words):
+            words.append(scope)
+    return _of(words)

@@ -1,0 +1,251 @@
+"""`roomkey mint` and `roomkey explain`: tokens at a terminal, made and read."""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+from uuid import UUID
+
+import typer
+
+from roomkey.bodies import json_object
+from roomkey.clock import Instant, SystemClock
+from roomkey.errors import MintingDisabled, RoomkeyError, SwitchUnavailable
+from roomkey.minting import Minted, Randomness, mint
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import CredentialProblems, Credentials, Explanation, Platform, TokenKind
+from roomkey.settings import STANDARD_LIVES
+from roomkey.token_requests import TokenRequest, granted_life, parse
+from roomkey_cli import credential_files, local_audit, parameters, secrets_store
+from roomkey_cli.aws import Aws
+from roomkey_cli.environments import Environment
+from roomkey_cli.options import AsJson, CredentialsFile, EnvironmentOption, PlatformArgument, Profile, Region
+from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, harmless, note
+
+_At = Annotated[
+    float | None,
+    typer.Option("--at", metavar="SECONDS", help="Unix time to act at, instead of now.", show_default=False),
+]
+
+
+def secrets_in(path: Path) -> credential_files.Secrets:
+    """The secrets in a credentials file. Anything but such a file ends the command."""
+    try:
+        secrets, unknown = credential_files.read(path)
+    except credential_files.CredentialFileError as error:
+        fail(harmless(str(error)), USAGE)
+    for name in unknown:
+        note(f"{path}: {name} is no platform that Roomkey knows; passed over")
+    return secrets
+
+
+def mint_command(
+    platform: PlatformArgument,
+    kind: Annotated[
+        TokenKind, typer.Argument(help="app: a person joins a room. management: a server calls the vendor.")
+    ],
+    credentials: CredentialsFile = None,
+    environment: EnvironmentOption = None,
+    body: Annotated[str, typer.Option(metavar="JSON", help="The request, as the endpoint takes it.")] = "{}",
+    at: _At = None,
+    token_id: Annotated[
+        UUID | None, typer.Option("--id", metavar="UUID", help="The token's jti or nonce.", show_default=False)
+    ] = None,
+    salt: Annotated[int | None, typer.Option(min=1, max=99_999_999, help="Agora's salt.", show_default=False)] = None,
+    even_though_off: Annotated[
+        bool, typer.Option("--even-though-off", help="With --env: mint although the environment's flag says no.")
+    ] = False,
+    profile: Profile = None,
+    region: Region = None,
+) -> None:
+    """Mint a token without an endpoint, and print it alone.
+
+    The key is one in a file of yours (--credentials), or that of a deployed environment (--env), if your AWS
+    permissions let you read it. With --env the disable flag counts and the policy does not, and the token is recorded
+    in ~/.local/state/roomkey/audit.jsonl on this machine, or under $XDG_STATE_HOME.
+
+    The same request and credentials with the same --at, --id and --salt give the same token.
+
+    Exit status: 0 minted, 1 refused (the reasons on standard error), 2 wrong usage, 3 AWS said no or could not be
+    asked, 4 switched off.
+
+    Example: roomkey mint 100ms app --credentials keys.json --body '{"room_id": "abc", "role": "host"}'
+
+    Example: roomkey mint 100ms management --env prod
+    """
+    if (credentials is None) == (environment is None):
+        fail("either --credentials or --env says whose key signs", USAGE)
+    try:
+        request = parse(platform, kind, json_object(body.encode()), lives=STANDARD_LIVES)
+        life = granted_life(request, STANDARD_LIVES)
+    except UnicodeEncodeError:
+        fail("the body is not text", REFUSED)
+    except RoomkeyError as refusal:
+        _refuse(refusal)
+    drawn = Randomness()
+    randomness = Randomness(
+        uuid=(lambda: token_id) if token_id else drawn.uuid,
+        salt=(lambda: salt) if salt else drawn.salt,
+    )
+
+    def minted_with(keys: Credentials) -> Minted:
+        try:
+            return mint(request, life, keys, clock=_StoppedClock(at), randomness=randomness)
+        except RoomkeyError as refusal:
+            _refuse(refusal)
+
+    if environment:
+        operator = _Operator(environment, Aws(profile, region), request)
+        print(operator.mint(minted_with, even_though_off=even_though_off).token)
+    elif credentials:
+        print(minted_with(_checked(credentials, platform)).token)
+
+
+def _refuse(refusal: RoomkeyError) -> NoReturn:
+    fail("\n  ".join([refusal.msg, *(f"{one.field}: {one.reason}" for one in refusal.errors)]), REFUSED)
+
+
+def _checked(file: Path, platform: Platform) -> Credentials:
+    try:
+        return credential_files.checked(secrets_in(file), platform)
+    except credential_files.CredentialFileError as error:
+        fail(str(error), REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Operator:
+    """Somebody who may read a deployed environment's secret, and wants a token of it."""
+
+    environment: Environment
+    aws: Aws
+    request: TokenRequest
+
+    def mint(self, minted_with: Callable[[Credentials], Minted], *, even_though_off: bool) -> Minted:
+        """The token, once it is written down. Ends the command where there is none to be had."""
+        platform, kind = self.request.platform, self.request.kind
+        principal = str(self.aws.call("sts", "get_caller_identity")["Arn"])
+        found = parameters.read(self.aws, self.environment).flag
+        flag = found.flag if found else None
+        text = found.text if found and flag else None
+        if not even_though_off and (flag is None or flag.is_off(platform.name, kind)):
+            failure = SwitchUnavailable if flag is None else MintingDisabled
+            self._write(principal=principal, flag=text, reason=failure.code)
+            why = f"its flag says {text}" if flag else "its flag is missing, or is none"
+            off = f"{kind} tokens for {platform.name} are off in {self.environment}"
+            fail(f"{off}: {why}; --even-though-off mints all the same", SWITCHED_OFF)
+        version_id, keys = self._keys()
+        minted = minted_with(keys)
+        file = self._write(principal=principal, flag=text, version_id=version_id, minted=minted)
+        note(f"recorded in {file}")
+        return minted
+
+    def _keys(self) -> tuple[str, Credentials]:
+        from roomkey.credentials import parse_secret
+
+        platform = self.request.platform
+        name = self.environment.secret_name(platform.name)
+        value = secrets_store.read(self.aws, self.environment, platform.name)
+        if value is None:
+            fail(f"there is no secret {name} in {self.aws.region}", REFUSED)
+        try:
+            return value.version_id, parse_secret(value.text, platform)
+        except CredentialProblems as error:
+            fail(f"the secret {name} is not usable: {error}", REFUSED)
+
+    def _write(self, **what: Any) -> Path:
+        try:
+            return local_audit.write(self.environment, self.request, **what)
+        except OSError as error:
+            fail(f"a token that cannot be recorded is not handed out: {local_audit.path()}: {error.strerror}", REFUSED)
+
+
+class _StoppedClock(SystemClock):
+    """Stands at one moment, if it was told one."""
+
+    def __init__(self, at: float | None) -> None:
+        self._at = at
+
+    def now(self) -> Instant:
+        now = super().now()
+        return now if self._at is None else Instant(self._at, now.monotonic)
+
+
+def explain(
+    token: Annotated[str, typer.Argument(help="The token; - reads it from standard input.")],
+    credentials: CredentialsFile = None,
+    at: _At = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a token is, what it is for, how long it lives, and what its vendor or a client would refuse it for.
+
+    Nothing leaves this machine. With --credentials, the signature is checked too.
+
+    Exit status: 0 a good token, 1 one that would be refused, 2 wrong usage.
+
+    Example: roomkey explain --credentials keys.json "$TOKEN"
+    """
+    secrets = secrets_in(credentials) if credentials else {}
+    text = (sys.stdin.read() if token == "-" else token).strip()  # noqa: S105 - a dash, no password.
+    moment = SystemClock().now().wall if at is None else at
+    explanation = None
+    for platform in PLATFORMS.values():
+        try:
+            keys = credential_files.unchecked(secrets, platform) if platform.name in secrets else None
+        except credential_files.CredentialFileError as error:
+            fail(str(error), USAGE)
+        explanation = explanation or platform.explain(text, keys, moment)
+    if explanation is None:
+        known = ", ".join(platform.title for platform in PLATFORMS.values())
+        fail(f"this is not a token of {known}", REFUSED)
+    print(json.dumps(_as_json(explanation)) if as_json else _in_words(explanation, moment))
+    if explanation.problems:
+        raise typer.Exit(REFUSED)
+
+
+def _as_json(explanation: Explanation) -> dict[str, object]:
+    grant = explanation.grant
+    return {
+        "platform": explanation.platform,
+        "kind": grant.kind if grant else None,
+        "expires_at": grant.expires_at if grant else None,
+        "signature": {True: "valid", False: "invalid", None: "unchecked"}[explanation.signature],
+        "problems": explanation.problems,
+        "warnings": explanation.warnings,
+        "facts": explanation.facts,
+    }
+
+
+def _in_words(explanation: Explanation, at: float) -> str:
+    title, grant = PLATFORMS[explanation.platform].title, explanation.grant
+    lines = [f"{title}: {grant.kind} token" if grant else f"{title}: a token"]
+    if grant:
+        says = {"room": grant.room_id, "role": grant.role, "user": grant.user_id, "for": ", ".join(grant.services)}
+        lines += [f"  {name:<10} {value}" for name, value in says.items() if value]
+        lines.append(f"  expires    {_moment(grant.expires_at)}, {_span(grant.expires_at - at)}")
+    signature = {
+        True: "holds",
+        False: "does NOT hold with these credentials",
+        None: "not checked: no credentials for this platform were given",
+    }
+    lines.append(f"  signature  {signature[explanation.signature]}")
+    lines += ["  it holds"] + [f"    {name:<12} {json.dumps(value)}" for name, value in explanation.facts.items()]
+    lines += [f"  warning    {warning}" for warning in explanation.warnings]
+    lines += [f"  REFUSED    {problem}" for problem in explanation.problems]
+    return "\n".join(map(harmless, lines))
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds")
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds} s"
+
+
+def _span(seconds: float) -> str:
+    units = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+    size, unit = next(((size, unit) for size, unit in units if abs(seconds) >= 2 * size), units[-1])
+    count = f"{abs(seconds) / size:.0f} {unit}"
+    return f"in {count}" if seconds > 0 else f"{count} ago"

@@ -1,0 +1,112 @@
+"""A real browser on the console, that keeps what it complained of and whom it asked."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from re import Pattern
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no Chromium at {CHROMIUM}")
+
+PHONE = {"width": 360, "height": 740}
+DESK = {"width": 1280, "height": 900}
+
+PATIENCE_MS = 20_000
+"""How long anything may take before it is taken for missing: a machine that is busy with more than this is slow."""
+
+
+@dataclass
+class Visit:
+    """A page of the console, open in the browser."""
+
+    page: Page
+    url: str
+    complaints: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+    def open(self) -> None:
+        """The console from the beginning: nothing typed, nothing minted."""
+        self.page.goto("about:blank")
+        self.page.goto(f"{self.url}/console")
+        self.page.wait_for_selector("html[data-ready]")
+
+    def choose(self, group: str, option: str) -> None:
+        """One of the radio buttons in the group of that name."""
+        self.page.get_by_role("group", name=group).get_by_role("radio", name=option, exact=True).check()
+
+    def type(self, field: str, text: str) -> None:
+        self.page.get_by_role("textbox", name=field, exact=True).fill(text)
+
+    def press(self, button: str) -> None:
+        self.page.get_by_role("button", name=button, exact=True).click()
+
+    def mint(self, role: str) -> None:
+        """Presses the key beside the role; "management" is the one key for what has no role."""
+        self.press(f"Mint a {role} token and copy it")
+
+    def shows(self, text: str | Pattern[str]) -> None:
+        """Waits until the text can be seen."""
+        expect(self.page.get_by_text(text).filter(visible=True).first).to_be_visible()
+
+    def go(self, view: str) -> None:
+        """To another view, by the navigation."""
+        self.page.get_by_role("navigation").get_by_role("link", name=view).click()
+
+    def clipboard(self) -> str:
+        text: str = self.page.evaluate("navigator.clipboard.readText()")
+        return text
+
+    @property
+    def overflow(self) -> int:
+        """By how many pixels the page is wider than its window."""
+        wider: int = self.page.evaluate("Math.max(0, document.documentElement.scrollWidth - innerWidth)")
+        return wider
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Chromium without a window. No sandbox: in a container everybody is root, for whom it has none."""
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def visit(
+    browser: Browser, url: str, *, scheme: Literal["light", "dark"] = "light", phone: bool = False, **context: Any
+) -> Iterator[Visit]:
+    """The console at `url`, ready for use."""
+    opened = browser.new_context(
+        color_scheme=scheme,
+        viewport=PHONE if phone else DESK,
+        permissions=["clipboard-read", "clipboard-write"],
+        locale="en-GB",
+        timezone_id="UTC",
+        **context,
+    )
+    page = opened.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    seen = Visit(page, url)
+    page.on("console", lambda message: None if _is_a_refusal(message.text) else seen.complaints.append(message.text))
+    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    page.on("request", lambda request: seen.hosts.add(urlsplit(request.url).netloc))
+    seen.open()
+    try:
+        yield seen
+    finally:
+        opened.close()
+
+
+def _is_a_refusal(complaint: str) -> bool:
+    """Whether this is what Chromium says of every answer that is a 4xx, which is what a refusal is."""
+    return bool(re.match(r"Failed to load resource: the server responded with a status of 4\d\d", complaint))

@@ -1,0 +1,121 @@
+"""The commands for operators against a running local stack: what they change is what its callers meet, in time."""
+
+import json
+import os
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from e2e.stacks import ROOMKEY, ROOT, LocalStack, started
+from roomkey_cli import credential_files
+
+BOUND = 36
+"""Seconds within which a change counts."""
+
+LEEWAY = 3
+"""Seconds for a busy machine."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Somebody at a terminal whose AWS is the local stack's."""
+
+    stack: LocalStack
+    home: Path
+
+    def __call__(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        surroundings = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        surroundings |= {
+            "AWS_ENDPOINT_URL": self.stack.aws,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "ROOMKEYDEMO",
+            "AWS_SECRET_ACCESS_KEY": "roomkey-demo",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "XDG_STATE_HOME": str(self.home),
+        }
+        command = [str(ROOMKEY), *words]
+        return subprocess.run(
+            command, input=stdin, env=surroundings, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def probe(self, *options: str) -> int:
+        return self("probe", "local", "--url", self.stack.url, *options).returncode
+
+
+@pytest.fixture(scope="module")
+def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """A stack of one's own: what is switched off here must not be off for other tests."""
+    with started() as stack:
+        yield Operator(stack, tmp_path_factory.mktemp("home"))
+
+
+def test_the_switch_bites_within_its_bound_both_ways(operator: Operator) -> None:
+    """First of all tests here: the function has not read the flag yet."""
+    assert operator("env", "disable", "local", "agora").returncode == 0
+    assert (operator.probe("--platform", "agora"), operator.probe("--platform", "100ms")) == (4, 0)
+
+    # The function is warm now, and believes what it has read.
+    off = operator("env", "disable", "local", "100ms")
+    assert (off.returncode, "within 36 s" in off.stdout) == (0, True), off.stderr
+    assert operator("env", "enable", "local", "agora").returncode == 0
+    began = time.monotonic()
+    while operator.probe("--platform", "100ms") != 4:
+        assert time.monotonic() - began < BOUND + LEEWAY
+        time.sleep(0.5)
+    assert operator.probe("--platform", "agora") == 0
+    assert operator("mint", "100ms", "management", "--env", "local").returncode == 4
+
+    told = json.loads(operator("env", "status", "local", "--json").stdout)
+    assert (told["minting"], told["flag"]["value"], told["flag"]["version"]) == ("partly-off", "100ms", 4)
+    assert operator("env", "enable", "local").returncode == 0
+
+
+def test_policy_and_secret_are_put(operator: Operator) -> None:
+    new = json.dumps({**credential_files.demo()["videosdk"], "secret": "the-new-key-that-nobody-has-leaked-yet"})
+    assert operator("secret", "put", "local", "videosdk", stdin=new).returncode == 0
+    assert operator("secret", "check", "local").returncode == 0
+    assert operator("policy", "put", "local", "docs/policies/classroom.json").returncode == 0
+    assert operator("policy", "put", "local", "docs/policies/open.json").returncode == 0
+
+
+def test_a_probe_of_everything_that_is_served(operator: Operator) -> None:
+    for platform in ("agora", "videosdk", "agora-whiteboard"):  # 100ms may still be off, as far as the function knows.
+        assert operator.probe("--platform", platform) == 0
+    assert operator.probe("--platform", "agora", "--kind", "app", "--anonymous") == 0
+
+
+def test_a_probe_finds_that_anyone_is_let_in(operator: Operator) -> None:
+    """The local stack is open for app tokens, so a probe that signs in for one finds that it need not have."""
+    done = operator("probe", "local", "--url", operator.stack.url, "--kind", "app", "--platform", "agora")
+
+    assert (done.returncode, "GOT A TOKEN" in done.stdout) == (1, True)
+
+
+def test_the_doctor_is_content_with_the_local_stack(operator: Operator) -> None:
+    done = operator("doctor", "local", "--url", operator.stack.url, "--json")
+
+    levels = {one["check"]: one["level"] for one in json.loads(done.stdout)["findings"] if one["check"] != "sam"}
+    assert {check for check, level in levels.items() if level == "fail"} == set()
+    assert (levels["flag"], levels["policy"], levels["secrets"], levels["health"]) == ("ok", "ok", "ok", "ok")
+
+
+def test_a_bearer_token_of_the_demo_issuer(start: Callable[..., LocalStack], tmp_path: Path) -> None:
+    stack = start("--access", "jwt")
+    operator = Operator(stack, tmp_path)
+    with urllib.request.urlopen(f"{stack.url}/demo/token", data=b'{"user": "teacher"}') as answer:
+        token = json.load(answer)["access_token"]
+
+    done = operator(
+        *("probe", "local", "--url", stack.url, "--platform", "100ms", "--kind", "app", "--bearer-stdin"),
+        *("--body", '{"room_id": "room-1", "role": "host"}'),
+        stdin=token,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert token not in done.stdout + done.stderr

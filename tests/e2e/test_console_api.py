@@ -1,0 +1,208 @@
+"""What the console's page asks the local stack, and who else may not."""
+
+import http.client
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+
+from e2e.stacks import LocalStack, started
+from roomkey_cli.console import AuditLines
+
+OURS = {"x-roomkey-console": "1"}
+CHANGES = [
+    ("PUT", "flag", {"text": "true"}),
+    ("PUT", "policy", {"text": '{"version": 1, "mode": "audit", "rules": []}'}),
+]
+
+
+def ask(
+    stack: LocalStack, method: str, path: str, body: object = None, headers: Mapping[str, str] = OURS
+) -> tuple[int, Mapping[str, str], Any]:
+    connection = http.client.HTTPConnection(urlsplit(stack.url).netloc, timeout=10)
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), dict(headers))
+        response = connection.getresponse()
+        content = response.read()
+        is_json = response.headers["content-type"] == "application/json"
+        return response.status, response.headers, json.loads(content) if is_json else content.decode()
+    finally:
+        connection.close()
+
+
+def api(stack: LocalStack, method: str, name: str, body: object = None, headers: Mapping[str, str] = OURS) -> Any:
+    return ask(stack, method, f"/console/api/{name}", body, headers)
+
+
+def stored(stack: LocalStack) -> tuple[str, str]:
+    state = api(stack, "GET", "state")[2]
+    return state["flag"]["text"], state["policy"]["text"]
+
+
+# --- who may ask -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "application/json"},
+        OURS | {"Host": "evil.example:8000"},
+        OURS | {"Host": "127.0.0.1.evil.example"},
+        OURS | {"Host": "[::1"},
+        OURS | {"Host": ""},
+        OURS | {"Origin": "http://evil.example"},
+        OURS | {"Origin": "null"},
+        OURS | {"Origin": "http://localhost:1"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("method", "name", "body"), [*CHANGES, ("GET", "state", None), ("GET", "audit", None)])
+def test_no_other_website_gets_an_answer(
+    local_stack: LocalStack, method: str, name: str, body: object, headers: dict[str, str]
+) -> None:
+    before = stored(local_stack)
+    status, answered, answer = api(local_stack, method, name, body, headers)
+
+    assert status == 403
+    assert "access-control-allow-origin" not in answered
+    assert "The console answers" in answer
+    assert stored(local_stack) == before
+
+
+def test_another_name_for_this_machine_gets_no_page(local_stack: LocalStack) -> None:
+    assert ask(local_stack, "GET", "/console", headers={"Host": "evil.example"})[0] == 403
+    port = urlsplit(local_stack.url).port
+    for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
+        assert ask(local_stack, "GET", "/console", headers={"Host": host})[0] == 200
+
+
+def test_pages_may_load_nothing_from_elsewhere_and_run_nothing_inline(local_stack: LocalStack) -> None:
+    for path in ("/console", "/console/", "/console/console.js", "/console/console.css", "/console/key.svg"):
+        status, headers, content = ask(local_stack, "GET", path, headers={})
+
+        assert status == 200
+        policy = headers["content-security-policy"]
+        assert policy.startswith("default-src 'self';")
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert "://" not in content.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_nothing_but_the_pages_is_served(local_stack: LocalStack) -> None:
+    for path in ("/console/../console.py", "/console/%2e%2e/console.py", "/console/nothing.js", "/console/api/nothing"):
+        assert ask(local_stack, "GET", path)[0] == 404
+
+
+def test_the_deployed_function_has_no_console() -> None:
+    template = (Path(__file__).parents[2] / "template.yaml").read_text()
+
+    assert "/console" not in template
+
+
+# --- what is answered ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "body", "why"),
+    [
+        ("PUT", "flag", {"text": "offline"}, "This is not a disable flag."),
+        ("PUT", "flag", {"text": "app,app"}, "This is not a disable flag."),
+        ("PUT", "flag", {}, "text must be text."),
+        ("PUT", "policy", {"text": '{\n"version": 2}'}, "This is not a policy: line 1: mode is missing."),
+        ("PUT", "policy", {"text": "{"}, "This is not a policy: line 1: policy is not JSON"),
+        ("PUT", "policy", {"text": "\ud800"}, "text must be text."),
+        ("POST", "explanation", {"token": "nothing"}, "This is not a token of 100ms"),
+        ("POST", "explanation", {"token": 1}, "token must be text."),
+        ("POST", "explanation", {"token": "a" * 70_000}, "This is longer than anything that the console takes."),
+        ("POST", "explanation", ["token"], "This is not a JSON object."),
+        ("POST", "signature", {"path": "//evil.example", "body": ""}, "The demo key signs requests to mint."),
+        ("POST", "policy/decision", {"text": "{}", "question": {}}, "The policy has problems."),
+        ("GET", "audit?after=-1", None, "after is a line's number."),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_the_reason(
+    local_stack: LocalStack, method: str, name: str, body: object, why: str
+) -> None:
+    before = stored(local_stack)
+    status, _, answer = api(local_stack, method, name, body)
+
+    assert status == 400
+    assert answer["error"].startswith(why)
+    assert stored(local_stack) == before
+
+
+def test_the_function_goes_by_what_it_has_read(local_stack: LocalStack) -> None:
+    state = api(local_stack, "GET", "state")[2]
+
+    assert state["function"]["faults"] == {"flag": None, "policy": None}
+    assert state["function"]["read_at"] >= state["policy"]["put_at"]
+    assert 0 <= state["now"] - state["function"]["read_at"] <= api(local_stack, "GET", "stack")[2]["bites_within"] == 36
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "faults"),
+    [
+        ("policy", "{}", {"flag": None, "policy": "policy-unavailable (not-a-policy)"}),
+        ("disabled", "offline", dict.fromkeys(("flag", "policy"), "switch-unavailable (not-a-flag)")),
+    ],
+)
+def test_what_the_function_cannot_go_by_is_said(name: str, text: str, faults: dict[str, str | None]) -> None:
+    with started() as stack:  # Which has read nothing yet.
+        ssm = boto3.client(
+            "ssm",
+            endpoint_url=stack.aws,
+            region_name="us-east-1",
+            aws_access_key_id="any",
+            aws_secret_access_key="any",
+        )
+        ssm.put_parameter(Name=f"/roomkey/local/{name}", Value=text, Type="String", Overwrite=True)
+
+        assert api(stack, "GET", "state")[2]["function"]["faults"] == faults
+
+
+def test_a_token_that_is_read_is_not_logged(local_stack: LocalStack) -> None:
+    body = {"room_id": "r1", "role": "host"}
+    token = ask(local_stack, "POST", "/v1/100ms/app-token", body, {"Content-Type": "application/json"})[2]["token"]
+    explanation = api(local_stack, "POST", "explanation", {"token": token})[2]
+    lines = api(local_stack, "GET", "audit?after=0")[2]["lines"]
+
+    assert (explanation["platform"], explanation["room"], explanation["signature"]) == ("100ms", "r1", True)
+    assert explanation["header"] == {"alg": "HS256", "typ": "JWT"}
+    assert token not in json.dumps(lines)
+    assert lines[-1]["line"]["requested"]["room_id"] == "r1"
+    numbers = [line["number"] for line in lines]
+    assert api(local_stack, "GET", f"audit?after={numbers[-2] if len(numbers) > 1 else 0}")[2]["lines"] == lines[-1:]
+
+
+# --- audit lines -----------------------------------------------------------------------------------------------------
+
+
+class _Full(io.StringIO):
+    def write(self, _: str) -> int:
+        raise OSError("no space left")
+
+
+def test_a_line_that_was_not_written_is_not_shown() -> None:
+    lines = AuditLines(_Full())
+
+    with pytest.raises(OSError, match="no space"):
+        lines.write('{"log_type": "audit"}\n')
+    assert lines.after(0) == []
+
+
+def test_the_last_lines_are_kept_and_numbered() -> None:
+    stream = io.StringIO()
+    lines = AuditLines(stream)
+    for number in range(600):
+        lines.write(f"{number}\n")
+
+    assert len(stream.getvalue().split()) == 600
+    assert len(lines.after(0)) == 500
+    assert lines.after(598) == [{"number": 599, "line": 598}, {"number": 600, "line": 599}]

@@ -1,0 +1,330 @@
+"""The command line as a whole: help, completion, exit statuses, and that no mistake ends in a traceback."""
+
+import itertools
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from integration.aws_double import SSM, Failure
+from integration.commands import Account, roomkey
+from roomkey_cli import doctor, terminal
+from roomkey_cli.main import app
+
+ROOT = Path(__file__).parents[2]
+ROOMKEY = Path(sys.executable).with_name("roomkey")
+
+
+def walk(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that does something, with its words."""
+    for name, one in getattr(command, "commands", {}).items():
+        yield from walk(one, *path, name)
+    if not hasattr(command, "commands"):
+        yield path, command
+
+
+COMMANDS = dict(walk(typer.main.get_command(app)))
+
+every_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+
+
+def test_there_are_the_commands_that_the_design_names() -> None:
+    assert {path[0] for path in COMMANDS} == {"run", "mint", "explain", "probe", "env", "secret", "policy", "doctor"}
+
+
+# --- help ------------------------------------------------------------------------------------------------------------
+
+
+@every_command
+def test_every_command_explains_itself_with_an_example(path: tuple[str, ...]) -> None:
+    result = roomkey(*path, "--help")
+
+    assert result.status == 0
+    assert f"Example: roomkey {' '.join(path)}" in " ".join(result.out.split())
+
+
+@every_command
+def test_every_parameter_has_its_words(path: tuple[str, ...]) -> None:
+    for parameter in COMMANDS[path].params:
+        assert parameter.name == "help" or parameter.help, parameter.name
+
+
+def test_the_first_page_names_every_command() -> None:
+    shown = roomkey("--help").out
+
+    assert all(re.search(rf"^│ {path[0]} +\w", shown, re.MULTILINE) for path in COMMANDS)
+
+
+# --- completion ------------------------------------------------------------------------------------------------------
+
+
+def completed(*words: str) -> set[str]:
+    """What bash would offer for the last of `words`."""
+    environ = {
+        **os.environ,
+        "_ROOMKEY_COMPLETE": "complete_bash",
+        "COMP_WORDS": " ".join(("roomkey", *words)),
+        "COMP_CWORD": str(len(words)),
+    }
+    done = subprocess.run([str(ROOMKEY)], env=environ, capture_output=True, text=True, check=False, timeout=60)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["e"], {"explain", "env"}),
+        (["env", "st"], {"status", "stop", "start"}),
+        (["secret", "put", "prod", "a"], {"agora", "agora-whiteboard"}),
+        (["env", "disable", "prod", "agora/"], {"agora/app", "agora/management"}),
+        (["env", "disable", "prod", "--d"], {"--dry-run"}),
+        (["probe", "prod", "--platform", "v"], {"videosdk"}),
+    ],
+)
+def test_the_shell_completes(words: list[str], offered: set[str]) -> None:
+    assert completed(*words) == offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_can_be_installed(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    result = roomkey("--show-completion", shell)
+
+    assert result.status == 0
+    assert "_ROOMKEY_COMPLETE" in result.out
+
+
+# --- mistakes --------------------------------------------------------------------------------------------------------
+
+GARBAGE = ("", "-1", "/nowhere/at/all", "\udcff", "99999999999999999999", "ü\u202e", "{")
+
+
+def slips(path: tuple[str, ...]) -> Iterator[list[str]]:
+    """Command lines that are wrong in every simple way."""
+    command = COMMANDS[path]
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    options = [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
+    yield from ([*["dev"] * count] for count in range(len(arguments) + 3))
+    yield ["--nonsense"]
+    yield ["-x"]
+    for text in GARBAGE:
+        yield [text] * len(arguments)
+    for option, text in itertools.product(options, GARBAGE[:4]):
+        yield [*["dev"] * len(arguments), option.opts[0], text]
+
+
+@every_command
+def test_no_slip_ends_in_a_traceback(account: Account, monkeypatch: pytest.MonkeyPatch, path: tuple[str, ...]) -> None:
+    monkeypatch.setattr(doctor, "_output", lambda _: "")  # The SAM CLI takes a second to say its version.
+    for slip in slips(path):
+        if path == ("run",) and not {"--nonsense", "-x", "--port", "--policy", "--credentials"} & set(slip):
+            continue  # It would run.
+        result = roomkey(*path, *slip)
+        assert result.status in (0, 1, 2, 3, 4), slip
+        assert result.status == 0 or result.err or result.out, slip
+        assert result.status != 2 or result.out == "", slip
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--access jwt --issuer nonsense",
+        "--access jwt --issuer http://",
+        "--issuer https://x",
+        "--origin *",
+        "--origin ü",
+        "--origin https://x/",
+        "--access all",
+        "--port 65536",
+        "--credentials /nowhere",
+        "--policy /nowhere",
+    ],
+)
+def test_a_local_stack_that_cannot_be_is_not_started(options: str) -> None:
+    result = roomkey("run", "--port", "0", *options.split())
+
+    assert (result.status, result.out) == (2, "")
+
+
+@pytest.mark.parametrize(
+    "options", ["--host nonsense", "--aws-host nonsense", "--host 1.2.3.4", "--host ::2", "--host ü\udcff"]
+)
+def test_a_local_stack_that_cannot_listen_says_so(options: str) -> None:
+    result = roomkey("run", "--port", "0", *options.split())
+
+    assert (result.status, result.out) == (1, "")
+    assert result.err.startswith("roomkey: cannot listen: ")
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = roomkey("run", "--port", taken.getsockname()[1])
+
+    assert (result.status, result.err) == (1, "roomkey: cannot listen: Address already in use\n")
+
+
+@pytest.mark.parametrize(
+    "environment", ["", "PROD", "Dev", "a" * 17, "1st", "../x", "a/b", "a b", "é", "prod\n", "*", "-", "a_b"]
+)
+@pytest.mark.parametrize("command", ["env status", "env disable", "secret check", "doctor", "probe", "mint"])
+def test_what_is_no_name_of_an_environment(account: Account, environment: str, command: str) -> None:
+    account.fail("SSM")
+    words = ["mint", "100ms", "app", "--env"] if command == "mint" else command.split()
+
+    assert roomkey(*words, environment).status == 2
+    assert account.aws.calls == []
+
+
+# --- AWS says no -----------------------------------------------------------------------------------------------------
+
+REFUSALS = [
+    (400, "AccessDeniedException", "X is not authorized to perform: ssm:GetParameters on resource: arn:aws:x",
+     "AWS denies it: your credentials may not do ssm:GetParameters"),
+    (400, "AccessDeniedException", "", "AWS denies it: your credentials may not do GetParameters"),
+    (400, "ExpiredTokenException", "The security token is expired", "have expired: sign in again"),
+    (400, "UnrecognizedClientException", "The security token is invalid", "AWS does not know these credentials"),
+    (403, "InvalidSignatureException", "Signature expired", "AWS does not accept the signature"),
+    (400, "ThrottlingException", "Rate exceeded", "AWS throttles GetParameters: try again"),
+    (400, "ValidationException", "1 error\n\x1b[31mdetected", "AWS refuses GetParameters: ValidationException: 1"),
+    (500, "InternalServerError", "", "AWS refuses GetParameters: InternalServerError"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "code", "message", "sentence"), REFUSALS)
+def test_a_refusal_of_aws_is_one_sentence(
+    account: Account, status: int, code: str, message: str, sentence: str
+) -> None:
+    account.fail("SSM")
+    account.aws.fail(SSM, Failure.error(status, code, message))
+
+    result = roomkey("env", "status", "dev")
+
+    assert (result.status, result.out) == (3, "")
+    assert sentence in result.err
+    assert result.err.count("\n") == 1
+    assert "\x1b" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, "<html>"), (200, "[]"), (404, "<html>"), (302, ""), (200, '{"Parameters": 7}')]
+)
+def test_an_answer_that_is_not_of_aws(account: Account, status: int, body: str) -> None:
+    account.fail("SSM")
+    account.aws.fail(SSM, Failure(status, body))
+
+    result = roomkey("env", "status", "dev")
+
+    assert (result.status, result.out) == (3, "")
+    assert result.err.count("\n") == 1
+
+
+SURROUNDINGS: list[tuple[dict[str, str | None], str]] = [
+    ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "no AWS credentials were found"),
+    ({"AWS_SECRET_ACCESS_KEY": None}, "the AWS credentials cannot be used"),
+    ({"AWS_DEFAULT_REGION": None}, "no AWS region is known: give --region, or set AWS_REGION"),
+    ({"AWS_DEFAULT_REGION": "not a region"}, "is no name of a region"),
+    ({"AWS_PROFILE": "nobody"}, "there is no such AWS profile"),
+    ({"AWS_ENDPOINT_URL": "nonsense"}, "AWS_ENDPOINT_URL is not an address"),
+    ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "AWS cannot be reached"),
+    ({"AWS_CA_BUNDLE": "/nowhere", "AWS_ENDPOINT_URL": "https://127.0.0.1:1"}, "AWS"),
+]
+
+
+@pytest.mark.parametrize(("surroundings", "sentence"), SURROUNDINGS)
+@pytest.mark.parametrize("command", ["env status", "probe"])
+def test_a_machine_that_is_not_set_up_for_aws(
+    account: Account, monkeypatch: pytest.MonkeyPatch, surroundings: dict[str, str | None], sentence: str, command: str
+) -> None:
+    for name, value in surroundings.items():
+        if value is None:
+            monkeypatch.delenv(name)
+        else:
+            monkeypatch.setenv(name, value)
+
+    result = roomkey(*command.split(), "dev")
+
+    assert (result.status, result.out) == (3, "")
+    assert sentence in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_configuration_that_cannot_be_read(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("[profile\nwhat")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+    result = roomkey("env", "status", "dev")
+
+    assert (result.status, "the AWS configuration cannot be read" in result.err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "region"),
+    [
+        ([], {}, "eu-central-1"),
+        ([], {"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        (["--region", "us-west-2"], {"AWS_REGION": "eu-west-1"}, "us-west-2"),
+    ],
+)
+def test_the_region_is_found_as_the_aws_cli_finds_it(
+    account: Account, monkeypatch: pytest.MonkeyPatch, options: list[str], environ: dict[str, str], region: str
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    assert roomkey("env", "status", "dev", "--json", *options).told["region"] == region
+
+
+def test_a_profile_of_ones_own_counts(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(
+        "[profile ops]\nregion = eu-north-1\naws_access_key_id = A\naws_secret_access_key = b\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+
+    assert roomkey("env", "status", "dev", "--json", "--profile", "ops").told["region"] == "eu-north-1"
+
+
+# --- what is shown ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "shows"),
+    [
+        ("env show", "A = \\u202ex"),
+        (f"policy put --dry-run FILE {ROOT / 'docs' / 'policies' / 'open.json'}", "-\\u001b[31mno policy\\u0007"),
+        ("env disable", "(it is no disable flag)"),
+        ("doctor", "holds no disable flag"),
+        ("env status", "NO DISABLE FLAG"),
+    ],
+)
+def test_nothing_that_comes_from_elsewhere_rules_the_terminal(account: Account, command: str, shows: str) -> None:
+    name = account.environment()
+    account.aws.put_flag(name, "\x1b[2Jtrue\x07")
+    account.aws.put_policy(name, "\x1b[31mno policy\x07")
+    account.stack(name, A="\u202ex")
+    words, _, file = command.partition(" FILE ")
+
+    result = roomkey(*words.split(), name, *([file] if file else []))
+
+    assert shows in result.out
+    assert not {"\x1b", "\x07", "\u202e"} & {*result.out, *result.err}
+
+
+def test_the_exit_statuses_are_what_the_help_says() -> None:
+    assert (terminal.REFUSED, terminal.USAGE, terminal.AWS_FAILED, terminal.SWITCHED_OFF) == (1, 2, 3, 4)
+    shown = " ".join(roomkey("--help").out.split())
+    for said in (
+        "0 done, or good",
+        "1 refused, or found bad",
+        "2 wrong usage",
+        "3 AWS said no",
+        "4 minting is switched off",
+    ):
+        assert said in shown

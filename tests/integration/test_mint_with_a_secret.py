@@ -1,0 +1,162 @@
+"""`roomkey mint --env`: a token of a deployed environment, for an operator who may read its secret, written down."""
+
+import hashlib
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.aws_double import GET_SECRET, SECRETS_MANAGER, Failure
+from integration.commands import DEMO, Account, Result, roomkey
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import Credentials, TokenKind
+from roomkey_cli import trials
+
+every_platform = pytest.mark.parametrize("platform", PLATFORMS)
+
+
+@pytest.fixture
+def trail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where what is minted is written down."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "roomkey" / "audit.jsonl"
+
+
+def lines(trail: Path) -> list[Any]:
+    return [json.loads(line) for line in trail.read_text().splitlines()]
+
+
+def mint(name: str, platform: str = "100ms", kind: str = "management", *options: str) -> Result:
+    body = json.dumps(trials.body(PLATFORMS[platform], TokenKind(kind)))
+    return roomkey("mint", platform, kind, "--env", name, "--body", body, *options)
+
+
+@every_platform
+@pytest.mark.parametrize("kind", TokenKind)
+def test_a_token_is_good_and_written_down(account: Account, trail: Path, platform: str, kind: str) -> None:
+    name = account.born()
+    account.aws.put_secret(name, DEMO[platform], platform)
+
+    result = mint(name, platform, kind)
+
+    assert result.status == 0, result.err
+    [token] = result.lines
+    told = PLATFORMS[platform].explain(token, Credentials(json.loads(DEMO[platform])), 0)
+    assert told
+    assert told.signature is True
+    [line] = lines(trail)
+    assert result.err == f"roomkey: recorded in {trail}\n"
+    assert (line["log_type"], line["environment"], line["decision"], line["reason"]) == (
+        *("operator-audit", name),
+        *("minted", None),
+    )
+    assert (line["platform"], line["kind"], line["switch"]) == (platform, kind, {"flag": "false"})
+    assert line["token"]["sha256"] == hashlib.sha256(token.encode()).hexdigest()
+    assert line["caller"]["principal"].startswith("arn:aws:sts::123456789012:")
+    version = account.aws.secrets.get_secret_value(SecretId=f"roomkey/{name}/{platform}")["VersionId"]
+    assert line["credentials"] == {"version_id": version}
+
+
+def test_what_is_written_down_is_nobody_elses_and_no_token(account: Account, trail: Path) -> None:
+    name = account.born()
+    account.aws.put_secret(name, DEMO["100ms"])
+
+    tokens = [mint(name).lines[0] for _ in range(2)]
+
+    assert len(lines(trail)) == 2
+    assert stat.S_IMODE(trail.stat().st_mode) == 0o600
+    assert stat.S_IMODE(trail.parent.stat().st_mode) == 0o700
+    assert not any(token in trail.read_text() for token in tokens)
+    assert not any(value in trail.read_text() for value in json.loads(DEMO["100ms"]).values())
+
+
+def test_without_a_state_folder_of_ones_own(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A relative path in XDG_STATE_HOME counts for nothing, says the standard."""
+    name = account.born()
+    account.aws.put_secret(name, DEMO["100ms"])
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    assert mint(name).status == 0
+    assert (tmp_path / ".local" / "state" / "roomkey" / "audit.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        ("true", "minting-disabled"),
+        ("100ms", "minting-disabled"),
+        ("100ms/management,agora", "minting-disabled"),
+        ("what", "switch-unavailable"),
+        (None, "switch-unavailable"),
+    ],
+)
+def test_the_switch_counts_unless_told_otherwise(account: Account, trail: Path, flag: str | None, reason: str) -> None:
+    name = account.environment()
+    if flag:
+        account.aws.put_flag(name, flag)
+    account.aws.put_secret(name, DEMO["100ms"])
+    account.fail("SECRETS_MANAGER")
+
+    result = mint(name)
+
+    assert (result.status, result.out) == (4, "")
+    assert f"management tokens for 100ms are off in {name}" in result.err
+    assert (lines(trail)[0]["decision"], lines(trail)[0]["reason"]) == ("denied", reason)
+    assert account.aws.operations == [], "a service that is off reads no secret"
+
+    assert mint(name, "100ms", "management", "--even-though-off").status == 0
+    assert account.aws.operations == [GET_SECRET]
+    assert lines(trail)[1]["decision"] == "minted"
+
+
+def test_another_scope_is_not_in_the_way(account: Account, trail: Path) -> None:
+    name = account.born(flag="100ms/app,agora")
+    account.aws.put_secret(name, DEMO["100ms"])
+
+    assert mint(name).status == 0
+
+
+def test_a_token_that_cannot_be_written_down_is_not_handed_out(
+    account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    name = account.born()
+    account.aws.put_secret(name, DEMO["100ms"])
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+
+    result = mint(name)
+
+    assert (result.status, result.out) == (1, "")
+    assert "cannot be recorded is not handed out" in result.err
+
+
+def test_a_secret_that_is_not_there_or_not_good(account: Account, trail: Path) -> None:
+    name = account.born()
+    assert f"there is no secret roomkey/{name}/100ms in eu-central-1" in mint(name).err
+
+    account.aws.put_secret(name, '{"app_access_key": "a", "app_secret": "correct-horse"}')
+    result = mint(name)
+    assert (result.status, result.out) == (1, "")
+    assert "app_secret: is shorter" in result.err
+    assert "correct-horse" not in result.err
+
+
+def test_who_may_not_read_it_gets_no_token(account: Account, trail: Path) -> None:
+    name = account.born()
+    account.fail("SECRETS_MANAGER")
+    account.aws.fail(SECRETS_MANAGER, Failure.error(400, "AccessDeniedException", "no"))
+
+    result = mint(name)
+
+    assert (result.status, result.out) == (3, "")
+    assert "your credentials may not do GetSecretValue" in result.err
+
+
+@pytest.mark.parametrize("options", [[], ["--credentials", "x.json", "--env", "dev"]])
+def test_one_of_two_keys_signs(account: Account, options: list[str]) -> None:
+    result = roomkey("mint", "100ms", "management", *options)
+
+    assert (result.status, result.err) == (2, "roomkey: either --credentials or --env says whose key signs\n")

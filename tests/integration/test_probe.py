@@ -1,0 +1,292 @@
+"""`roomkey probe` against an endpoint that answers as it is told to."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from integration.commands import DEMO, Account, roomkey
+from roomkey.clock import SystemClock
+from roomkey.credentials import parse_secret
+from roomkey.minting import Randomness, mint
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import TokenKind
+from roomkey.settings import STANDARD_LIVES
+from roomkey.token_requests import parse
+from roomkey_cli import trials
+
+Answer = tuple[int, dict[str, Any]]
+
+FORBIDDEN: Answer = (403, {"message": "Forbidden"})
+OFF: Answer = (403, {"success": False, "code": "minting-disabled"})
+
+
+def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, life: int = 900) -> Answer:
+    """The answer to a request that is granted."""
+    vendor = PLATFORMS[platform]
+    request = parse(vendor, kind, trials.body(vendor, kind), lives=STANDARD_LIVES)
+    keys = parse_secret(DEMO[platform], vendor)
+    made = mint(request, life, keys, clock=SystemClock(), randomness=Randomness())
+    return 200, {"success": True, "token": made.token, "expires_at": made.grant.expires_at}
+
+
+@dataclass
+class Endpoint:
+    """What it answers to who signs in and who does not, and what it was asked."""
+
+    url: str = ""
+    signed: Answer = field(default_factory=minted)
+    unsigned: Answer = FORBIDDEN
+    health: Answer = (200, {"platforms": ["100ms", "agora"], "minting": "on", "version": "0.0.0"})
+    asked: list[tuple[str, dict[str, str], Any]] = field(default_factory=list)
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    told = Endpoint()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(*told.health)
+
+        def do_POST(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = json.loads(self.rfile.read(int(headers["content-length"])))
+            told.asked.append((self.path, headers, body))
+            self.answer(*(told.signed if "authorization" in headers else told.unsigned))
+
+        def answer(self, status: int, body: dict[str, Any]) -> None:
+            content = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(content)))
+            if 300 <= status < 400:
+                self.send_header("location", told.url)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        told.url = f"http://127.0.0.1:{server.server_port}"
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield told
+        server.shutdown()
+        thread.join()
+
+
+def probe(account: Account, endpoint: Endpoint, *options: str, stdin: str = "") -> Any:
+    """What a probe tells, with its exit status."""
+    result = roomkey("probe", "staging", "--url", endpoint.url, "--json", *options, stdin=stdin)
+    return {**result.told, "status": result.status}
+
+
+@pytest.mark.threat("J7")
+def test_a_token_is_minted_and_a_stranger_refused(account: Account, endpoint: Endpoint) -> None:
+    told = probe(account, endpoint)
+
+    assert (told["status"], told["minted"]["level"], told["refused"]["level"]) == (0, "ok", "ok")
+    (path, signed, body), (other_path, unsigned, other_body) = endpoint.asked
+    assert (path, body) == (other_path, other_body) == ("/v1/100ms/management-token", {})
+    assert signed["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/")
+    assert "/eu-central-1/execute-api/aws4_request" in signed["authorization"]
+    assert "authorization" not in unsigned
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("kind", TokenKind)
+def test_every_platform_and_kind(account: Account, endpoint: Endpoint, platform: str, kind: TokenKind) -> None:
+    endpoint.signed = minted(platform, kind)
+
+    told = probe(account, endpoint, "--platform", platform, "--kind", kind)
+
+    assert (told["status"], told["platform"], told["kind"]) == (0, platform, kind)
+    assert endpoint.asked[0][0] == f"/v1/{platform}/{kind}-token"
+
+
+def test_a_bearer_token_comes_from_a_variable_or_standard_input(
+    account: Account, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.signed = minted(kind=TokenKind.APP)
+    monkeypatch.setenv("MY_TOKEN", "from.a.variable")
+
+    assert probe(account, endpoint, "--kind", "app", "--bearer-env", "MY_TOKEN")["status"] == 0
+    assert probe(account, endpoint, "--kind", "app", "--bearer-stdin", stdin="from.an.input\n")["status"] == 0
+    authorizations = [headers.get("authorization") for _, headers, _ in endpoint.asked]
+    assert authorizations == ["Bearer from.a.variable", None, "Bearer from.an.input", None]
+
+
+def test_nobody_needs_to_sign_in_where_access_is_open(account: Account, endpoint: Endpoint) -> None:
+    """The request that must be refused is then one for a management token."""
+    endpoint.unsigned = minted(kind=TokenKind.APP)
+    assert probe(account, endpoint, "--kind", "app", "--anonymous")["refused"]["level"] == "fail"
+
+    assert [path for path, _, _ in endpoint.asked] == ["/v1/100ms/app-token", "/v1/100ms/management-token"]
+    assert all("authorization" not in headers for _, headers, _ in endpoint.asked)
+
+
+def test_switched_off_is_a_status_of_its_own(account: Account, endpoint: Endpoint) -> None:
+    endpoint.signed = OFF
+
+    told = probe(account, endpoint)
+
+    assert (told["status"], told["minted"]["level"], told["refused"]["level"]) == (4, "warn", "ok")
+
+
+def test_switched_off_hides_nothing_that_is_wrong(account: Account, endpoint: Endpoint) -> None:
+    endpoint.signed = endpoint.unsigned = OFF
+
+    assert probe(account, endpoint)["status"] == 1
+
+
+NO_TOKEN = [
+    (FORBIDDEN, "it answers 403 Forbidden (API Gateway does not take this sign-in)"),
+    ((403, {"code": "not-allowed"}), "(the policy grants you no such token)"),
+    ((503, {"code": "switch-unavailable"}), "it answers 503 switch-unavailable"),
+    ((500, {"message": "Internal Server Error"}), "it answers 500 Internal Server Error"),
+    ((302, {}), "it answers 302"),
+    ((200, {}), "there is no token in it"),
+    ((200, {"token": "abc", "expires_at": 1}), "that is no token of 100ms"),
+    (minted("videosdk"), "that is no token of 100ms"),
+    ((200, {**minted()[1], "expires_at": 17}), "the token is not what the answer says it is"),
+    (minted(kind=TokenKind.APP), "the token is not what the answer says it is"),
+]
+
+
+@pytest.mark.threat("J7")
+@pytest.mark.parametrize(("answer", "says"), NO_TOKEN)
+def test_what_is_no_good_token_is_found(account: Account, endpoint: Endpoint, answer: Answer, says: str) -> None:
+    endpoint.signed = answer
+
+    told = probe(account, endpoint)
+
+    assert (told["status"], told["minted"]["level"]) == (1, "fail")
+    assert says in told["minted"]["says"]
+
+
+def test_a_token_that_is_over_is_found(account: Account, endpoint: Endpoint) -> None:
+    endpoint.signed = minted(life=60)
+    answer = endpoint.signed[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: float(answer["expires_at"] + 1))
+        told = probe(account, endpoint)
+
+    assert "the token would be refused" in told["minted"]["says"]
+
+
+@pytest.mark.threat("J7")
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (minted(), "GOT A TOKEN"),
+        (OFF, "was not stopped by that: it answers 403 minting-disabled"),
+        ((403, {"code": "not-allowed"}), "was not stopped by that"),
+        ((503, {"code": "switch-unavailable"}), "was not stopped by that"),
+        ((429, {"message": "Too Many Requests"}), "was not stopped by that"),
+        ((404, {"code": "not-found"}), "was not stopped by that"),
+    ],
+)
+def test_a_stranger_who_is_not_stopped_is_found(
+    account: Account, endpoint: Endpoint, answer: Answer, says: str
+) -> None:
+    endpoint.unsigned = answer
+
+    told = probe(account, endpoint)
+
+    assert (told["status"], told["refused"]["level"]) == (1, "fail")
+    assert says in told["refused"]["says"]
+
+
+@pytest.mark.parametrize("answer", [FORBIDDEN, (401, {"message": "Unauthorized"}), (401, {"code": "unauthenticated"})])
+def test_every_way_to_stop_a_stranger_is_known(account: Account, endpoint: Endpoint, answer: Answer) -> None:
+    endpoint.unsigned = answer
+
+    assert probe(account, endpoint)["refused"]["level"] == "ok"
+
+
+@pytest.mark.threat("J7")
+@pytest.mark.parametrize(
+    ("signed", "values"),
+    [(minted(), {"ProbeMinted": 1, "ProbeRefused": 1}), (FORBIDDEN, {"ProbeMinted": 0, "ProbeRefused": 1}),
+     (OFF, {"ProbeRefused": 1})],
+)  # fmt: skip
+def test_both_results_are_counted(account: Account, endpoint: Endpoint, signed: Answer, values: dict[str, int]) -> None:
+    name = account.environment()
+    endpoint.signed = signed
+
+    roomkey("probe", name, "--url", endpoint.url, "--metric")
+
+    watch = account.client("cloudwatch")
+    dimensions = [{"Name": "environment", "Value": name}]
+    found = {}
+    for metric in watch.list_metrics(Namespace="Roomkey", Dimensions=dimensions)["Metrics"]:
+        points = watch.get_metric_statistics(
+            Namespace="Roomkey", MetricName=metric["MetricName"], Dimensions=dimensions, Period=60,
+            StartTime=time.time() - 600, EndTime=time.time() + 600, Statistics=["Sum"],
+        )["Datapoints"]  # fmt: skip
+        found[metric["MetricName"]] = sum(point["Sum"] for point in points)
+    assert found == values
+
+
+def test_the_address_is_the_stacks(account: Account, endpoint: Endpoint) -> None:
+    name = account.environment()
+    account.stack(name, ApiUrl=endpoint.url)
+
+    result = roomkey("probe", name)
+
+    assert result.status == 0, result.err
+    assert [line.split()[:2] for line in result.lines] == [["ok", "minted"], ["ok", "refused"]]
+
+
+def test_without_an_address_there_is_nothing_to_ask(account: Account) -> None:
+    result = roomkey("probe", account.environment())
+
+    assert result.status == 1
+    assert "say --url" in result.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--anonymous"],
+        ["--bearer-stdin"],
+        ["--kind", "app", "--anonymous", "--bearer-stdin"],
+        ["--kind", "app", "--bearer-env", "NOT_SET_ANYWHERE"],
+        ["--kind", "app", "--bearer-stdin"],
+        ["--body", "[]"],
+        ["--body", "{"],
+        ["--platform", "zoom"],
+        ["--kind", "admin"],
+    ],
+)
+def test_wrong_usage(account: Account, endpoint: Endpoint, options: list[str]) -> None:
+    result = roomkey("probe", "staging", "--url", endpoint.url, *options)
+
+    assert (result.status, endpoint.asked) == (2, [])
+
+
+@pytest.mark.parametrize("url", ["", "x", "ftp://x", "https://", "http://[", "http://x:99999", "http://x:y"])
+def test_what_is_no_address(account: Account, url: str) -> None:
+    assert roomkey("probe", "staging", "--url", url).status == 2
+
+
+def test_an_endpoint_that_is_not_there(account: Account) -> None:
+    result = roomkey("probe", "staging", "--url", "http://127.0.0.1:1")
+    assert (result.status, "does not answer" in result.err) == (1, True)
+
+    result = roomkey("probe", "staging", "--url", "http://127.0.0.1:1", "--platform", "100ms")
+    assert (result.status, result.out.count("it does not answer")) == (1, 2)
+
+
+def test_an_endpoint_that_is_something_else(account: Account, endpoint: Endpoint) -> None:
+    endpoint.health = (404, {"message": "Not Found"})
+
+    result = roomkey("probe", "staging", "--url", endpoint.url)
+
+    assert (result.status, "is not Roomkey's: it answers 404 Not Found" in result.err) == (1, True)

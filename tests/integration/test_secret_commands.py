@@ -1,0 +1,252 @@
+"""`roomkey secret` against Secrets Manager: what is stored, what is refused, and that nothing is ever shown."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from integration.aws_double import SECRETS_MANAGER, Failure
+from integration.commands import DEMO, Account, roomkey
+from roomkey.credentials import parse_secret
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import TokenKind
+from roomkey.settings import STANDARD_LIVES
+from roomkey.token_requests import parse
+from roomkey_cli import trials
+
+every_platform = pytest.mark.parametrize("platform", PLATFORMS)
+
+
+def values(platform: str) -> list[str]:
+    return list(json.loads(DEMO[platform]).values())
+
+
+# --- put -------------------------------------------------------------------------------------------------------------
+
+
+@every_platform
+def test_a_secret_is_stored_as_the_function_reads_it(account: Account, platform: str) -> None:
+    name = account.environment()
+
+    result = roomkey("secret", "put", name, platform, stdin=DEMO[platform])
+
+    assert result.status == 0, result.err
+    stored = account.secret(name, platform)
+    assert stored == DEMO[platform]
+    assert parse_secret(stored, PLATFORMS[platform])
+    assert not any(value in result.out + result.err for value in values(platform))
+
+
+def test_a_second_one_is_a_new_version_and_says_how_long_the_first_still_signs(account: Account) -> None:
+    name = account.environment()
+    roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
+    new = json.dumps(json.loads(DEMO["100ms"]) | {"app_secret": "another-secret-that-is-long-enough-to-sign"})
+
+    told = roomkey("secret", "put", name, "100ms", "--json", stdin=new).told
+
+    assert account.secret(name, "100ms") == new
+    current = account.aws.secrets.describe_secret(SecretId=f"roomkey/{name}/100ms")["VersionIdsToStages"]
+    assert current[told["version_id"]] == ["AWSCURRENT"]
+    assert "within 360 s" in told["notes"][0]
+    assert "live on" in told["notes"][1]
+
+
+def test_the_same_again_changes_nothing(account: Account) -> None:
+    name = account.environment()
+    roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
+    account.fail("SECRETS_MANAGER")
+
+    told = roomkey("secret", "put", name, "100ms", "--json", stdin=json.dumps(json.loads(DEMO["100ms"]), indent=4)).told
+
+    assert told["changed"] is False
+    assert account.aws.operations == [f"{SECRETS_MANAGER}.DescribeSecret", f"{SECRETS_MANAGER}.GetSecretValue"]
+
+
+def test_who_may_write_and_not_read_can_rotate(account: Account) -> None:
+    name = account.environment()
+    roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
+    account.fail("SECRETS_MANAGER")
+    account.aws.fail(f"{SECRETS_MANAGER}.GetSecretValue", Failure.error(400, "AccessDeniedException", "no"))
+
+    assert roomkey("secret", "put", name, "100ms", "--json", stdin=DEMO["100ms"]).told["changed"] is True
+
+
+WRONG = [
+    ("", "standard input is not a JSON object such as"),
+    ("not json", "standard input is not a JSON object such as"),
+    ('"a"', "standard input is not a JSON object such as"),
+    ('{"app_access_key": "a", "app_access_key": "b"}', "standard input is not a JSON object such as"),
+    (json.dumps({name: json.loads(text) for name, text in DEMO.items()}), "this is a whole credentials file"),
+    ("{}", "app_secret: is missing"),
+    (DEMO["agora"], "app_access_key: is missing"),
+    (json.dumps({"app_access_key": "a", "app_secret": "correct-horse"}), "app_secret: is shorter than 32 bytes"),
+    (json.dumps({"app_access_key": "a", "app_secret": values("100ms")[1] + "\n"}), "app_secret: holds a space, a line"),
+    (
+        json.dumps(dict(zip(json.loads(DEMO["100ms"]), values("100ms")[::-1], strict=True))),
+        "app_secret: is shorter than 32 bytes (another value",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "why"), WRONG)
+def test_what_can_sign_nothing_good_is_not_stored(account: Account, text: str, why: str) -> None:
+    name = account.environment()
+    account.fail("SECRETS_MANAGER")
+
+    result = roomkey("secret", "put", name, "100ms", stdin=text)
+
+    assert result.status == 1
+    assert why in result.err
+    assert result.out == ""
+    assert account.aws.calls == []
+    assert not any(value in result.err for value in values("100ms"))
+
+
+def test_tokens_are_verified_before_anything_is_stored(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A platform whose tokens do not come out as they should: the shape alone would have let it pass."""
+    name = account.environment()
+    platform = type(PLATFORMS["100ms"])
+    monkeypatch.setattr(platform, "management_token", lambda *_: "no.token.atall")
+
+    result = roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
+
+    assert result.status == 1
+    assert "the management token that it signs is not good" in result.err
+    assert account.secret(name, "100ms") is None
+
+
+def test_a_secret_is_never_an_argument(account: Account) -> None:
+    assert roomkey("secret", "put", account.environment(), "100ms", DEMO["100ms"]).status == 2
+
+
+def test_keys_that_nobody_knows_are_said(account: Account) -> None:
+    name = account.environment()
+
+    result = roomkey("secret", "put", name, "100ms", stdin=json.dumps(json.loads(DEMO["100ms"]) | {"template": "x"}))
+
+    assert result.status == 0
+    assert "passed over by the function: template" in result.err
+
+
+def test_a_dry_run_checks_and_stores_nothing(account: Account) -> None:
+    name = account.environment("prod")
+
+    result = roomkey("secret", "put", name, "100ms", "--dry-run", stdin=DEMO["100ms"])
+
+    assert result.lines[0] == f"would create the secret roomkey/{name}/100ms"
+    assert account.secret(name, "100ms") is None
+    assert roomkey("secret", "put", name, "100ms", "--dry-run", stdin="{}").status == 1
+
+
+def test_production_takes_the_option_since_the_secret_takes_the_input(account: Account) -> None:
+    name = account.environment("prod")
+
+    assert roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"]).status == 1
+    assert account.secret(name, "100ms") is None
+    assert roomkey("secret", "put", name, "100ms", "--yes", stdin=DEMO["100ms"]).status == 0
+    assert account.secret(name, "100ms") == DEMO["100ms"]
+
+
+def test_a_prompt_hides_what_is_typed(account: Account) -> None:
+    """On a terminal of its own, typed at as a person would."""
+    name = account.environment()
+    command = [str(Path(sys.executable).with_name("roomkey")), "secret", "put", name, "100ms"]
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=dict(os.environ)
+    ) as process:
+        os.close(theirs)
+        screen = b""
+        for field, value in json.loads(DEMO["100ms"]).items():
+            while f"100ms {field}: ".encode() not in screen:
+                screen += os.read(ours, 1024)
+            # The prompt may be there an instant before the echo is off.
+            while termios.tcgetattr(ours)[3] & termios.ECHO:
+                pass
+            os.write(ours, value.encode() + b"\n")
+        try:
+            while chunk := os.read(ours, 1024):
+                screen += chunk
+        except OSError:  # How Linux says that nobody holds the other end any more.
+            pass
+        assert process.wait(timeout=30) == 0, screen
+    os.close(ours)
+
+    assert account.secret(name, "100ms") == DEMO["100ms"]
+    assert not any(value.encode() in screen for value in values("100ms"))
+
+
+def test_a_key_of_ones_own_encrypts_it(account: Account) -> None:
+    name = account.environment()
+    for key in ("arn:aws:kms:eu-central-1:1:key/a", "arn:aws:kms:eu-central-1:1:key/b"):
+        result = roomkey("secret", "put", name, "100ms", "--kms-key", key, stdin=DEMO["100ms"])
+
+        assert result.status == 0, result.err
+        assert account.aws.secrets.describe_secret(SecretId=f"roomkey/{name}/100ms")["KmsKeyId"] == key
+    assert (
+        roomkey("secret", "put", name, "100ms", "--json", "--kms-key", key, stdin=DEMO["100ms"]).told["changed"]
+        is False
+    )
+    assert roomkey("secret", "put", name, "100ms", "--json", stdin=DEMO["100ms"]).told["changed"] is False
+
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+
+def test_each_stored_secret_is_tried(account: Account) -> None:
+    name = account.environment()
+    for platform, text in DEMO.items():
+        account.aws.put_secret(name, text, platform)
+
+    result = roomkey("secret", "check", name)
+
+    assert result.status == 0
+    assert [line.split(":")[0] for line in result.lines] == [f"ok    {platform}" for platform in PLATFORMS]
+    assert not any(value in result.out for platform in PLATFORMS for value in values(platform))
+
+
+def test_a_bad_one_is_found_without_being_shown(account: Account) -> None:
+    name = account.environment()
+    account.aws.put_secret(name, DEMO["agora"], "agora")
+    account.aws.put_secret(name, '{"app_access_key": "a", "app_secret": "correct-horse"}')
+
+    result = roomkey("secret", "check", name)
+    told = roomkey("secret", "check", name, "--json").told
+
+    assert result.status == 1
+    assert "fail  100ms: app_secret: is shorter than 32 bytes" in result.out
+    assert "ok    agora" in result.out
+    assert "correct-horse" not in result.out + json.dumps(told)
+    assert told["good"] is False
+    assert {one["platform"]: (one["stored"], len(one["problems"])) for one in told["secrets"]} == {
+        "100ms": (True, 1),
+        "videosdk": (False, 0),
+        "agora": (True, 0),
+        "agora-whiteboard": (False, 0),
+    }
+
+
+def test_a_missing_one_is_bad_if_it_was_named_and_none_at_all_is_bad(account: Account) -> None:
+    name = account.environment()
+
+    assert roomkey("secret", "check", name).status == 1
+    account.aws.put_secret(name, DEMO["agora"], "agora")
+    assert roomkey("secret", "check", name).status == 0
+    assert roomkey("secret", "check", name, "agora").status == 0
+    assert roomkey("secret", "check", name, "agora", "100ms").status == 1
+
+
+# --- trials ----------------------------------------------------------------------------------------------------------
+
+
+@every_platform
+@pytest.mark.parametrize("kind", TokenKind)
+def test_every_platform_takes_its_trial_request(platform: str, kind: TokenKind) -> None:
+    vendor = PLATFORMS[platform]
+
+    assert parse(vendor, kind, trials.body(vendor, kind), lives=STANDARD_LIVES)
