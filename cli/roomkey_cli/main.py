@@ -12,17 +12,9 @@ from typer.core import TyperGroup
 from roomkey import __version__
 from roomkey.policy import Policy, PolicyProblems
 from roomkey.settings import Settings, SettingsError
-from roomkey_cli import (
-    credential_files,
-    doctor,
-    env_commands,
-    policy_commands,
-    policy_put,
-    probe,
-    secret_commands,
-    token_commands,
-)
+from roomkey_cli import credential_files
 from roomkey_cli.aws import AwsError
+from roomkey_cli.commands import doctor, env, policy, policy_put, probe, secret, tokens
 from roomkey_cli.endpoint import is_address
 from roomkey_cli.options import CredentialsFile
 from roomkey_cli.terminal import AWS_FAILED, REFUSED, USAGE, fail, harmless
@@ -127,7 +119,7 @@ def run(
 
     Example: roomkey run --port 8200 --access jwt
     """
-    from roomkey_cli import local_stack  # It loads a web server and moto, which no other command needs.
+    from roomkey_cli.local import stack  # It loads a web server and moto, which no other command needs.
 
     if issuer and access is not _Access.JWT:
         fail("--issuer goes with --access jwt", USAGE)
@@ -135,22 +127,22 @@ def run(
         fail(harmless(f"--issuer: {issuer!r} is no address that begins with https:// or http://"), USAGE)
     secrets = credential_files.demo()
     if credentials:
-        secrets = token_commands.secrets_in(credentials)
-    options = local_stack.Options(
-        listen=local_stack.Address(host, port),
-        aws=local_stack.Address(aws_host, aws_port),
+        secrets = tokens.secrets_in(credentials)
+    options = stack.Options(
+        listen=stack.Address(host, port),
+        aws=stack.Address(aws_host, aws_port),
         secrets=secrets,
-        policy=_policy(policy or local_stack.OPEN_POLICY),
+        policy=_policy(policy or stack.OPEN_POLICY),
         access=access.value,
         issuer=issuer,
         audience=audience,
         origins=origin or [],
     )
     try:
-        Settings.from_environment(local_stack.function_environment("", options))
+        Settings.from_environment(stack.function_environment("", options))
         _can_listen(host, port)
         _can_listen(aws_host, aws_port)
-        local_stack.run(options)
+        stack.run(options)
     except SettingsError as error:
         fail(str(error), USAGE)
     except BrokenPipeError:  # Nobody reads what it prints: no fault of the address.
@@ -159,15 +151,15 @@ def run(
         fail(f"cannot listen: {error.strerror}", REFUSED)
 
 
-policy_commands.app.command()(policy_put.put)
+policy.app.command()(policy_put.put)
 
 _HERE, _DEPLOYED = "On this machine", "Deployed environments"
 app.command(rich_help_panel=_HERE)(run)
-app.command("mint", rich_help_panel=_HERE)(token_commands.mint_command)
-app.command(rich_help_panel=_HERE)(token_commands.explain)
-app.add_typer(env_commands.app, name="env", rich_help_panel=_DEPLOYED)
-app.add_typer(secret_commands.app, name="secret", rich_help_panel=_DEPLOYED)
-app.add_typer(policy_commands.app, name="policy", rich_help_panel=_DEPLOYED)
+app.command("mint", rich_help_panel=_HERE)(tokens.mint_command)
+app.command(rich_help_panel=_HERE)(tokens.explain)
+app.add_typer(env.app, name="env", rich_help_panel=_DEPLOYED)
+app.add_typer(secret.app, name="secret", rich_help_panel=_DEPLOYED)
+app.add_typer(policy.app, name="policy", rich_help_panel=_DEPLOYED)
 app.command(rich_help_panel=_DEPLOYED)(probe.probe)
 app.command(rich_help_panel=_DEPLOYED)(doctor.doctor)
 

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from e2e.stacks import LocalStack, started
-from roomkey_cli.console import AuditLines
+from roomkey_cli.local.console import AuditLines
 
 OURS = {"x-roomkey-console": "1"}
 CHANGES = [

@@ -8,7 +8,8 @@ import pytest
 
 from integration.commands import DEMO, Account, roomkey
 from integration.test_command_line import COMMANDS
-from roomkey_cli import doctor, local_audit, terminal
+from roomkey_cli import local_audit, terminal
+from roomkey_cli.commands import doctor
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "cli.md").read_text()

@@ -15,7 +15,8 @@ import typer
 
 from integration.aws_double import SSM, Failure
 from integration.commands import Account, roomkey
-from roomkey_cli import doctor, terminal
+from roomkey_cli import terminal
+from roomkey_cli.commands import doctor
 from roomkey_cli.main import app
 
 ROOT = Path(__file__).parents[2]

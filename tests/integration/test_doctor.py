@@ -15,7 +15,7 @@ import pytest
 from integration.aws_double import GET_SECRET, SSM, Failure
 from integration.commands import DEMO, Account, roomkey
 from roomkey import __version__
-from roomkey_cli import doctor
+from roomkey_cli.commands import doctor
 
 OPEN = '{"version":1,"mode":"enforce","rules":[{"who":["anyone"],"kinds":["app"],"platforms":["100ms"],"roles":["*"],"rooms":["*"]}]}'  # fmt: skip # noqa: E501
 

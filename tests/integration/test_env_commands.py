@@ -10,7 +10,7 @@ from roomkey.kill_switch import DisableFlag
 from roomkey.policy import Policy
 from roomkey_cli import parameters
 from roomkey_cli.aws import Aws, AwsError
-from roomkey_cli.env_stop import TAG
+from roomkey_cli.commands.env_stop import TAG
 
 FLAG = "/roomkey/{}/disabled"
 

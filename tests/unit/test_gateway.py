@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from roomkey_cli.gateway import FUNCTION_TIMEOUT_S, MAX_BODY_BYTES, ROUTES, Gateway, LambdaContext
-from roomkey_cli.issuer import DemoIssuer, JwtAuthorizer
+from roomkey_cli.local.gateway import FUNCTION_TIMEOUT_S, MAX_BODY_BYTES, ROUTES, Gateway, LambdaContext
+from roomkey_cli.local.issuer import DemoIssuer, JwtAuthorizer
 from serving import Reply, send, serve
 
 WEB = "https://app.example.com"

@@ -21,8 +21,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from roomkey_cli import issuer as issuer_module
-from roomkey_cli.issuer import DemoIssuer, JwtAuthorizer, TokenRefused, go_text
+from roomkey_cli.local import issuer as issuer_module
+from roomkey_cli.local.issuer import DemoIssuer, JwtAuthorizer, TokenRefused, go_text
 from serving import send, serve
 
 NOW = 1_800_000_000

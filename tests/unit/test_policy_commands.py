@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from roomkey.policy import LARGEST_POLICY, Policy
-from roomkey_cli import policy_commands, policy_files
+from roomkey_cli import policy_files
+from roomkey_cli.commands import policy
 
 DOCS = Path(__file__).parents[2] / "docs"
 POLICIES = DOCS / "policies"
@@ -33,7 +34,7 @@ RULE: dict[str, Any] = {
 
 def run(*arguments: str | Path) -> tuple[int, list[str], str]:
     """The exit status, the lines on standard output, and standard error."""
-    result = CliRunner().invoke(policy_commands.app, [str(one) for one in arguments])
+    result = CliRunner().invoke(policy.app, [str(one) for one in arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.exit_code, result.stdout.splitlines(), result.stderr
 

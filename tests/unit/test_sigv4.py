@@ -14,7 +14,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from roomkey_cli.gateway import Gateway
+from roomkey_cli.local.gateway import Gateway
 from roomkey_cli.sigv4 import DEMO_ACCESS_KEY, DEMO_SECRET_KEY, SignatureRefused, verify
 from serving import send, serve
 

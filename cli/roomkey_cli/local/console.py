@@ -36,7 +36,7 @@ from roomkey.platforms import PLATFORMS, hs256
 from roomkey.platforms.base import Credentials, Explanation, Platform, TokenKind
 from roomkey.settings import SHORTEST_LIFE
 from roomkey_cli import bounds, credential_files, policy_files, policy_questions, sigv4
-from roomkey_cli.issuer import DEMO_GROUPS
+from roomkey_cli.local.issuer import DEMO_GROUPS
 from roomkey_cli.policy_files import Finding
 
 HEADER = "x-roomkey-console"
@@ -44,7 +44,7 @@ HEADER = "x-roomkey-console"
 
 _PAGES = Path(__file__).with_name("console")
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_EXAMPLES = Path(__file__).parents[2] / "docs" / "policies"
+_EXAMPLES = Path(__file__).parents[3] / "docs" / "policies"
 _HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": (

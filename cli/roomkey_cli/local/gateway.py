@@ -30,7 +30,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from roomkey_cli import sigv4
-from roomkey_cli.issuer import JwtAuthorizer, TokenRefused
+from roomkey_cli.local.issuer import JwtAuthorizer, TokenRefused
 
 type Handler = Callable[[dict[str, Any], LambdaContext], object]
 """Lambda's entry point: an event and a context in, an answer of payload format 2.0 out."""

@@ -19,8 +19,9 @@ from roomkey.kill_switch import DisableFlag
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import Settings, SettingsError
-from roomkey_cli import endpoint, parameters, policy_files, secret_commands, secrets_store, stacks, switch
+from roomkey_cli import endpoint, parameters, policy_files, secrets_store, stacks, switch
 from roomkey_cli.aws import DENIED, Aws, AwsError
+from roomkey_cli.commands import secret
 from roomkey_cli.environments import ALIAS, Environment
 from roomkey_cli.options import AsJson, EnvironmentArgument, Profile, Region
 from roomkey_cli.secrets_store import StoredSecret
@@ -35,7 +36,7 @@ SOME_SKEW = 30
 LEAST_TIMEOUT = 5
 """Seconds. The function gives up by itself after 3; Lambda must not be quicker."""
 
-_SAM = Path(__file__).parents[2] / ".tools" / "sam" / "bin" / "sam"
+_SAM = Path(__file__).parents[3] / ".tools" / "sam" / "bin" / "sam"
 _AWS_OWN_KEY = "alias/aws/secretsmanager"
 
 
@@ -239,7 +240,7 @@ def _secret(patient: _Patient, platform: str, there: StoredSecret | None) -> Ite
         says = f"{name} is encrypted with {there.kms_key}, which the function may not use"
         yield Finding("secrets", FAIL, says, "deploy with that key as KmsKeyArn, or encrypt it with AWS's own")
     try:
-        problems = secret_commands.examined(patient.aws, patient.environment, PLATFORMS[platform])["problems"]
+        problems = secret.examined(patient.aws, patient.environment, PLATFORMS[platform])["problems"]
     except AwsError as error:
         if error.code not in DENIED:
             raise

@@ -5,9 +5,10 @@ from functools import partial
 import typer
 
 from roomkey.kill_switch import DisableFlag
-from roomkey_cli import env_destroy, env_status, env_stop, parameters, switch
+from roomkey_cli import parameters, switch
 from roomkey_cli.aws import Aws
 from roomkey_cli.changes import Change, Manner, carry_out
+from roomkey_cli.commands import env_destroy, env_status, env_stop
 from roomkey_cli.environments import Environment
 from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, Profile, Region, ScopesArgument, Yes
 from roomkey_cli.terminal import REFUSED, fail

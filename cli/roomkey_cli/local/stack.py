@@ -21,13 +21,13 @@ from roomkey.dependencies import Dependencies
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import Settings
 from roomkey_cli import credential_files, sigv4
-from roomkey_cli.console import AuditLines, Console
 from roomkey_cli.credential_files import Secrets
-from roomkey_cli.gateway import AppTokenAccess, Gateway
-from roomkey_cli.issuer import DemoIssuer, JwtAuthorizer
+from roomkey_cli.local.console import AuditLines, Console
+from roomkey_cli.local.gateway import AppTokenAccess, Gateway
+from roomkey_cli.local.issuer import DemoIssuer, JwtAuthorizer
 
 ENVIRONMENT = "local"
-OPEN_POLICY = Path(__file__).parents[2] / "docs" / "policies" / "open.json"
+OPEN_POLICY = Path(__file__).parents[3] / "docs" / "policies" / "open.json"
 REGION = "us-east-1"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what `--aws-host` is given to let containers in.
 
