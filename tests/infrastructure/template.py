@@ -22,9 +22,26 @@ TEMPLATE = ROOT / "template.yaml"
 REGION = "eu-central-1"
 ACCOUNT = "111122223333"
 
-# Every way to let callers in, complete enough to be deployed.
 JWT = {"JwtIssuer": "https://issuer.example/pool", "JwtAudience": "web,mobile"}
 
+# Everything that a parameter can add to a stack.
+EVERYTHING = {
+    "Environment": "prod",
+    "DomainName": "token.example.com",
+    "CertificateArn": "arn:aws:acm:eu-central-1:111122223333:certificate/c",
+    "DefaultEndpoint": "off",
+    "Tracing": "on",
+    "AlarmTopic": "arn:aws:sns:eu-central-1:111122223333:alarms",
+    "AlarmProbe": "on",
+    "KmsKeyArn": "arn:aws:kms:eu-central-1:111122223333:key/k",
+    "PermissionsBoundary": "arn:aws:iam::111122223333:policy/boundary",
+    "ReservedConcurrency": "50",
+    "Rollout": "Canary10Percent10Minutes",
+    "SnapStart": "on",
+    **JWT,
+}
+
+# Every way to let callers in, complete enough to be deployed.
 ACCESS: dict[str, dict[str, str]] = {
     "jwt": {"AppTokenAccess": "jwt", **JWT},
     "jwt-scopes": {"AppTokenAccess": "jwt", "JwtScopes": "rooms/join,rooms/host", **JWT},
@@ -68,6 +85,12 @@ def every_value(document: Any) -> Iterator[Any]:
 def default_parameters() -> dict[str, str]:
     """Every parameter's default, as the text that CloudFormation hands on."""
     return {name: str(parameter["Default"]) for name, parameter in _parsed()["Parameters"].items()}
+
+
+def configured(environment: str) -> dict[str, str]:
+    """The parameters in `config/` of this environment, as `sam deploy` hands them on."""
+    given = yaml_parse((ROOT / "config" / f"{environment}.yaml").read_text())
+    return {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in given.items()}
 
 
 def accepts(parameter: str, value: str) -> bool:
@@ -136,9 +159,13 @@ class Stack:
     @property
     def statements(self) -> list[Any]:
         """Every statement of the function's role."""
+        return self.statements_of("Role")
+
+    def statements_of(self, role: str) -> list[Any]:
+        """Every statement of the role with this logical id."""
         return [
             statement
-            for policy in self.only("AWS::IAM::Role")["Policies"]
+            for policy in self.resources[role]["Properties"]["Policies"]
             for statement in policy["PolicyDocument"]["Statement"]
         ]
 
@@ -229,6 +256,14 @@ class _Resolver:
                 return self.value(properties["LogGroupName"])
             case "AWS::Lambda::Function":
                 return self.value(properties["FunctionName"])
+            case "AWS::CloudWatch::Alarm":
+                return self.value(properties["AlarmName"])
+            case "AWS::CloudWatch::Dashboard":
+                return self.value(properties["DashboardName"])
+            case "AWS::ApiGatewayV2::DomainName":
+                return self.value(properties["DomainName"])
+            case "AWS::ApiGatewayV2::Stage":
+                return self.value(properties["StageName"])
             case "AWS::Lambda::Alias":
                 function = self.value(properties["FunctionName"])
                 return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function}:{properties['Name']}"

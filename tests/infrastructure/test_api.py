@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from infrastructure.template import ACCESS, Stack, stack
+from infrastructure.template import ACCESS, EVERYTHING, Stack, stack
 
 APP_ROUTES = {"POST /api/token", "POST /v1/{platform}/app-token"}
 MANAGEMENT_ROUTE = "POST /v1/{platform}/management-token"
@@ -20,6 +20,7 @@ APP_SECURITY: dict[str, Any] = {
 }
 
 
+@pytest.mark.threat("J1")
 def test_the_routes_are_the_contract_and_no_others(deployed: Stack) -> None:
     assert set(deployed.routes) == ROUTES
 
@@ -30,12 +31,14 @@ def test_the_odd_spellings_of_the_100ms_path_are_no_routes(deployed: Stack, path
     assert path not in deployed.body["paths"]
 
 
+@pytest.mark.threat("F1", "J1")
 def test_an_app_token_takes_what_the_access_mode_says(deployed: Stack, access: str) -> None:
     security = {route: deployed.routes[route].get("security") for route in APP_ROUTES}
 
     assert security == dict.fromkeys(APP_ROUTES, APP_SECURITY[access])
 
 
+@pytest.mark.threat("F5", "J1")
 def test_a_management_token_takes_iam_in_every_mode(deployed: Stack) -> None:
     assert deployed.routes[MANAGEMENT_ROUTE]["security"] == [{"iam": []}]
 
@@ -48,6 +51,7 @@ def test_a_route_without_authorizer_has_no_security_at_all(deployed: Stack, acce
     assert "security" not in deployed.body
 
 
+@pytest.mark.threat("F11")
 def test_the_jwt_authorizer_exists_only_with_jwt(deployed: Stack, access: str) -> None:
     schemes = deployed.body["components"]["securitySchemes"]
     names = {"iam", "jwt"} if access.startswith("jwt") else {"iam"}
@@ -84,6 +88,7 @@ def test_default_is_the_default_route(deployed: Stack) -> None:
     assert deployed.routes["$default"]["isDefaultRoute"] is True
 
 
+@pytest.mark.threat("E8")
 def test_cors_is_the_whole_block_or_absent(deployed: Stack, origins: str) -> None:
     expected = {
         "allowOrigins": ["https://app.example", "http://localhost:5173"],
@@ -104,6 +109,7 @@ def test_cors_is_the_whole_block_or_absent(deployed: Stack, origins: str) -> Non
     assert "CorsConfiguration" not in deployed.only("AWS::ApiGatewayV2::Api")
 
 
+@pytest.mark.threat("J3")
 def test_only_the_api_may_call_and_only_the_alias(deployed: Stack) -> None:
     permissions = [one["Properties"] for one in deployed.of_type("AWS::Lambda::Permission").values()]
 
@@ -124,6 +130,7 @@ def test_only_the_api_may_call_and_only_the_alias(deployed: Stack) -> None:
     }
 
 
+@pytest.mark.threat("E4")
 def test_there_is_one_stage_and_it_adds_nothing_to_the_path(deployed: Stack) -> None:
     assert deployed.stage["StageName"] == "$default"
 
@@ -133,18 +140,21 @@ THROTTLED = {
     "ManagementTokenRate": {MANAGEMENT_ROUTE},
     "PreflightRate": {"OPTIONS /{proxy+}"},
     "OtherRate": {"$default"},
+    "OtherBurst": {"$default"},
 }
 
 
+@pytest.mark.threat("F13")
 @pytest.mark.parametrize("parameter", THROTTLED)
 def test_each_rate_throttles_its_routes_and_no_others(parameter: str) -> None:
     stage = stack(**{parameter: "4321"}).stage
     changed = {route for route, settings in stage["RouteSettings"].items() if "4321" in settings.values()}
 
     assert changed == THROTTLED[parameter]
-    assert ("4321" in stage["DefaultRouteSettings"].values()) is (parameter == "OtherRate")
+    assert ("4321" in stage["DefaultRouteSettings"].values()) is parameter.startswith("Other")
 
 
+@pytest.mark.threat("J1")
 def test_route_settings_say_everything_for_routes_that_exist(deployed: Stack) -> None:
     """An entry inherits nothing from the default one, and an entry for no route fails the deploy."""
     settings = deployed.stage["RouteSettings"]
@@ -153,7 +163,13 @@ def test_route_settings_say_everything_for_routes_that_exist(deployed: Stack) ->
     for entry in [*settings.values(), deployed.stage["DefaultRouteSettings"]]:
         assert entry.keys() == {"ThrottlingRateLimit", "ThrottlingBurstLimit", "DetailedMetricsEnabled"}
         assert entry["DetailedMetricsEnabled"] is True
-        assert int(entry["ThrottlingRateLimit"]) == int(entry["ThrottlingBurstLimit"]) > 0
+        assert int(entry["ThrottlingBurstLimit"]) >= int(entry["ThrottlingRateLimit"]) > 0
+
+
+def test_a_flood_of_unknown_paths_is_let_in_slowly(deployed: Stack) -> None:
+    flood = deployed.stage["RouteSettings"]["$default"]
+
+    assert (int(flood["ThrottlingRateLimit"]), int(flood["ThrottlingBurstLimit"])) == (10, 20)
 
 
 HARMLESS = {
@@ -173,6 +189,7 @@ HARMLESS = {
 }
 
 
+@pytest.mark.threat("H2", "J1")
 def test_the_access_log_is_json_without_anything_that_a_client_wrote(deployed: Stack) -> None:
     """A claim, a header, a path or a body may hold a token, and could break the line that it stands in."""
     format_ = deployed.stage["AccessLogSettings"]["Format"]
@@ -187,3 +204,36 @@ def test_the_access_log_leads_to_the_audit_line() -> None:
     values = set(json.loads(stack(**ACCESS["open"]).stage["AccessLogSettings"]["Format"]).values())
 
     assert values >= {"$context.requestId", "$context.routeKey", "$context.integration.requestId"}
+
+
+# --- a domain of one's own -----------------------------------------------------------------------------------------
+
+DOMAIN = {name: EVERYTHING[name] for name in ("DomainName", "CertificateArn")}
+
+
+@pytest.mark.threat("E4")
+def test_the_domain_leads_to_the_api_at_its_root_over_tls_1_2() -> None:
+    deployed = stack(**ACCESS["jwt"], **DOMAIN)
+    mapping = deployed.only("AWS::ApiGatewayV2::ApiMapping")
+
+    assert mapping == {"ApiId": "Api", "DomainName": "token.example.com", "Stage": "$default"}
+    assert deployed.only("AWS::ApiGatewayV2::DomainName")["DomainNameConfigurations"] == [
+        {"CertificateArn": DOMAIN["CertificateArn"], "EndpointType": "REGIONAL", "SecurityPolicy": "TLS_1_2"}
+    ]
+
+
+@pytest.mark.threat("E11")
+@pytest.mark.parametrize(("endpoint", "disabled"), [("on", False), ("off", True)])
+def test_aws_s_own_address_goes_only_where_there_is_another(endpoint: str, disabled: bool) -> None:
+    (server,) = stack(**ACCESS["jwt"], **DOMAIN, DefaultEndpoint=endpoint).body["servers"]
+
+    assert server == {
+        "url": "https://token.example.com",
+        "x-amazon-apigateway-endpoint-configuration": {"disableExecuteApiEndpoint": disabled},
+    }
+
+
+def test_without_a_domain_there_is_no_server_block_and_no_domain(deployed: Stack) -> None:
+    assert "servers" not in deployed.body
+    assert not deployed.of_type("AWS::ApiGatewayV2::DomainName")
+    assert not deployed.of_type("AWS::ApiGatewayV2::ApiMapping")

@@ -9,10 +9,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from infrastructure.template import ROOT, Stack, source, stack
+from infrastructure.template import EVERYTHING, ROOT, Stack, source, stack
 from roomkey.settings import Settings
 
 
+@pytest.mark.threat("J3")
 def test_there_is_one_function_however_it_is_deployed(deployed: Stack) -> None:
     assert set(deployed.of_type("AWS::Lambda::Function")) == {"Function"}
     assert not deployed.of_type("AWS::Lambda::Url")
@@ -25,6 +26,7 @@ def test_the_handler_is_there() -> None:
     assert (ROOT / properties["CodeUri"]).joinpath(*module).with_suffix(".py").is_file()
 
 
+@pytest.mark.threat("C8")
 def test_the_timeout_is_beyond_the_function_s_own_deadline_and_within_the_gateway_s(deployed: Stack) -> None:
     assert 5 <= deployed.function["Timeout"] <= 10
 
@@ -36,6 +38,7 @@ def test_it_is_named_after_its_environment() -> None:
     assert production.function["LoggingConfig"]["LogGroup"] == "/aws/lambda/roomkey-prod"
 
 
+@pytest.mark.threat("A21")
 def test_every_parameter_reaches_its_variable_and_nothing_else_is_set() -> None:
     given = {
         "Environment": "stage-2",
@@ -81,6 +84,7 @@ def _version(deployed: Stack) -> str:
     return name
 
 
+@pytest.mark.threat("J6")
 def test_a_new_release_publishes_a_new_version() -> None:
     """CloudFormation publishes one only under a new logical id; a changed parameter by itself makes none."""
     before, after = stack(Release="a000000001"), stack(Release="a000000002")
@@ -90,6 +94,7 @@ def test_a_new_release_publishes_a_new_version() -> None:
     assert before.function["Description"] != after.function["Description"]
 
 
+@pytest.mark.threat("J6")
 def test_the_alias_is_the_new_version() -> None:
     deployed = stack(Release="a000000003")
     alias = deployed.only("AWS::Lambda::Alias")
@@ -136,6 +141,7 @@ def test_logs_are_kept_a_year_unless_told_otherwise() -> None:
     assert {group["Properties"]["RetentionInDays"] for group in groups} == {"365"}
 
 
+@pytest.mark.threat("J6")
 def test_the_layer_outlives_the_deploy_that_replaces_it() -> None:
     (layer,) = stack().of_type("AWS::Lambda::LayerVersion").values()
 
@@ -160,6 +166,7 @@ def _layer() -> dict[str, Any]:
     return {name: pinned for name, pinned, _ in pins}
 
 
+@pytest.mark.threat("J5")
 def test_the_layer_holds_what_the_function_needs_and_the_runtime_lacks() -> None:
     """boto3 is the runtime's own; nothing optional comes along."""
     needed, unseen = set[str](), ["aws-lambda-powertools", "pyjwt"]
@@ -175,6 +182,19 @@ def test_the_layer_holds_what_the_function_needs_and_the_runtime_lacks() -> None
     assert "boto3" not in needed
 
 
+@pytest.mark.threat("G6", "J5")
 @pytest.mark.parametrize("package", _layer())
 def test_the_tests_run_on_the_layer_s_versions(package: str) -> None:
     assert version(package) == _layer()[package]
+
+
+def test_what_is_optional_is_absent_unless_asked_for() -> None:
+    plain, full = stack(), stack(**EVERYTHING)
+
+    assert "ReservedConcurrentExecutions" not in plain.function
+    assert full.function["ReservedConcurrentExecutions"] == "50"
+    assert plain.function["TracingConfig"] == {"Mode": "PassThrough"}
+    assert full.function["TracingConfig"] == {"Mode": "Active"}
+    assert not [one for one in plain.of_type("AWS::Logs::LogGroup").values() if "KmsKeyId" in one["Properties"]]
+    for group in full.of_type("AWS::Logs::LogGroup").values():
+        assert group["Properties"]["KmsKeyId"] == EVERYTHING["KmsKeyArn"]

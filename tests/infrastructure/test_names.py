@@ -1,10 +1,11 @@
 """What the commands call an environment's things, held against what the template calls them."""
 
+import re
 from typing import Any
 
 import pytest
 
-from infrastructure.template import source
+from infrastructure.template import JWT, ROOT, source, stack
 from roomkey_cli.environments import ALIAS, Environment
 
 RESOURCES: dict[str, Any] = source()["Resources"]
@@ -26,6 +27,19 @@ def test_the_commands_look_for_what_the_template_makes(name: str) -> None:
         named("AccessLogGroup", "LogGroupName", name),
     )
     assert RESOURCES["Function"]["Properties"]["AutoPublishAlias"] == ALIAS
+
+
+def test_the_runbooks_ask_for_resources_and_outputs_that_the_stack_has() -> None:
+    """Those that move requests are of SAM's making, and of its naming."""
+    deployed = stack(Environment="prod", Rollout="Canary10Percent10Minutes", **JWT)
+    shown = "".join((ROOT / "docs" / name).read_text() for name in ("deploy.md", "operations.md"))
+    resources = set(re.findall(r"--logical-resource-id (\w+)", shown))
+    outputs = set(re.findall(r"OutputKey=='(\w+)'", shown))
+
+    assert resources == {"ServerlessDeploymentApplication", "FunctionDeploymentGroup"}
+    assert resources <= deployed.resources.keys()
+    assert outputs == {"ApiId", "ApiUrl"}
+    assert outputs <= deployed.outputs.keys()
 
 
 def test_the_commands_ask_the_stack_for_what_it_tells() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from infrastructure.iam import allowed, as_list
-from infrastructure.template import ACCESS, Stack, source, stack
+from infrastructure.template import ACCESS, EVERYTHING, Stack, source, stack
 
 SSM = "arn:aws:ssm:eu-central-1:111122223333:parameter"
 SECRETS = "arn:aws:secretsmanager:eu-central-1:111122223333:secret"
@@ -23,9 +23,13 @@ def test_the_role_grants_exactly_this(deployed: Stack) -> None:
     assert _grants(deployed) == {
         ("ssm:GetParameters", f"{SSM}/roomkey/dev/disabled"),
         ("ssm:GetParameters", f"{SSM}/roomkey/dev/policy"),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/100ms"),
         ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/100ms-??????"),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/videosdk"),
         ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/videosdk-??????"),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/agora"),
         ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/agora-??????"),
+        ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/agora-whiteboard"),
         ("secretsmanager:GetSecretValue", f"{SECRETS}:roomkey/dev/agora-whiteboard-??????"),
         ("logs:CreateLogStream", f"{LOGS}:/aws/lambda/roomkey-dev:*"),
         ("logs:PutLogEvents", f"{LOGS}:/aws/lambda/roomkey-dev:*"),
@@ -37,18 +41,21 @@ def test_the_role_has_no_other_policy() -> None:
     deployed = stack()
 
     assert deployed.function["Role"] == "arn:aws:iam::111122223333:role/Role"
-    assert set(deployed.of_type("AWS::IAM::Role")) == {"Role"}
+    assert set(deployed.of_type("AWS::IAM::Role")) == {"Role", "RolloutRole"}
     assert not deployed.of_type("AWS::IAM::Policy")
     assert not deployed.of_type("AWS::IAM::ManagedPolicy")
-    assert "ManagedPolicyArns" not in deployed.only("AWS::IAM::Role")
+    for role in deployed.of_type("AWS::IAM::Role").values():
+        assert "ManagedPolicyArns" not in role["Properties"]
 
 
-def test_only_lambda_may_take_the_role() -> None:
-    assert stack().only("AWS::IAM::Role")["AssumeRolePolicyDocument"]["Statement"] == [
-        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+@pytest.mark.parametrize(("role", "service"), [("Role", "lambda"), ("RolloutRole", "codedeploy")])
+def test_only_its_service_may_take_a_role(role: str, service: str) -> None:
+    assert stack().resources[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": f"{service}.amazonaws.com"}}
     ]
 
 
+@pytest.mark.threat("J4")
 @pytest.mark.parametrize("environment", ["dev", "prod", "dev2"])
 def test_every_grant_names_the_environment(environment: str) -> None:
     grants = _grants(stack(Environment=environment))
@@ -101,7 +108,12 @@ QUESTIONS = [
     (GET_SECRET, f"{SECRETS}:roomkey/dev/videosdk-AbC12f", True),
     (GET_SECRET, f"{SECRETS}:roomkey/dev/agora-AbC12f", True),
     (GET_SECRET, f"{SECRETS}:roomkey/dev/agora-whiteboard-AbC12f", True),
-    (GET_SECRET, f"{SECRETS}:roomkey/dev/100ms", False),
+    # As IAM sees the name of a secret that does not exist: to be told so, the role must be allowed to ask.
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/100ms", True),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/agora-whiteboard", True),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev/livekit", False),
+    (GET_SECRET, f"{SECRETS}:roomkey/prod/100ms", False),
+    (GET_SECRET, f"{SECRETS}:roomkey/dev", False),
     (GET_SECRET, f"{SECRETS}:roomkey/dev/100ms-other-AbC12f", False),
     (GET_SECRET, f"{SECRETS}:roomkey/dev/100ms2-AbC12f", False),
     (GET_SECRET, f"{SECRETS}:roomkey/dev/agora-chat-AbC12f", False),
@@ -135,6 +147,66 @@ QUESTIONS = [
 ]
 
 
+KEY = EVERYTHING["KmsKeyArn"]
+BY_SECRETS = {"kms:ViaService": "secretsmanager.eu-central-1.amazonaws.com"}
+PROD_SECRET = f"{SECRETS}:roomkey/prod/agora-AbC12f"
+SECRET_ARN = "kms:EncryptionContext:SecretARN"
+
+
+@pytest.mark.threat("J4")
+@pytest.mark.parametrize(
+    ("action", "arn", "context", "answer"),
+    [
+        ("kms:Decrypt", KEY, BY_SECRETS | {SECRET_ARN: PROD_SECRET}, True),
+        ("kms:Decrypt", KEY, BY_SECRETS | {SECRET_ARN: PROD_SECRET.replace("prod", "dev")}, False),
+        ("kms:Decrypt", KEY, BY_SECRETS | {SECRET_ARN: f"{SECRETS}:other-AbC12f"}, False),
+        ("kms:Decrypt", KEY, BY_SECRETS, False),
+        ("kms:Decrypt", KEY, {SECRET_ARN: PROD_SECRET}, False),
+        ("kms:Decrypt", KEY, {}, False),
+        ("kms:Decrypt", f"{KEY}2", BY_SECRETS | {SECRET_ARN: PROD_SECRET}, False),
+        ("kms:GenerateDataKey", KEY, BY_SECRETS | {SECRET_ARN: PROD_SECRET}, False),
+        ("xray:PutTraceSegments", "*", {}, True),
+        ("xray:GetSampledTraces", "*", {}, False),
+        (GET_SECRET, PROD_SECRET, {}, True),
+    ],
+)
+def test_may_the_function_with_a_key_and_traces(action: str, arn: str, context: dict[str, str], answer: bool) -> None:
+    assert allowed(stack(**EVERYTHING).statements, action, arn, context) is answer
+
+
+ALIAS = "arn:aws:lambda:eu-central-1:111122223333:function:roomkey-dev"
+
+
+@pytest.mark.threat("B12")
+@pytest.mark.parametrize(
+    ("action", "arn", "answer"),
+    [
+        ("lambda:UpdateAlias", f"{ALIAS}:live", True),
+        ("lambda:UpdateAlias", ALIAS, True),
+        ("lambda:UpdateAlias", f"{ALIAS}2", False),
+        ("lambda:UpdateAlias", f"{ALIAS}:other", False),
+        ("lambda:UpdateFunctionCode", ALIAS, False),
+        ("lambda:InvokeFunction", f"{ALIAS}:live", False),
+        ("cloudwatch:DescribeAlarms", "*", True),
+        ("cloudwatch:DeleteAlarms", "*", False),
+        (GET_SECRET, f"{SECRETS}:roomkey/dev/100ms-AbC12f", False),
+        (GET_PARAMETERS, f"{SSM}/roomkey/dev/disabled", False),
+    ],
+)
+def test_may_whoever_moves_the_alias(action: str, arn: str, answer: bool) -> None:
+    assert allowed(stack(**ACCESS["iam"]).statements_of("RolloutRole"), action, arn) is answer
+
+
+def test_every_role_has_the_boundary_that_the_account_asks_for_and_none_unasked() -> None:
+    roles = stack(**EVERYTHING).of_type("AWS::IAM::Role").values()
+
+    assert {role["Properties"]["PermissionsBoundary"] for role in roles} == {EVERYTHING["PermissionsBoundary"]}
+    assert not [
+        role for role in stack().of_type("AWS::IAM::Role").values() if "PermissionsBoundary" in role["Properties"]
+    ]
+
+
+@pytest.mark.threat("B12", "J4")
 @pytest.mark.parametrize(("action", "arn", "answer"), QUESTIONS)
 def test_may_the_function(action: str, arn: str, answer: bool) -> None:
     assert allowed(stack(**ACCESS["jwt"]).statements, action, arn) is answer

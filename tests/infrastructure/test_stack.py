@@ -10,6 +10,7 @@ from cfnlint.api import ManualArgs, lint_file  # type: ignore[import-untyped]
 
 from infrastructure.template import (
     ACCESS,
+    EVERYTHING,
     JWT,
     ROOT,
     TEMPLATE,
@@ -23,11 +24,16 @@ from infrastructure.template import (
 )
 
 
+@pytest.mark.threat("B11")
 def test_a_deploy_cannot_touch_what_operators_own(deployed: Stack) -> None:
     """No flag, policy or secret among the resources: an update in an incident would put an old value back."""
     assert {resource["Type"] for resource in deployed.resources.values()} == {
         "AWS::ApiGatewayV2::Api",
         "AWS::ApiGatewayV2::Stage",
+        "AWS::CloudWatch::Alarm",
+        "AWS::CloudWatch::Dashboard",
+        "AWS::CodeDeploy::Application",
+        "AWS::CodeDeploy::DeploymentGroup",
         "AWS::IAM::Role",
         "AWS::Lambda::Alias",
         "AWS::Lambda::Function",
@@ -38,20 +44,21 @@ def test_a_deploy_cannot_touch_what_operators_own(deployed: Stack) -> None:
     }
 
 
+@pytest.mark.threat("A21")
 def test_no_secret_passes_through_the_template() -> None:
     texts = [value for value in every_value(source()) if isinstance(value, str)]
 
     assert "NoEcho" not in texts
     assert not [text for text in texts if "{{resolve:" in text]
-    assert not [name for name in default_parameters() if re.search("(?i)secret|password|key", name)]
+    assert [name for name in default_parameters() if re.search("(?i)secret|password|key", name)] == ["KmsKeyArn"]
 
 
 def test_the_template_belongs_to_no_account_or_region() -> None:
     text = TEMPLATE.read_text()
 
     assert not re.findall(r"\b[0-9]{12}\b|\b[a-z]{2}-[a-z]+-[0-9]\b", text)
-    # A partition other than aws has other host names; the service principal is the same in all of them.
-    assert text.count("amazonaws.com") == text.count("lambda.amazonaws.com") == 1
+    # A partition other than aws has other host names; the service principals are the same in all of them.
+    assert re.findall(r"[a-z.]*amazonaws\.com", text) == ["lambda.amazonaws.com", "codedeploy.amazonaws.com"]
 
 
 @pytest.mark.parametrize("parameter", source()["Parameters"])
@@ -126,6 +133,23 @@ ACCEPTED: list[tuple[str, str, bool]] = [
     ("LogLevel", "TRACE", False),
     ("LogRetentionDays", "0", False),
     ("AppTokenRate", "0", False),
+    ("DomainName", "token.example.com", True),
+    ("DomainName", "https://token.example.com", False),
+    ("DomainName", "token.example.com/", False),
+    ("DomainName", "localhost", False),
+    ("CertificateArn", "arn:aws:iam::111122223333:server-certificate/c", False),
+    ("AlarmTopic", "ops@example.com", False),
+    ("AlarmRequests", "0", False),
+    ("RunbookUrl", "https://git.example/roomkey/docs/operations.md", True),
+    ("RunbookUrl", "", False),
+    ("RunbookUrl", "https://git.example/operations.md#alarms", False),  # Alarms add their own.
+    ("RunbookUrl", 'docs/"operations".md', False),  # It stands in the dashboard's JSON.
+    ("KmsKeyArn", "arn:aws:kms:eu-central-1:111122223333:alias/roomkey", False),
+    ("KmsKeyArn", "alias/roomkey", False),
+    ("PermissionsBoundary", "boundary", False),
+    ("ReservedConcurrency", "1", True),
+    ("ReservedConcurrency", "0", False),  # `roomkey env stop`, not a deploy, is for that.
+    ("Rollout", "Canary", False),
 ]
 
 
@@ -148,8 +172,31 @@ def test_jwt_without_issuer_or_audience_is_refused_in_plain_words(missing: list[
         assert sentence.startswith(f"AppTokenAccess is jwt, so {name} must name")
 
 
+@pytest.mark.threat("F1")
 def test_the_defaults_by_themselves_let_nobody_in() -> None:
     assert refusals()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"DomainName": "token.example.com"}, ["DomainName is set, so CertificateArn must name"]),
+        ({"DefaultEndpoint": "off"}, ["DefaultEndpoint is off, so DomainName must give"]),
+        ({"DomainName": "token.example.com", "CertificateArn": "arn:aws:acm:r:1:certificate/c"}, []),
+        ({**EVERYTHING}, []),
+    ],
+)
+def test_an_api_without_an_address_is_refused_in_plain_words(given: dict[str, str], said: list[str]) -> None:
+    found = refusals(**({"AppTokenAccess": "iam"} | given))
+
+    assert [sentence[: len(expected)] for sentence, expected in zip(found, said, strict=True)] == said
+
+
+@pytest.mark.threat("B11")
+def test_what_an_operator_owns_is_not_made_even_with_everything_there_is() -> None:
+    kinds = {resource["Type"] for resource in stack(**EVERYTHING).resources.values()}
+
+    assert not [kind for kind in kinds if re.search("SSM|SecretsManager|KMS|Custom|Schedule|Events", kind)]
 
 
 def test_rules_use_only_what_cloudformation_evaluates_there() -> None:
@@ -172,10 +219,12 @@ def test_the_outputs_are_what_clients_and_operators_type() -> None:
         "ApiUrl": url,
         "TokenEndpoint": f"{url}/",
         "HealthUrl": f"{url}/v1/health",
+        "ApiId": "Api",
         "ManagementInvokeArn": f"{api}/*/POST/v1/*/management-token",
         "AppTokenInvokeArn": f"{api}/*/POST/v1/*/app-token",
         "TokenEndpointInvokeArn": f"{api}/*/POST/api/token",
         "FunctionName": "roomkey-prod",
+        "DashboardName": "roomkey-prod",
         "LogGroupName": "/aws/lambda/roomkey-prod",
         "AccessLogGroupName": "/aws/vendedlogs/roomkey-prod",
         "FlagParameter": "/roomkey/prod/disabled",
@@ -184,30 +233,51 @@ def test_the_outputs_are_what_clients_and_operators_type() -> None:
     }
 
 
+def test_with_a_domain_the_outputs_name_it_and_say_where_dns_must_lead() -> None:
+    outputs = stack(**EVERYTHING).outputs
+
+    assert (
+        outputs.items()
+        >= {
+            "ApiUrl": "https://token.example.com",
+            "TokenEndpoint": "https://token.example.com/",
+            "HealthUrl": "https://token.example.com/v1/health",
+            "DomainTarget": "Domain.RegionalDomainName",
+            "DomainTargetZone": "Domain.RegionalHostedZoneId",
+        }.items()
+    )
+
+
 @pytest.mark.parametrize("mode", [mode for mode in ACCESS if mode != "iam"])
 def test_an_arn_to_invoke_for_app_tokens_is_offered_only_where_it_helps(mode: str) -> None:
     assert not {"AppTokenInvokeArn", "TokenEndpointInvokeArn"} & _outputs("prod", **ACCESS[mode]).keys()
 
 
-@pytest.mark.parametrize("kind", ["AWS::Lambda::Function", "AWS::ApiGatewayV2::Stage", "AWS::IAM::Role"])
+# What is made once for each stack, and holds state, costs money or has rights. `make deploy` tags the rest as well.
+TAGGED = {
+    "AWS::ApiGatewayV2::DomainName",
+    "AWS::ApiGatewayV2::Stage",
+    "AWS::IAM::Role",
+    "AWS::Lambda::Function",
+    "AWS::Logs::LogGroup",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(TAGGED))
 def test_resources_are_tagged_with_service_and_environment(kind: str) -> None:
-    tags = stack(Environment="prod").only(kind)["Tags"]
-    found = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+    resources = stack(**EVERYTHING).of_type(kind).values()
 
-    assert found.items() >= {"service": "roomkey", "environment": "prod"}.items()
-
-
-def test_log_groups_are_tagged_with_service_and_environment() -> None:
-    for group in stack(Environment="prod").of_type("AWS::Logs::LogGroup").values():
-        assert group["Properties"]["Tags"] == [
-            {"Key": "service", "Value": "roomkey"},
-            {"Key": "environment", "Value": "prod"},
-        ]
+    assert resources
+    for resource in resources:
+        tags = resource["Properties"]["Tags"]
+        found = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+        assert found.items() >= {"service": "roomkey", "environment": "prod"}.items()
 
 
 def test_the_stack_needs_no_more_than_capability_iam() -> None:
     """A role with a name of its own would need CAPABILITY_NAMED_IAM."""
-    assert "RoleName" not in stack().only("AWS::IAM::Role")
+    for role in stack().of_type("AWS::IAM::Role").values():
+        assert "RoleName" not in role["Properties"]
 
 
 def test_the_sam_cli_s_settings_name_parameters_that_exist() -> None:
@@ -236,3 +306,16 @@ def test_local_runs_set_only_variables_that_the_template_names() -> None:
 
 def test_cfn_lint_has_nothing_to_say() -> None:
     assert lint_file(TEMPLATE, config=ManualArgs(regions=["us-east-1", "eu-central-1"])) == []
+
+
+# What the serverless rules find here, and why it stays.
+MEANT = {
+    "WS1000": "X-Ray is the parameter Tracing, off by default: what it costs is the team's to decide",
+    "WS1004": "the rule looks for a log group by the name that Lambda would choose; LoggingConfig names ours",
+}
+
+
+def test_the_serverless_rules_find_only_what_is_meant() -> None:
+    config = ManualArgs(regions=["us-east-1"], append_rules=["cfn_lint_serverless.rules"])
+
+    assert {found.rule.id for found in lint_file(TEMPLATE, config=config)} == MEANT.keys()

@@ -1,0 +1,187 @@
+"""The runbooks of docs/operations.md, gone through: the commands as they stand there, and what the function does then.
+
+Time is the function's own clock. What only AWS can show (an alias that is moved, a rollout that is taken back) is not
+here.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.aws_double import SSM, Failure
+from integration.commands import DEMO, Account, roomkey
+from integration.deployed import SECRET, Answer, Deploy, Deployed, claims_of, load_event
+
+COUNTS = 36
+"""Seconds until a flag or a policy that was put counts everywhere (docs/operations.md, How long each switch takes)."""
+
+SECRET_COUNTS = 360
+NEW_KEY = json.loads(DEMO["100ms"])["app_secret"]
+POLICIES = Path(__file__).parents[2] / "docs" / "policies"
+
+
+def _ask(deployed: Deployed, platform: str = "100ms") -> Answer:
+    event = load_event("app-token-open.json")
+    event["pathParameters"]["platform"] = platform
+    if platform == "videosdk":
+        event["body"] = json.dumps({"room_id": "r", "role": "guest"})
+    return deployed.answer(event)
+
+
+def _ask_as_a_backend(deployed: Deployed) -> Answer:
+    return deployed.answer(load_event("management-token-iam-role.json"))
+
+
+def _flag(account: Account, deployed: Deployed) -> str:
+    found = account.aws.ssm.get_parameter(Name=f"/roomkey/{deployed.environment}/disabled")
+    return str(found["Parameter"]["Value"])
+
+
+def _run(*command: object, stdin: str = "") -> Any:
+    result = roomkey(*command, stdin=stdin)
+    assert result.status == 0, result.err
+    return result
+
+
+@pytest.mark.usefixtures("account")
+def test_a_leaked_secret(deploy: Deploy) -> None:
+    deployed = deploy()
+    claims_of(_ask(deployed).token, SECRET)
+
+    _run("env", "disable", deployed.environment, "100ms")
+    deployed.clock.advance(COUNTS)
+    assert _ask(deployed).code == "minting-disabled"
+
+    _run("secret", "put", deployed.environment, "100ms", stdin=DEMO["100ms"])
+    _run("secret", "check", deployed.environment, "100ms")
+    deployed.clock.advance(SECRET_COUNTS)
+    _run("env", "enable", deployed.environment, "100ms")
+    deployed.clock.advance(COUNTS)
+
+    claims_of(_ask(deployed).token, NEW_KEY)
+
+
+@pytest.mark.usefixtures("account")
+def test_a_leaked_secret_without_the_wait_is_signed_with_again(deploy: Deploy) -> None:
+    """Why the runbook waits before it switches on: an environment may still know the key that was revoked."""
+    deployed = deploy()
+    _ask(deployed)
+
+    _run("secret", "put", deployed.environment, "100ms", stdin=DEMO["100ms"])
+    deployed.clock.advance(COUNTS)
+
+    claims_of(_ask(deployed).token, SECRET)
+
+
+@pytest.mark.usefixtures("account")
+def test_a_leaked_management_token(deploy: Deploy) -> None:
+    deployed = deploy()
+    leaked = _ask_as_a_backend(deployed).token
+
+    explained = roomkey("explain", "--at", int(deployed.clock.wall), "-", stdin=leaked)
+    assert "100ms" in explained.out
+    (line,) = [one for one in deployed.audit_lines() if one.get("token")]
+    assert line["caller"]["principal"] == "arn:aws:iam::111122223333:role/rooms-backend"
+
+    _run("env", "disable", deployed.environment, "100ms/management")
+    deployed.clock.advance(COUNTS)
+    assert _ask_as_a_backend(deployed).code == "minting-disabled"
+    assert _ask(deployed).token
+
+    _run("env", "enable", deployed.environment, "100ms/management")
+    deployed.clock.advance(COUNTS)
+    assert _ask_as_a_backend(deployed).token
+
+
+@pytest.mark.usefixtures("account")
+def test_a_vendor_outage(deploy: Deploy) -> None:
+    deployed = deploy(platforms=("100ms", "videosdk"))
+    assert _ask(deployed, "videosdk").token
+
+    _run("env", "disable", deployed.environment, "videosdk")
+    deployed.clock.advance(COUNTS)
+    assert _ask(deployed, "videosdk").code == "minting-disabled"
+    assert _ask(deployed).token
+
+    _run("env", "enable", deployed.environment, "videosdk")
+    deployed.clock.advance(COUNTS)
+    assert _ask(deployed, "videosdk").token
+
+
+def test_a_flood(deploy: Deploy, account: Account) -> None:
+    deployed = deploy()
+    account.function(deployed.environment)
+
+    _run("env", "disable", deployed.environment, "app")
+    assert _ask(deployed).code == "minting-disabled"
+    assert _ask_as_a_backend(deployed).token
+
+    _run("env", "stop", deployed.environment)
+    functions, name = account.client("lambda"), f"roomkey-{deployed.environment}"
+    assert functions.get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] == 0
+    _run("env", "start", deployed.environment)
+    assert "ReservedConcurrentExecutions" not in functions.get_function_concurrency(FunctionName=name)
+
+
+def test_ssm_is_down(deploy: Deploy, account: Account) -> None:
+    account.fail("SSM")
+    deployed = deploy()
+    account.function(deployed.environment)
+    assert _ask(deployed).token
+
+    account.aws.fail(SSM, Failure.error(500, "InternalServerError", "down"))
+    deployed.clock.advance(299)
+    assert _ask(deployed).token
+    deployed.clock.advance(10)
+    assert _ask(deployed).code == "switch-unavailable"
+    refused = roomkey("env", "disable", deployed.environment)
+    assert refused.status == 3
+    _run("env", "stop", deployed.environment)  # It needs Lambda alone.
+    _run("env", "start", deployed.environment)
+
+    account.aws.forget()
+    deployed.clock.advance(10)
+    assert _ask(deployed).token
+
+
+def test_a_mistaken_policy(deploy: Deploy, account: Account, tmp_path: Path) -> None:
+    deployed = deploy(policy='{"version": 1, "mode": "enforce", "rules": []}')
+    assert _ask(deployed).code == "not-allowed"
+    _run("env", "disable", deployed.environment, "agora")  # By another incident, before this one.
+
+    _run("policy", "put", deployed.environment, POLICIES / "open.json")
+    deployed.clock.advance(COUNTS)
+    assert _ask(deployed).token
+
+    _run("env", "disable", deployed.environment, "--yes")
+    deployed.clock.advance(COUNTS)
+    assert _ask(deployed).code == "minting-disabled"
+
+    # As the runbook's `aws ssm get-parameter --name …:6 --query Parameter.Value --output text > before.json`.
+    version = _run("env", "status", deployed.environment, "--json").told["policy"]["version"]
+    name = f"/roomkey/{deployed.environment}/policy:{version - 1}"
+    before = tmp_path / "before.json"
+    before.write_text(account.aws.ssm.get_parameter(Name=name)["Parameter"]["Value"] + "\n")
+    _run("policy", "put", deployed.environment, before)
+    _run("env", "enable", deployed.environment, "100ms", "videosdk", "agora-whiteboard")
+    deployed.clock.advance(COUNTS)
+    assert _flag(account, deployed) == "agora"  # Off for another reason, and still off.
+    assert _ask(deployed).code == "not-allowed"
+    (minted,) = [line for line in deployed.audit_lines() if line["decision"] == "minted"]
+    assert minted["policy"]["rule"] in {
+        rule["name"] for rule in json.loads((POLICIES / "open.json").read_text())["rules"]
+    }
+
+
+def test_every_runbook_has_its_drill_or_is_aws_s_own() -> None:
+    page = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    runbooks = re.search(r"^## Runbooks$(.*?)^## ", page, flags=re.DOTALL | re.MULTILINE)
+    assert runbooks
+    named = {
+        f"test_{title.lower().replace(' ', '_')}" for title in re.findall(r"^### (.+)$", runbooks[1], re.MULTILINE)
+    }
+
+    assert named - globals().keys() == {"test_a_bad_deploy"}
