@@ -3,14 +3,13 @@
 The only file that knows status codes. Everything it answers has one of two shapes, success or failure (docs/api.md).
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from roomkey import __version__, bodies, callers, token_requests
+from roomkey import __version__, bodies, callers, strict_json, token_requests
 from roomkey.audit import AuditRecord
 from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
@@ -82,11 +81,15 @@ _OTHER_SPELLINGS = ("//api/token", "/api/token/")
 """Old 100ms clients send these. The gateway has no route for them, so it has authorised nobody: open stacks only."""
 
 
+_HEADERS = frozenset({"content-type", "origin", "x-amzn-trace-id"})
+"""Those that are read. The others, the caller's credentials among them, stay in the event."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Request:
     """What the API reads from an event of payload format 2.0. Whatever is missing or of another type is empty.
 
-    Never shown by `repr`: the headers hold the caller's credentials.
+    Never shown by `repr`: the event holds the caller's credentials.
     """
 
     event: Mapping[str, Any]
@@ -108,9 +111,9 @@ class Request:
         http = _mapping(request_context.get("http"))
         lambda_request_id = _plain(getattr(context, "aws_request_id", None))
         headers = {
-            name.lower(): value
+            lower: value
             for name, value in _mapping(event.get("headers")).items()
-            if isinstance(name, str) and isinstance(value, str)
+            if (lower := str(name).lower()) in _HEADERS and isinstance(value, str)
         }
         return cls(
             event=event,
@@ -135,9 +138,12 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+_PLAIN = re.compile(r"[\x21-\x7e]{1,128}")
+
+
 def _plain(value: Any) -> str:
     """`value`, if it can stand in a header and in a log as it is."""
-    return value if isinstance(value, str) and re.fullmatch(r"[\x21-\x7e]{1,128}", value) else ""
+    return value if isinstance(value, str) and _PLAIN.fullmatch(value) else ""
 
 
 class Api:
@@ -301,11 +307,13 @@ class Api:
         known_already = failure is None or isinstance(failure, AuditUnavailable) or _is_unexpected(failure)
         if isinstance(failure, Fault) and not known_already:
             seen.fault(failure, request.request_id)
-        if record.minted:
-            for what, known in (("switch", record.switch), ("credentials", record.credentials)):
-                if known and known.failure:
+        stale_seconds = {}
+        for what, known in (("switch", record.switch), ("credentials", record.credentials)):
+            if known and known.failure:
+                stale_seconds[what] = known.age
+                if record.minted:
                     seen.served_stale(what, known.failure, request.request_id)
-        seen.count(record.platform, record.kind, failure, budget.spent() * 1000)
+        seen.count(record.platform, record.kind, failure, budget.spent() * 1000, stale_seconds)
 
     def _observe(self, request: Request, tell: Callable[[Observability], None]) -> None:
         """What goes wrong in telling costs nobody their token: the audit line is already written."""
@@ -357,7 +365,7 @@ class Api:
             response["body"] = ""
         else:
             response["headers"]["content-type"] = "application/json"
-            response["body"] = json.dumps(body, ensure_ascii=True, allow_nan=False)
+            response["body"] = strict_json.dumps(body)
         return response
 
     def _cors(self, request: Request) -> dict[str, str]:

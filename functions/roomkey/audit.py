@@ -6,13 +6,12 @@ token is known by its SHA-256, and no secret, header or body has a place. docs/o
 """
 
 import hashlib
-import json
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TextIO
 
-from roomkey import __version__
+from roomkey import __version__, strict_json
 from roomkey.callers import Caller
 from roomkey.clock import Budget
 from roomkey.credentials import LoadedCredentials
@@ -62,7 +61,7 @@ class AuditTrail:
     def write(self, record: AuditRecord, *, status: int, fault: bool, budget: Budget) -> None:
         """Writes one line, all of it, now. Raises `AuditUnavailable`."""
         try:
-            line = json.dumps(self._line(record, status, fault, budget), ensure_ascii=True, allow_nan=False)
+            line = strict_json.dumps(self._line(record, status, fault, budget))
             stream = self.stream or sys.stdout
             stream.write(line + "\n")
             stream.flush()

@@ -47,6 +47,11 @@ class DeadlineTransport:
         self._read_timeout = read_timeout
         self._budget: ContextVar[Budget] = ContextVar("budget")
 
+    def prepare(self) -> None:
+        """Does ahead what a first call would wait for, and connects to nothing."""
+        _ = self._tls
+        "a.name".encode("idna")  # Python loads the codec, through which every host name passes, when it is first used.
+
     @contextmanager
     def within(self, budget: Budget) -> Iterator[None]:
         """Calls made inside the block end when `budget` does, with `OutOfTime`."""
@@ -71,10 +76,10 @@ class DeadlineTransport:
         target = (url.path or "/") + ("?" + url.query if url.query else "")
         try:
             connection.request(request.method, target, body=request.body, headers={**request.headers, "Host": host})
-            response = connection.getresponse()
-            body = response.read(LARGEST_ANSWER + 1)
-            if len(body) > LARGEST_ANSWER or response.length:  # What is missing of the length that was promised.
-                raise Unreachable
+            with connection.getresponse() as response:
+                body = response.read(LARGEST_ANSWER + 1)
+                if len(body) > LARGEST_ANSWER or response.length:  # What is missing of the length that was promised.
+                    raise Unreachable
         except (OSError, http.client.HTTPException):
             raise Unreachable from None
         finally:

@@ -39,16 +39,20 @@ class Dependencies:
         randomness: Randomness | None = None,
         jitter: Callable[[], float] | None = None,
         stdout: TextIO | None = None,
+        ahead: bool = False,
     ) -> "Dependencies":
         """The dependencies that `environ` asks for. Connects to nothing. Raises `SettingsError`.
 
-        `jitter` gives numbers from 0 to 1. The system's own source stands behind it: a seeded one would be part of a
-        snapshot, and every environment restored from it would refresh at the same moments.
+        `ahead` is whether to do at once what the first request would wait for: where nobody waits yet. `jitter` gives
+        numbers from 0 to 1. The system's own source stands behind it: a seeded one would be part of a snapshot, and
+        every environment restored from it would refresh at the same moments.
         """
         settings = Settings.from_environment(environ)
         clock = clock or SystemClock()
         jitter = jitter or random.SystemRandom().random
         aws = AwsApi(clock, jitter)
+        if ahead:
+            aws.prepare()
         platforms = {name: PLATFORMS[name] for name in settings.platforms}
         return cls(
             settings=settings,
@@ -66,5 +70,5 @@ class Dependencies:
                 SecretStore(aws), settings.secret_name, platforms.values(), clock=clock, random=jitter
             ),
             audit=AuditTrail(settings.environment, settings.audit_user_ids, stdout),
-            observability=Observability.of(settings.environment, settings.log_level),
+            observability=Observability.of(settings.environment, settings.log_level, clock),
         )

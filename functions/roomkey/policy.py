@@ -67,7 +67,7 @@ class Pattern:
     def parse(cls, text: str, *, placeholders: bool) -> "Pattern":
         """Raises `ValueError` for a brace that is no placeholder, and for placeholders where there can be none."""
         pieces = tuple(_PLACEHOLDER.split(text)) if placeholders else (text,)
-        if not text or any("{" in piece or "}" in piece for piece in pieces[::2]):
+        if not text or any("{" in piece or "}" in piece for piece in pieces):
             raise ValueError(
                 "must be text with * for anything" + (", {sub} or {claim:name}" if placeholders else " and no braces")
             )

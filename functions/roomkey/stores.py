@@ -5,19 +5,27 @@ it ends with the text that is stored, or with a `DependencyFailure` that says wh
 connected before the first read: a snapshot of this process holds no connection and no credentials of the role.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import botocore.session
 from botocore.config import Config
-from botocore.credentials import ContainerMetadataFetcher, ContainerProvider
-from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError
+from botocore.credentials import ContainerMetadataFetcher, ContainerProvider, CredentialResolver, Credentials
+from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
+from botocore.loaders import Loader
 
 from roomkey.clock import Budget, Clock
 from roomkey.deadline_transport import DeadlineTransport, OutOfTime, Unreachable
 from roomkey.errors import OUT_OF_TIME, DependencyFailure
+
+# botocore warns of role credentials that it could not renew, and shows what it was answered: that is for no log.
+logging.getLogger("botocore").propagate = False
 
 CONNECT_TIMEOUT = 0.5
 READ_TIMEOUT = 1.0
@@ -35,6 +43,52 @@ _REASONS = {
 }
 
 
+SERVICES = ("secretsmanager", "ssm")
+SDK_DATA = Path(__file__).parent / "sdk_data"
+"""Of botocore's descriptions of services and endpoints the part that is used here (`requirements/sdk_data.py`)."""
+
+
+class _SdkData(Loader):  # type: ignore[misc]
+    """Where botocore finds its descriptions: in `SDK_DATA` first, and what is not there among its own.
+
+    Those are a hundred times as large, and reading them is most of what making a client takes (docs/performance.md).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(extra_search_paths=[str(SDK_DATA)])
+
+    def list_available_services(self, type_name: str) -> list[str]:
+        """Without a look into the directories of hundreds of services."""
+        del type_name
+        return list(SERVICES)
+
+
+class _RoleCredentials(Credentials):  # type: ignore[misc]
+    """The role's credentials, looked for when a call is signed.
+
+    botocore looks when a client is made. Under SnapStart that would be over HTTP and before the snapshot.
+    """
+
+    def __init__(self, providers: CredentialResolver) -> None:
+        super().__init__(access_key="", secret_key="", method="role")  # Nobody reads these: see below.
+        self._providers = providers
+
+    def load_credentials(self) -> Credentials:
+        """What botocore asks its own chain of providers for, in whose place this stands."""
+        return self
+
+    def get_frozen_credentials(self) -> Any:
+        """What a call is signed with, refreshed where it has to be. Raises `NoCredentialsError`."""
+        return self._found.get_frozen_credentials()
+
+    @cached_property
+    def _found(self) -> Credentials:
+        found = self._providers.load_credentials()
+        if found is None:
+            raise NoCredentialsError
+        return found
+
+
 class AwsApi:
     """botocore clients whose calls are bounded in time and number, and whose errors are ours.
 
@@ -47,13 +101,25 @@ class AwsApi:
         self._transport = DeadlineTransport(CONNECT_TIMEOUT, READ_TIMEOUT)
         self._clients: dict[str, Any] = {}
 
+    def prepare(self) -> None:
+        """Does ahead what the first calls would wait for. Looks for no credentials, and connects to nothing."""
+        # OpenSSL reads the authorities while Python makes clients, where there are two processors. The block waits for
+        # both: no thread is left that a frozen environment could stop.
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            beside.submit(self._transport.prepare)
+            with suppress(BotoCoreError):  # No region, for one: each call will say so in its turn.
+                for service in SERVICES:
+                    self._client(service)
+
     @cached_property
     def _session(self) -> Any:
         session = botocore.session.get_session()
+        session.register_component("data_loader", _SdkData())
         # Under SnapStart the role's credentials come over HTTP, from inside a call: they get the call's time, no more.
         fetcher = ContainerMetadataFetcher(session=self._transport, sleep=lambda _: None)
         providers = session.get_component("credential_provider")
         providers.insert_before(ContainerProvider.METHOD, ContainerProvider(fetcher=fetcher))
+        session.register_component("credential_provider", _RoleCredentials(providers))
         return session
 
     def _client(self, service: str) -> Any:

@@ -1,4 +1,4 @@
-"""JSON read without leeway: what could be understood in two ways is not understood at all."""
+"""JSON read without leeway: what could be understood in two ways is not understood at all. And written as plainly."""
 
 import json
 import math
@@ -13,15 +13,15 @@ def loads(text: str | bytes) -> Any:
     duplicate keys, NaN, infinities, a byte order mark, numbers too long and nesting too deep for Python.
     """
     try:
-        return json.loads(
-            text.decode() if isinstance(text, bytes) else text,
-            object_pairs_hook=without_repeats,
-            parse_constant=_refused,
-            parse_float=_finite,
-        )
+        return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)
     except (ValueError, RecursionError):
         # The decoder's own exception holds the whole document: it must not be chained.
         raise ValueError("not a JSON document without duplicate keys") from None
+
+
+def dumps(document: Any) -> str:
+    """`document` in ASCII. Raises `ValueError` where it holds what JSON has no word for: NaN, infinities."""
+    return _ENCODER.encode(document)
 
 
 def without_repeats(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -43,3 +43,8 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError("a number that is too large")
     return number
+
+
+# Made once: with options, `json` makes them anew for every document.
+_DECODER = json.JSONDecoder(object_pairs_hook=without_repeats, parse_constant=_refused, parse_float=_finite)
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False)

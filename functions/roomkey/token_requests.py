@@ -61,7 +61,7 @@ def parse(
     life = RequestField("expires_in", _life_between(SHORTEST_LIFE, cap(platform, lives)))
     fields = {field.name: field for field in (*platform.request_fields[kind], life)}
     sent = dict(body)
-    if form.empty_user and sent.get("user_id", "") in ("", None):
+    if form.empty_user and sent.get("user_id") in ("", None):
         sent.pop("user_id", None)
 
     values: dict[str, Any] = {field.target: field.default for field in fields.values() if field.default is not None}

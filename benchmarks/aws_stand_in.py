@@ -1,0 +1,98 @@
+#!/usr/bin/env python
+"""Secrets Manager and SSM for the benchmark: right answers over TLS, each after the same time, and a count of them.
+
+A process of its own, so that it costs the contenders nothing. Its arguments: the port, a certificate with its key in
+one file, and the seconds that an answer takes. `GET /calls` tells how many calls came since it was asked last.
+"""
+
+import asyncio
+import json
+import ssl
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ENVIRONMENT = "bench"
+POLICY = Path(__file__).parent.parent / "docs/policies/classroom.json"
+CREDENTIALS = {
+    "app_access_key": "5f1e3a7c9d2b4860af13c5e7",
+    "app_secret": "benchmark-Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp7Ea2Ui4",
+}
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    is_flag = name.endswith("/disabled")
+    return {
+        "ARN": f"arn:aws:ssm:eu-central-1:111122223333:parameter{name}",
+        "DataType": "text",
+        "LastModifiedDate": 1_700_000_000.123,
+        "Name": name,
+        "Type": "String",
+        "Value": "false" if is_flag else json.dumps(json.loads(POLICY.read_text()), separators=(",", ":")),
+        "Version": 1,
+    }
+
+
+def _secret(name: str) -> dict[str, Any]:
+    return {
+        "ARN": f"arn:aws:secretsmanager:eu-central-1:111122223333:secret:{name}-AbCdEf",
+        "CreatedDate": 1_700_000_000.123,
+        "Name": name,
+        "SecretString": json.dumps(CREDENTIALS),
+        "VersionId": "c1b2a3d4-0000-4000-8000-000000000001",
+        "VersionStages": ["AWSCURRENT"],
+    }
+
+
+def _answer(target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    match target:
+        case "AmazonSSM.GetParameter":
+            return {"Parameter": _parameter(asked["Name"])}
+        case "AmazonSSM.GetParameters":
+            return {"InvalidParameters": [], "Parameters": [_parameter(name) for name in asked["Names"]]}
+        case "secretsmanager.GetSecretValue":
+            return _secret(asked["SecretId"])
+    raise ValueError(target)
+
+
+class StandIn:
+    """Both services on one port. Connections are kept open for as long as the other side likes."""
+
+    def __init__(self, latency: float) -> None:
+        self._latency = latency
+        self._calls = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lines = head.decode("latin-1").split("\r\n")
+                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                if lines[0].startswith("GET /calls "):
+                    content, self._calls = str(self._calls).encode(), 0
+                else:
+                    self._calls += 1
+                    content = json.dumps(_answer(headers["x-amz-target"], json.loads(body))).encode()
+                    await asyncio.sleep(self._latency)
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\n"
+                    b"x-amzn-RequestId: 00000000-0000-4000-8000-000000000000\r\n"
+                    b"Content-Length: %d\r\n\r\n%b" % (len(content), content)
+                )
+                await writer.drain()
+        except (asyncio.IncompleteReadError, OSError):
+            pass  # The other side has gone.
+        finally:
+            writer.close()
+
+
+async def main(port: str, certificate: str, latency: str) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    server = await asyncio.start_server(StandIn(float(latency)).serve, "127.0.0.1", int(port), ssl=tls)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,305 @@
+#!/usr/bin/env python
+"""What Roomkey costs, and what others would: cold start, warm path, memory, calls to AWS, money.
+
+Every contender runs under AWS's runtime interface emulator, Python with AWS's own runtime client, against a stand-in
+for Secrets Manager and SSM that takes the same time for every answer. They are started in turn, round after round, so
+that whatever else the machine does strikes all of them. `report.py` makes tables and a plot of the figures.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import report
+from aws_stand_in import ENVIRONMENT
+from packages import CERTIFICATE, MADE, ROOT, Contender, contenders, emulator
+
+EVENT = ROOT / "events/app-token-jwt-same-user.json"
+LATENCY = 0.010
+"""Seconds that the stand-in takes for an answer, beside what the network and TLS take."""
+
+_INVOKE = "/2015-03-31/functions/function/invocations"
+_INIT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
+_DONE = re.compile(r"INVOKE RTDONE\(status: success, .*?duration: ([0-9.]+)ms\)")
+_EMULATORS_OWN = re.compile(r"^(START|END|REPORT) RequestId|\[(INFO|WARNING|ERROR)\] \(rapid\)")
+
+
+@dataclass(slots=True)
+class Life:
+    """One start of a contender and what it did. Times in milliseconds, memory in MiB."""
+
+    init: float
+    """From the start of the process to its asking for the first request, as Lambda's "Init Duration"."""
+    first: float
+    """The first request after that, as Lambda's "Duration": what SnapStart would leave."""
+    cold_cpu: float
+    """Processor time up to the first answer."""
+    cold_calls: int
+    warm: float
+    """The median of the requests after that."""
+    warm_p99: float
+    warm_cpu: float
+    """Processor time of each, on average."""
+    warm_calls: float
+    memory: float
+    log_bytes: float
+    """What the function itself writes for each request."""
+
+
+def main() -> None:
+    arguments = _arguments()
+    if sys.version_info[:2] != (3, 13):
+        sys.exit("The built function holds bytecode for Python 3.13: measure with no other.")
+    if not (ROOT / ".aws-sam/build/Function").exists():
+        sys.exit("There is nothing to measure yet: run `make build`.")
+    npm, node = shutil.which("npm"), shutil.which("node")
+    if not npm or not node:
+        sys.exit("One of the contenders runs on Node: install Node.js 20 or later, with npm.")
+    chosen = [one for one in contenders(npm) if not arguments.only or one.name in arguments.only]
+    lives: dict[str, list[Life]] = {one.name: [] for one in chosen}
+    round_trips: list[float] = []
+    with _stand_in() as aws:
+        for number in range(1, arguments.rounds + 1):
+            print(f"round {number} of {arguments.rounds}", flush=True)
+            for one in chosen:
+                round_trips += _round_trips(aws)
+                lives[one.name].append(_live(one, node, aws, arguments.warm // (5 if one.asks_aws_always else 1)))
+    results = {
+        "machine": _machine(node),
+        "rounds": arguments.rounds,
+        "round_trip": statistics.median(round_trips),
+        "contenders": [
+            {
+                "name": one.name,
+                "title": one.title,
+                "bytecode": one.bytecode,
+                "size": one.size,
+                "lives": [{name: round(value, 3) for name, value in asdict(life).items()} for life in lives[one.name]],
+            }
+            for one in chosen
+        ],
+    }
+    report.show(results)
+    if arguments.publish:
+        report.RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        report.publish(results)
+    else:
+        report.plot(results, MADE / "performance.png")
+        print(
+            f"\nThe plot is {MADE.relative_to(ROOT)}/performance.png. With --publish, docs/performance.md is written."
+        )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15, help="how often each contender is started")
+    parser.add_argument("--warm", type=int, default=400, help="requests after the first, in each round")
+    parser.add_argument("--only", action="append", metavar="NAME", help="this contender (may be given more than once)")
+    parser.add_argument("--publish", action="store_true", help="write docs/performance.md and benchmarks/results.json")
+    return parser.parse_args()
+
+
+# --- one life ------------------------------------------------------------------------------------------------------
+
+
+def _live(contender: Contender, node: str, aws: int, requests: int) -> Life:
+    """Starts the contender, asks it once, then `requests` times more, and ends it."""
+    _calls(aws)
+    with _emulated(contender, node, aws) as (connection, processor, log):
+        _ask(connection)
+        cold_cpu, cold_calls = processor.milliseconds(), _calls(aws)
+        for _ in range(requests):
+            _ask(connection)
+        warm_cpu, warm_calls, memory = processor.milliseconds() - cold_cpu, _calls(aws), processor.most_memory()
+        text = log.read_text()
+    durations = [float(duration) for duration in _DONE.findall(text)]
+    if len(durations) != 1 + requests:
+        raise RuntimeError(f"{contender.name}: {len(durations)} requests in the emulator's log")
+    [init] = _INIT.findall(text)
+    own = [line for line in text.splitlines() if not _EMULATORS_OWN.search(line)]
+    return Life(
+        init=float(init),
+        first=durations[0],
+        cold_cpu=cold_cpu,
+        cold_calls=cold_calls,
+        warm=statistics.median(durations[1:]),
+        warm_p99=statistics.quantiles(durations[1:], n=100, method="inclusive")[98],
+        warm_cpu=warm_cpu / requests,
+        warm_calls=warm_calls / requests,
+        memory=memory,
+        log_bytes=sum(len(line) + 1 for line in own) / (1 + requests),
+    )
+
+
+@contextmanager
+def _emulated(
+    contender: Contender, node: str, aws: int
+) -> Iterator[tuple[http.client.HTTPConnection, "_Processor", Path]]:
+    front, behind = _free_port(), _free_port()
+    addresses = ["--runtime-interface-emulator-address", f"127.0.0.1:{front}"]
+    addresses += ["--runtime-api-address", f"127.0.0.1:{behind}"]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [str(emulator()), *addresses, *contender.command(node)],
+                cwd=contender.folders[0],
+                env=_environ(aws) | contender.environ(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            _wait_for(front)
+            connection = http.client.HTTPConnection("127.0.0.1", front, timeout=30)
+            yield connection, _Processor(process.pid), log
+        except Exception:
+            print(log.read_text()[-4000:], file=sys.stderr)
+            raise
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+def _ask(connection: http.client.HTTPConnection) -> None:
+    connection.request("POST", _INVOKE, body=EVENT.read_bytes())
+    response = connection.getresponse()
+    answer = json.loads(response.read())
+    if answer.get("statusCode") != 200 or "token" not in answer["body"]:
+        raise RuntimeError(f"no token: {answer}")
+
+
+def _environ(aws: int) -> dict[str, str]:
+    """What Lambda and the stack's template set, and where the stand-in is."""
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "AWS_LAMBDA_FUNCTION_NAME": "bench",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+        "AWS_LAMBDA_FUNCTION_VERSION": "1",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/bench",
+        "AWS_REGION": "eu-central-1",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "AKIASTANDIN",
+        "AWS_SECRET_ACCESS_KEY": "stand-in",
+        "AWS_SESSION_TOKEN": "stand-in",
+        "AWS_ENDPOINT_URL": f"https://localhost:{aws}",
+        "ENVIRONMENT": ENVIRONMENT,
+        "APP_TOKEN_ACCESS": "jwt",
+        "RES_OPTIONS": "timeout:1 attempts:1",
+    }
+
+
+class _Processor:
+    """What the runtime's process, the emulator's only child, has used."""
+
+    def __init__(self, emulator: int) -> None:
+        self._emulator = emulator
+
+    def _pid(self) -> int:
+        tasks = Path(f"/proc/{self._emulator}/task").iterdir()
+        [child] = [child for task in tasks for child in (task / "children").read_text().split()]
+        return int(child)
+
+    def milliseconds(self) -> float:
+        """Processor time of all its threads, those that have ended included."""
+        clock = (~self._pid() << 3) | 2  # Linux's number for another process's clock: see clock_getcpuclockid(3).
+        return time.clock_gettime(clock) * 1000
+
+    def most_memory(self) -> float:
+        """The most MiB that it held at once."""
+        [kib] = re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{self._pid()}/status").read_text())
+        return int(kib) / 1024
+
+
+# --- AWS ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _stand_in() -> Iterator[int]:
+    port = _free_port()
+    stand_in = Path(__file__).parent / "aws_stand_in.py"
+    process = subprocess.Popen([sys.executable, str(stand_in), str(port), str(CERTIFICATE), str(LATENCY)])
+    try:
+        _wait_for(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _to_aws(port: int) -> http.client.HTTPSConnection:
+    trusted = ssl.create_default_context(cafile=str(CERTIFICATE))
+    return http.client.HTTPSConnection("localhost", port, timeout=10, context=trusted)
+
+
+def _calls(port: int) -> int:
+    """How many calls have come since this was asked last."""
+    connection = _to_aws(port)
+    connection.request("GET", "/calls")
+    calls = int(connection.getresponse().read())
+    connection.close()
+    return calls
+
+
+def _round_trips(port: int) -> list[float]:
+    """Milliseconds that calls on new connections take whoever has all in place to make them."""
+    taken = []
+    for _ in range(3):
+        connection = _to_aws(port)
+        begun = time.perf_counter()
+        headers = {"X-Amz-Target": "secretsmanager.GetSecretValue", "Content-Type": "application/x-amz-json-1.1"}
+        connection.request("POST", "/", body='{"SecretId": "roomkey/bench/100ms"}', headers=headers)
+        connection.getresponse().read()
+        taken.append((time.perf_counter() - begun) * 1000)
+        connection.close()
+    return taken
+
+
+# --- the machine ----------------------------------------------------------------------------------------------------
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(1000):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.01)
+    raise RuntimeError("it does not listen")
+
+
+def _machine(node: str) -> dict[str, str]:
+    processor = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    return {
+        "processor": f"{processor[1] if processor else platform.machine()}, {os.cpu_count()} of them",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "node": version.strip().removeprefix("v"),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,300 @@
+#!/usr/bin/env python
+"""From what `bench.py` measured to what people read: tables, a plot, what a million tokens cost.
+
+Run by itself it writes docs/performance.md and its plot anew, from benchmarks/results.json: for a change of words or
+prices that needs no new run.
+"""
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results.json"
+PAGE = ROOT / "docs/performance.md"
+PLOT = ROOT / "docs/images/performance.png"
+
+# --- inputs of the arithmetic, to be changed by whoever knows better -----------------------------------------------
+
+PRICES_OF = "us-east-1, list prices as of 2025"
+GB_SECOND = 0.0000133334
+"""Dollars: Lambda on arm64."""
+MILLION_REQUESTS = 0.20
+MILLION_SECRET_READS = 5.00
+LOG_GIGABYTE = 0.50
+SNAPSHOT_GB_SECOND = 0.0000015046
+"""Dollars: SnapStart's cache, for as long as a version is published."""
+RESTORED_GB = 0.0001397998
+
+MEMORY_SIZES = (256, 512, 1024, 1769)
+WHOLE_PROCESSOR = 1769
+"""MB at which Lambda gives one whole processor; less memory gets its share of one."""
+COLD_SHARE = 0.005
+"""Of all requests, those that start an environment."""
+SECONDS_BETWEEN = 1.0
+"""Between two requests to one environment: what is kept for 300 s is read once in so many requests."""
+KEPT_SECONDS = 300.0
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+
+class Figure(NamedTuple):
+    """A median, and between what the middle half of the values lies."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
+        return cls(median, low, high)
+
+    def text(self, digits: int) -> str:
+        return f"{self.median:,.{digits}f} <sub>{self.low:,.{digits}f} to {self.high:,.{digits}f}</sub>"
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One contender's figures. Milliseconds, MiB and bytes."""
+
+    name: str
+    title: str
+    bytecode: str
+    size: int
+    init: Figure
+    first: Figure
+    cold: Figure
+    cold_cpu: Figure
+    warm: Figure
+    warm_p99: Figure
+    warm_cpu: Figure
+    memory: Figure
+    cold_calls: float
+    warm_calls: float
+    log_bytes: float
+
+    @classmethod
+    def of(cls, measured: Mapping[str, Any]) -> Self:
+        lives = measured["lives"]
+
+        def figure(of: Callable[[Mapping[str, Any]], float]) -> Figure:
+            return Figure.of([of(life) for life in lives])
+
+        return cls(
+            name=measured["name"],
+            title=measured["title"],
+            bytecode=measured["bytecode"],
+            size=measured["size"],
+            init=figure(lambda life: life["init"]),
+            first=figure(lambda life: life["first"]),
+            cold=figure(lambda life: life["init"] + life["first"]),
+            cold_cpu=figure(lambda life: life["cold_cpu"]),
+            warm=figure(lambda life: life["warm"]),
+            warm_p99=figure(lambda life: life["warm_p99"]),
+            warm_cpu=figure(lambda life: life["warm_cpu"]),
+            memory=figure(lambda life: life["memory"]),
+            cold_calls=statistics.median(life["cold_calls"] for life in lives),
+            warm_calls=statistics.median(life["warm_calls"] for life in lives),
+            log_bytes=statistics.median(life["log_bytes"] for life in lives),
+        )
+
+    @property
+    def is_floor(self) -> bool:
+        return self.cold_calls == 0
+
+    @property
+    def calls_per_thousand(self) -> float:
+        """Calls to AWS for a thousand tokens from one environment, in a run too short for anything to grow old."""
+        return self.cold_calls + 999 * self.warm_calls
+
+    def dollars(self, memory: int) -> float:
+        """What a million tokens cost with so many MB: Lambda, reads of secrets, logs. The API costs all the same."""
+        share = min(1, memory / WHOLE_PROCESSOR)
+
+        def billed(wall: float, cpu: float) -> float:
+            return math.ceil(max(wall - cpu, 0) + cpu / share) / 1000 * memory / 1024 * GB_SECOND
+
+        warm = billed(self.warm.median, self.warm_cpu.median)
+        cold = billed(self.cold.median, self.cold_cpu.median)
+        reads = self.warm_calls / 2 if self.warm_calls else SECONDS_BETWEEN / KEPT_SECONDS if self.cold_calls else 0
+        return (
+            MILLION_REQUESTS
+            + 1e6 * ((1 - COLD_SHARE) * warm + COLD_SHARE * cold)
+            + reads * MILLION_SECRET_READS
+            + self.log_bytes * 1e6 / 1e9 * LOG_GIGABYTE
+        )
+
+
+# --- what is written ------------------------------------------------------------------------------------------------
+
+
+def blocks(results: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of the page that are written from the figures, by the names of their markers."""
+    of = {one.name: one for one in map(Contender.of, results["contenders"])}
+    machine = results["machine"]
+    return {
+        "run": (
+            f"{results['rounds']} rounds on {machine['date']}: {machine['processor']}, {machine['system']}, "
+            f"Python {machine['python']}, Node {machine['node']}. A call to the stand-in takes "
+            f"{results['round_trip']:.1f} ms on a new connection."
+        ),
+        "times": _table(
+            ["", "cold start", "its processor time", "first request after init", "warm, median", "warm, p99",
+             "warm, processor time"],
+            (
+                [one.title, one.cold.text(0), one.cold_cpu.text(0), one.first.text(1), one.warm.text(2),
+                 one.warm_p99.text(2), one.warm_cpu.text(2)]
+                for one in of.values()
+            ),
+        ),
+        "sizes": _table(
+            ["", "memory", "AWS calls for 1000 tokens", "package", "bytecode in it"],
+            (
+                [one.title, f"{one.memory.median:.0f} MiB", f"{one.calls_per_thousand:,.0f}",
+                 f"{one.size / 1e6:.1f} MB" if one.size > 1e5 else f"{one.size / 1e3:.0f} KB", one.bytecode]
+                for one in of.values()
+            ),
+        ),
+        "dollars": _table(
+            ["", *(f"{memory} MB" for memory in MEMORY_SIZES)],
+            ([one.title, *(f"${one.dollars(memory):.2f}" for memory in MEMORY_SIZES)] for one in of.values()),
+        ),
+        "goals": _table(["", "goal", "measured"], _goals(of, results["round_trip"])),
+        "snapstart": _snapstart(of["roomkey"]) if "roomkey" in of else "",
+    }  # fmt: skip
+
+
+def _goals(of: Mapping[str, Contender], round_trip: float) -> Iterator[list[str]]:
+    if not {"roomkey", "powertools", "node", "hs256", "constant"} <= of.keys():
+        return
+    ours, careful, node, floor, least = (of[name] for name in ("roomkey", "powertools", "node", "hs256", "constant"))
+    rows = [
+        ("cold start, of Powertools with validation", ours.cold.median / careful.cold.median, 0.7, ""),
+        ("its processor time, of Powertools with validation", ours.cold_cpu.median / careful.cold_cpu.median, 0.7, ""),
+        ("cold start, of Node", ours.cold.median / node.cold.median, 1.0, ""),
+        ("first request after init, beyond two round trips", ours.first.median - 2 * round_trip, 10.0, " ms"),
+        ("warm processor time, of Powertools with validation", ours.warm_cpu.median / careful.warm_cpu.median, 0.7, ""),
+        (
+            "the same, without what the constant takes",
+            (ours.warm_cpu.median - least.warm_cpu.median) / (careful.warm_cpu.median - least.warm_cpu.median),
+            0.7,
+            "",
+        ),
+        ("warm median, of the HS256 floor", ours.warm.median / floor.warm.median, 1.6, ""),
+        ("AWS calls on a cold start", ours.cold_calls, 2, ""),
+        ("AWS calls on a warm request", ours.warm_calls, 0, ""),
+        ("package, unzipped", ours.size / 1e6, 10, " MB"),
+    ]
+    for what, value, most, unit in rows:
+        met = "" if value <= most else " **(missed)**"
+        yield [what, f"at most {most:g}{unit}", f"{value:.3g}{unit}{met}"]
+
+
+def _snapstart(ours: Contender, memory: int = 512) -> str:
+    gigabytes = memory / 1024
+    month = gigabytes * 30 * 86400 * SNAPSHOT_GB_SECOND
+    saved = math.ceil(ours.init.median) / 1000 * gigabytes * GB_SECOND
+    restore = gigabytes * RESTORED_GB
+    return (
+        f"With {memory} MB a snapshot costs ${month:.2f} a month for each published version, and a million restores "
+        f"${restore * 1e6:,.0f}. The init that they save costs ${saved * 1e6:.2f}: in money SnapStart never pays. What "
+        f"it buys is that {ours.init.median:.0f} ms of init become the restore, whose time only AWS knows. The "
+        f"{ours.first.median:.0f} ms of the first request stay."
+    )
+
+
+def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def page(text: str, results: Mapping[str, Any]) -> str:
+    """`text` with what stands between `<!-- NAME -->` and `<!-- /NAME -->` written anew."""
+    for name, block in blocks(results).items():
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda found, block=block: f"{found[1]}{block}\n{found[2]}",
+            text,
+            flags=re.DOTALL,
+        )
+    return text
+
+
+def show(results: Mapping[str, Any]) -> None:
+    """Prints the tables."""
+    for name, block in blocks(results).items():
+        print(f"\n{name}\n{re.sub('</?sub>', '', block)}")
+
+
+def plot(results: Mapping[str, Any], to: Path) -> None:
+    """Three panels: a cold start, a warm request, and its processor time."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    contenders = list(reversed([Contender.of(one) for one in results["contenders"]]))
+    titles = [one.title for one in contenders]
+    hues = ["#0b6e4f" if one.name == "roomkey" else "#b8b8b8" if one.is_floor else "#7d8ca3" for one in contenders]
+    figure, (cold, warm, cpu) = plt.subplots(1, 3, figsize=(12, 3.4), sharey=True, layout="constrained")
+
+    cold.barh(titles, [one.init.median for one in contenders], color=hues)
+    pale = {"color": hues, "alpha": 0.55}
+    cold.barh(titles, [one.first.median for one in contenders], left=[one.init.median for one in contenders], **pale)
+    warm.barh(titles, [one.warm.median for one in contenders], color=hues)
+    cpu.barh(titles, [one.warm_cpu.median for one in contenders], color=hues)
+    _finish(cold, "cold start, ms: init, and the first request (pale)", [one.cold for one in contenders], 0)
+    # One contender waits for AWS in every request: to scale, nothing else could be told apart.
+    kept = [not one.warm_calls for one in contenders]
+    _finish(warm, "warm request, median, ms", [one.warm for one in contenders], 2, kept)
+    _finish(cpu, "processor time of a warm request, ms", [one.warm_cpu for one in contenders], 2, kept)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(to, dpi=130, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _finish(panel: Any, title: str, figures: Sequence[Figure], digits: int, fit: Sequence[bool] = ()) -> None:
+    """What all panels have: the middle half as a line, the number beside it. Those that need not `fit` are cut off."""
+    medians = [one.median for one in figures]
+    spread = [[one.median - one.low for one in figures], [one.high - one.median for one in figures]]
+    panel.errorbar(medians, range(len(figures)), xerr=spread, fmt="none", ecolor="#222222", elinewidth=0.8, capsize=2)
+    fitting = [one.high for one, fits in zip(figures, fit or [True] * len(figures), strict=True) if fits]
+    limit = 1.25 * max(fitting)
+    panel.set_xlim(0, limit)
+    for row, one in enumerate(figures):
+        cut = one.high > limit
+        label = f"{one.median:,.{digits}f}" + (" →" if cut else "")
+        where = {"ha": "right", "color": "white"} if cut else {"ha": "left"}
+        panel.annotate(
+            label,
+            (limit if cut else one.high, row),
+            xytext=(-6 if cut else 5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            **where,
+        )
+    panel.set_title(title, fontsize=9)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+    panel.tick_params(labelsize=8)
+
+
+def publish(results: Mapping[str, Any]) -> None:
+    """Writes the page and its plot anew."""
+    PAGE.write_text(page(PAGE.read_text(), results))
+    plot(results, PLOT)
+    print(f"\nWrote {PAGE.relative_to(ROOT)} and {PLOT.relative_to(ROOT)}.")
+
+
+if __name__ == "__main__":
+    measured = json.loads(RESULTS.read_text())
+    show(measured)
+    publish(measured)
