@@ -286,6 +286,7 @@ def test_no_two_files_have_the_same_request_id() -> None:
 # --- the answers ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("C6", "I2")
 @every_case
 def test_an_event_is_answered_as_its_row_says(exchange: Exchanges, case: Case) -> None:
     sent = exchange(case)
@@ -301,6 +302,7 @@ def test_an_event_is_answered_as_its_row_says(exchange: Exchanges, case: Case) -
         assert answer.faulty_fields == ["body"]
 
 
+@pytest.mark.threat("F6", "F10")
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.file in TOKENS and case.status == 200], ids=lambda c: f"{c.file}-{c.access}"
 )
@@ -333,6 +335,7 @@ def test_a_secret_is_read_for_a_token_alone_and_it_is_its_platforms(exchange: Ex
     assert sent.secrets_read == ([f"roomkey/{sent.environment}/{sent.platform}"] if sent.answer.token else [])
 
 
+@pytest.mark.threat("I1")
 @every_case
 def test_a_request_to_a_minting_route_leaves_one_audit_line_that_tells_what_was_answered(
     exchange: Exchanges, case: Case
@@ -456,6 +459,7 @@ def test_the_handler_that_lambda_calls_answers_the_same(
     assert '"log_type": "audit"' in capsys.readouterr().out
 
 
+@pytest.mark.threat("H7")
 def test_user_ids_stay_out_of_the_audit_line_where_the_stack_says_so(deploy: Deploy) -> None:
     deployed = deploy("jwt", AUDIT_USER_IDS="omit")
 

@@ -273,6 +273,7 @@ every_transient_fault_of_ssm = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.threat("A1", "A4", "A5", "I4", "I8")
 @every_transient_fault
 def test_cold_a_transient_fault_is_a_503_and_every_request_tries_until_it_heals(
     stack: Stack, capsys: pytest.CaptureFixture[str], at: Operation, fault: Behaviour, reason: str
@@ -292,6 +293,7 @@ def test_cold_a_transient_fault_is_a_503_and_every_request_tries_until_it_heals(
     assert stack.ask().calls == NO_CALLS
 
 
+@pytest.mark.threat("A2", "A4", "A5", "I8")
 @every_transient_fault
 def test_warm_a_transient_fault_is_bridged_and_the_next_try_rests(
     stack: Stack,
@@ -332,6 +334,7 @@ def test_warm_a_transient_fault_is_bridged_and_the_next_try_rests(
     assert stack.ask().calls.of(at) == 0
 
 
+@pytest.mark.threat("A3")
 def test_a3_credentials_that_cannot_be_read_again_sign_for_an_hour_and_no_longer(
     stack: Stack, clock: FakeClock
 ) -> None:
@@ -351,6 +354,7 @@ def test_a3_credentials_that_cannot_be_read_again_sign_for_an_hour_and_no_longer
     assert stack.ask().minted
 
 
+@pytest.mark.threat("B3", "I3")
 @every_transient_fault_of_ssm
 def test_on_is_believed_for_300_seconds_and_no_longer(stack: Stack, clock: FakeClock, fault: Behaviour) -> None:
     stack.jitter = 0
@@ -369,6 +373,7 @@ def test_on_is_believed_for_300_seconds_and_no_longer(stack: Stack, clock: FakeC
     assert stack.ask().minted
 
 
+@pytest.mark.threat("B3", "I3")
 @every_transient_fault_of_ssm
 def test_off_stays_off_for_ever_while_ssm_is_down(stack: Stack, clock: FakeClock, fault: Behaviour) -> None:
     stack.stand_in.put_parameter(FLAG, "true")
@@ -477,6 +482,7 @@ ODD_SECRETS: Mapping[str, Behaviour] = {
 }
 
 
+@pytest.mark.threat("A5", "A16", "I4")
 @pytest.mark.parametrize(
     ("at", "fault"),
     [
@@ -507,6 +513,7 @@ NO: Mapping[str, tuple[Operation, Behaviour, str]] = {
 every_no = pytest.mark.parametrize(("at", "fault", "reason"), NO.values(), ids=NO)
 
 
+@pytest.mark.threat("A6", "A7", "A8", "A9", "B4", "I4")
 @every_no
 def test_cold_an_authoritative_no_is_asked_once_and_answered_503(
     stack: Stack, capsys: pytest.CaptureFixture[str], at: Operation, fault: Behaviour, reason: str
@@ -524,6 +531,7 @@ def test_cold_an_authoritative_no_is_asked_once_and_answered_503(
     assert stack.ask().minted
 
 
+@pytest.mark.threat("A6", "A7", "A8", "A9", "B4", "I4")
 @every_no
 def test_warm_an_authoritative_no_fails_closed_at_once_and_nothing_old_comes_back(
     stack: Stack, clock: FakeClock, at: Operation, fault: Behaviour, reason: str
@@ -548,6 +556,7 @@ def test_warm_an_authoritative_no_fails_closed_at_once_and_nothing_old_comes_bac
     assert stack.ask().minted
 
 
+@pytest.mark.threat("A8")
 def test_a8_a_secret_that_never_had_a_value(stack: Stack) -> None:
     stack.stand_in.secrets[SECRET].stages.clear()
     reply = stack.ask()
@@ -555,6 +564,7 @@ def test_a8_a_secret_that_never_had_a_value(stack: Stack) -> None:
     assert reply.calls == (1, 1)
 
 
+@pytest.mark.threat("B4")
 def test_b4_a_flag_that_is_deleted_while_minting_is_on(stack: Stack, clock: FakeClock) -> None:
     stack.ask()
     del stack.stand_in.parameters[FLAG]
@@ -596,6 +606,7 @@ NOT_A_FLAG = [
 ]
 
 
+@pytest.mark.threat("B5", "I4")
 @pytest.mark.parametrize("text", NOT_A_FLAG, ids=[f"B5-{text!a}" for text in NOT_A_FLAG])
 def test_a_flag_outside_the_grammar_is_not_on(stack: Stack, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     stack.stand_in.put_parameter(FLAG, text)
@@ -605,6 +616,7 @@ def test_a_flag_outside_the_grammar_is_not_on(stack: Stack, text: str, capsys: p
     assert [line["reason"] for line in logged(capsys)] == ["not-a-flag"]
 
 
+@pytest.mark.threat("B5")
 def test_b5_a_flag_that_stops_making_sense_is_not_on(stack: Stack, clock: FakeClock) -> None:
     stack.ask()
     stack.stand_in.put_parameter(FLAG, "flase")
@@ -620,6 +632,7 @@ NO_POLICY: Mapping[str, Callable[[AwsStandIn], object]] = {
 }
 
 
+@pytest.mark.threat("B4", "B7", "I4")
 @pytest.mark.parametrize("spoil", NO_POLICY.values(), ids=NO_POLICY)
 def test_without_a_policy_nobody_gets_a_token_and_off_stays_off(
     stack: Stack, clock: FakeClock, spoil: Callable[[AwsStandIn], object]
@@ -642,6 +655,7 @@ def test_without_a_policy_nobody_gets_a_token_and_off_stays_off(
     assert stack.ask().minted
 
 
+@pytest.mark.threat("B7")
 def test_b7_a_flag_that_is_stored_encrypted_is_not_on(stack: Stack) -> None:
     stack.stand_in.put_parameter(FLAG, "false", type="SecureString")
     assert stack.ask().problem == (503, "switch-unavailable", "60")
@@ -665,6 +679,7 @@ NOT_CREDENTIALS: Mapping[str, str | bytes] = {
 }
 
 
+@pytest.mark.threat("A10", "A11", "A12", "A13", "A14", "A15", "A18", "I5")
 @pytest.mark.parametrize("stored", NOT_CREDENTIALS.values(), ids=NOT_CREDENTIALS)
 def test_a_secret_that_cannot_sign_is_invalid_cold_and_warm_and_its_log_line_names_no_value(
     stack: Stack, clock: FakeClock, capsys: pytest.CaptureFixture[str], stored: str | bytes
@@ -690,6 +705,7 @@ def test_a_secret_that_cannot_sign_is_invalid_cold_and_warm_and_its_log_line_nam
 # --- the switch and rotation, with everything well -----------------------------------------------------------------
 
 
+@pytest.mark.threat("B1", "I3")
 @pytest.mark.parametrize(
     ("flag", "off"),
     [
@@ -715,6 +731,7 @@ def test_what_the_flag_names_is_off_and_reads_no_secret(stack: Stack, flag: str,
             assert reply.minted
 
 
+@pytest.mark.threat("B2")
 @pytest.mark.parametrize(("jitter", "longest"), [(0.0, 24), (0.5, 30), (1.0, 36)], ids=["B2-least", "B2", "B2-most"])
 def test_a_flag_that_is_turned_off_bites_within_its_fresh_bound(
     stack: Stack, clock: FakeClock, jitter: float, longest: int
@@ -730,6 +747,39 @@ def test_a_flag_that_is_turned_off_bites_within_its_fresh_bound(
     pytest.fail("still on after a minute")
 
 
+NO_RULES = '{"version": 1, "mode": "enforce", "rules": []}'
+
+
+@pytest.mark.threat("B15")
+@pytest.mark.parametrize(("jitter", "longest"), [(0.0, 24), (1.0, 36)], ids=["B15-least", "B15-most"])
+def test_a_policy_that_is_changed_bites_within_its_fresh_bound(
+    stack: Stack, clock: FakeClock, jitter: float, longest: int
+) -> None:
+    stack.jitter = jitter
+    stack.ask()
+    stack.stand_in.put_parameter(POLICY, NO_RULES)
+    clock.advance(longest - 0.1)
+    assert stack.ask().minted
+    clock.advance(0.2)
+    assert stack.ask().problem == (403, "not-allowed", None)
+
+
+@pytest.mark.threat("B15")
+def test_b15_who_was_taken_out_of_the_policy_is_let_in_for_300_seconds_at_most(stack: Stack, clock: FakeClock) -> None:
+    stack.jitter = 0
+    stack.ask()
+    stack.stand_in.put_parameter(POLICY, NO_RULES)
+    stack.stand_in.behave(SSM, faults.throttled)
+    clock.advance(299.9)
+    assert stack.ask().minted
+    clock.advance(0.2)
+    assert stack.ask().problem == (503, "switch-unavailable", "5")
+    stack.stand_in.heal()
+    clock.advance(6.1)
+    assert stack.ask().problem == (403, "not-allowed", None)
+
+
+@pytest.mark.threat("A16", "A17")
 def test_a16_a17_a_rotation_signs_with_the_current_secret_and_takes_effect_within_its_fresh_bound(
     stack: Stack, clock: FakeClock
 ) -> None:
@@ -752,6 +802,7 @@ def test_a16_a17_a_rotation_signs_with_the_current_secret_and_takes_effect_withi
     }
 
 
+@pytest.mark.threat("A19")
 def test_a19_a_new_environment_holds_nothing_of_the_old_one(stack: Stack, clock: FakeClock) -> None:
     assert stack.ask().signed_with(APP_SECRET)
     stack.stand_in.put_secret(SECRET, secret(OTHER_SECRET))
@@ -759,6 +810,7 @@ def test_a19_a_new_environment_holds_nothing_of_the_old_one(stack: Stack, clock:
     assert Stack(stack.stand_in, clock).ask().signed_with(OTHER_SECRET)
 
 
+@pytest.mark.threat("A20")
 def test_a20_an_environment_asks_for_its_own_flag_and_secret_and_nothing_else(stack: Stack, clock: FakeClock) -> None:
     stack.stand_in.put_parameter("/roomkey/prod/disabled", "false")
     stack.stand_in.put_parameter("/roomkey/prod/policy", OPEN_POLICY)
@@ -773,6 +825,7 @@ def test_a20_an_environment_asks_for_its_own_flag_and_secret_and_nothing_else(st
 # --- time ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("B10")
 @pytest.mark.parametrize(
     ("wall", "monotonic"),
     [
@@ -797,6 +850,7 @@ def test_whichever_clock_says_that_the_flag_is_old_it_is_read_again(
     assert reply.calls == (1, 0)
 
 
+@pytest.mark.threat("B10")
 @pytest.mark.parametrize("wall", [pytest.param(-86400, id="B10-back"), pytest.param(3601, id="B10-forward")])
 def test_credentials_are_read_again_when_the_wall_clock_jumps(stack: Stack, clock: FakeClock, wall: float) -> None:
     stack.ask()
@@ -808,6 +862,7 @@ def test_credentials_are_read_again_when_the_wall_clock_jumps(stack: Stack, cloc
     assert stack.ask().calls == NO_CALLS
 
 
+@pytest.mark.threat("C2")
 def test_c2_a_thaw_after_hours_refreshes_before_it_mints(stack: Stack, clock: FakeClock) -> None:
     stack.ask()
     stack.stand_in.put_secret(SECRET, secret(OTHER_SECRET))
@@ -836,11 +891,13 @@ class TestAnAnswerThatComesAfterAThaw:
 
         stack.stand_in.behave(at, faults.in_turn(faults.meanwhile(freeze), faults.ok))
 
+    @pytest.mark.threat("C2")
     def test_c2_on_is_dropped_by_a_cold_environment(self, stack: Stack) -> None:
         self.freeze_during(stack, SSM, lambda: stack.stand_in.put_parameter(FLAG, "true"))
         assert stack.ask().problem == (503, "deadline-exceeded", "5")
         assert stack.ask().problem == (403, "minting-disabled", None)
 
+    @pytest.mark.threat("C2")
     def test_c2_on_is_dropped_by_a_warm_environment(self, stack: Stack, clock: FakeClock) -> None:
         stack.ask()
         clock.advance(31)
@@ -849,6 +906,7 @@ class TestAnAnswerThatComesAfterAThaw:
         clock.advance(6.1)
         assert stack.ask().problem == (403, "minting-disabled", None)
 
+    @pytest.mark.threat("C2")
     def test_c2_on_does_not_switch_on_what_was_off(self, stack: Stack, clock: FakeClock) -> None:
         stack.stand_in.put_parameter(FLAG, "true")
         stack.ask()
@@ -859,6 +917,7 @@ class TestAnAnswerThatComesAfterAThaw:
         clock.advance(6.1)
         assert stack.ask().problem == (403, "minting-disabled", None)
 
+    @pytest.mark.threat("C2")
     def test_c2_credentials_are_dropped(self, stack: Stack) -> None:
         self.freeze_during(stack, SECRETS, lambda: stack.stand_in.put_secret(SECRET, secret(OTHER_SECRET)))
         assert stack.ask().problem == (503, "deadline-exceeded", "5")
@@ -867,6 +926,7 @@ class TestAnAnswerThatComesAfterAThaw:
         assert reply.calls == (1, 1)
 
 
+@pytest.mark.threat("C3")
 def test_c3_no_two_tokens_are_alike_whatever_chance_is_seeded_with(stack: Stack) -> None:
     replies = []
     for _ in range(50):
@@ -876,6 +936,7 @@ def test_c3_no_two_tokens_are_alike_whatever_chance_is_seeded_with(stack: Stack)
     assert len({reply.claims["user_id"] for reply in replies}) == 50
 
 
+@pytest.mark.threat("C4")
 @pytest.mark.parametrize("fault", [faults.closed, faults.reset])
 @pytest.mark.parametrize("at", [pytest.param(SSM, id="C4-ssm"), pytest.param(SECRETS, id="C4-sm")])
 def test_a_dead_connection_after_a_thaw_costs_a_retry_and_no_token(
@@ -889,6 +950,7 @@ def test_a_dead_connection_after_a_thaw_costs_a_retry_and_no_token(
     assert reply.calls.of(at) == 2
 
 
+@pytest.mark.threat("C8", "I6")
 def test_c8_what_lambda_leaves_is_all_that_a_request_takes(stack: Stack) -> None:
     running = Stack(stack.stand_in, ShiftedClock())
     stack.stand_in.behave(SSM, faults.server_error)
@@ -902,12 +964,14 @@ def test_c8_what_lambda_leaves_is_all_that_a_request_takes(stack: Stack) -> None
     assert reply.calls == NO_CALLS
 
 
+@pytest.mark.threat("C8")
 def test_c8_a_warm_request_without_time_is_not_answered_with_a_token(stack: Stack) -> None:
     stack.ask()
     assert stack.ask(context=Context(remaining_ms=250)).problem == (503, "deadline-exceeded", "5")
     assert stack.ask().minted
 
 
+@pytest.mark.threat("C10")
 def test_c10_a_token_is_good_for_a_vendor_whose_clock_is_half_a_minute_behind(stack: Stack, clock: FakeClock) -> None:
     claims = stack.ask().claims
     assert claims["iat"] == claims["nbf"] == int(clock.wall) - 30
@@ -940,6 +1004,7 @@ def _statuses(stack: Stack, number: int) -> list[int]:
         return list(threads.map(ask, range(number)))
 
 
+@pytest.mark.threat("B14")
 def test_b14_fifty_threads_make_one_call(stack: Stack, clock: FakeClock) -> None:
     for operation in Operation:
         stack.stand_in.behave(operation, faults.slow(0.1))
@@ -950,6 +1015,7 @@ def test_b14_fifty_threads_make_one_call(stack: Stack, clock: FakeClock) -> None
         clock.wall += 3600
 
 
+@pytest.mark.threat("B14")
 def test_b14_fifty_threads_share_one_failed_refresh(stack: Stack, clock: FakeClock) -> None:
     stack.ask()
     clock.advance(31)
@@ -959,6 +1025,7 @@ def test_b14_fifty_threads_share_one_failed_refresh(stack: Stack, clock: FakeClo
     assert arrived == {SSM: 2}
 
 
+@pytest.mark.threat("C12", "I8")
 def test_c12_an_environment_reads_each_once_for_all_its_requests(stack: Stack, clock: FakeClock) -> None:
     for _ in range(20):
         for kind in ("app", "management"):
@@ -968,6 +1035,7 @@ def test_c12_an_environment_reads_each_once_for_all_its_requests(stack: Stack, c
     assert stack.stand_in.calls == {SSM: 1, SECRETS: 1}
 
 
+@pytest.mark.threat("B8")
 def test_b8_a_cold_storm_costs_two_calls_an_environment_and_is_over_when_the_quota_allows(stand_in: AwsStandIn) -> None:
     environments = 16
     stacks = [Stack(stand_in, ShiftedClock(), jitter=index / environments) for index in range(environments)]
@@ -1105,6 +1173,7 @@ def _waiting_stack(wait: Wait) -> Iterator[Stack]:
         yield stack
 
 
+@pytest.mark.threat("A4", "B3", "B9", "I6")
 @pytest.mark.parametrize("name", WAITS)
 def test_a_service_that_keeps_one_waiting_is_waited_for_three_seconds_at_most(
     waited: Mapping[str, Reply | BaseException], name: str
@@ -1119,6 +1188,7 @@ def test_a_service_that_keeps_one_waiting_is_waited_for_three_seconds_at_most(
     assert WAITS[name].calls in (None, reply.calls)
 
 
+@pytest.mark.threat("B9", "I6")
 def test_b9_the_very_first_request_too(stand_in: AwsStandIn) -> None:
     """Nothing has been made yet, the SDK's clients least of all."""
     stand_in.behave(SSM, faults.drip_header)
@@ -1141,6 +1211,7 @@ import roomkey.handler
 """
 
 
+@pytest.mark.threat("C1")
 @pytest.mark.parametrize(
     "environ",
     [

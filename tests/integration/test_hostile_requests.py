@@ -110,6 +110,7 @@ UNREADABLE = {
 }
 
 
+@pytest.mark.threat("D1")
 @both
 @pytest.mark.parametrize("body", NO_OBJECT)
 def test_d1_what_is_no_object_is_malformed(anyone: Deployed, name: str, body: str) -> None:
@@ -118,6 +119,7 @@ def test_d1_what_is_no_object_is_malformed(anyone: Deployed, name: str, body: st
     assert answer.faulty_fields == ["body"]
 
 
+@pytest.mark.threat("D1")
 @both
 @pytest.mark.parametrize("absent", [True, False], ids=["absent", "null"])
 def test_d1_no_body_is_malformed(anyone: Deployed, name: str, absent: bool) -> None:
@@ -128,6 +130,7 @@ def test_d1_no_body_is_malformed(anyone: Deployed, name: str, absent: bool) -> N
     _refused(anyone, event, 400, "malformed-body")
 
 
+@pytest.mark.threat("D2", "D3", "D4", "D5", "D8")
 @both
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
 def test_what_could_be_read_in_two_ways_is_read_in_none(anyone: Deployed, name: str, body: str) -> None:
@@ -165,12 +168,14 @@ BAD_ENCODINGS: dict[str, tuple[object, bool | None]] = {
 }
 
 
+@pytest.mark.threat("D6", "D7")
 @both
 @pytest.mark.parametrize(("body", "encoded"), BAD_ENCODINGS.values(), ids=BAD_ENCODINGS)
 def test_bytes_that_are_no_text_are_malformed(anyone: Deployed, name: str, body: object, encoded: bool | None) -> None:
     _refused(anyone, _with_body(name, body, encoded=encoded), 400, "malformed-body")
 
 
+@pytest.mark.threat("D7")
 @both
 @pytest.mark.parametrize("flag", ["true", "false", "", 2, [], {}, "1"], ids=repr)
 def test_d7_an_encoding_flag_of_another_type_is_malformed(anyone: Deployed, name: str, flag: object) -> None:
@@ -180,6 +185,7 @@ def test_d7_an_encoding_flag_of_another_type_is_malformed(anyone: Deployed, name
     _refused(anyone, event, 400, "malformed-body")
 
 
+@pytest.mark.threat("C11")
 @both
 @pytest.mark.parametrize("body", [{"room_id": "r", "role": "guest"}, ["room_id"], 5, True, 1.5], ids=repr)
 def test_c11_a_body_that_was_parsed_on_the_way_is_malformed(anyone: Deployed, name: str, body: object) -> None:
@@ -222,6 +228,7 @@ BAD_TEXT = {
 }
 
 
+@pytest.mark.threat("D6", "D12")
 @both
 @pytest.mark.parametrize("value", BAD_TEXT.values(), ids=BAD_TEXT)
 def test_an_id_that_is_no_plain_text_is_refused_by_name(anyone: Deployed, name: str, value: object) -> None:
@@ -231,6 +238,7 @@ def test_an_id_that_is_no_plain_text_is_refused_by_name(anyone: Deployed, name: 
             assert answer.faulty_fields == [field]
 
 
+@pytest.mark.threat("D6")
 @both
 @pytest.mark.parametrize(("field", "longest"), [("room_id", 256), ("user_id", 256), ("role", 128)])
 def test_d6_the_longest_id_is_taken_and_a_longer_one_is_not(
@@ -244,6 +252,7 @@ def test_d6_the_longest_id_is_taken_and_a_longer_one_is_not(
     assert refused.faulty_fields == [field]
 
 
+@pytest.mark.threat("D6")
 @pytest.mark.parametrize("name", [STRICT, LENIENT, "api-token-flutter.json"], ids=["strict", "lenient", "form"])
 @pytest.mark.parametrize(
     "text",
@@ -271,12 +280,14 @@ WRONG_TYPES = [
 ]
 
 
+@pytest.mark.threat("D9")
 @pytest.mark.parametrize("content_type", WRONG_TYPES)
 def test_d9_v1_takes_json_by_its_name_alone(anyone: Deployed, content_type: str | None) -> None:
     _refused(anyone, _with_body(STRICT, json.dumps(ASK), content_type), 415, "unsupported-media-type")
     _refused(anyone, _with_body(MANAGEMENT, "{}", content_type), 415, "unsupported-media-type")
 
 
+@pytest.mark.threat("D9")
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -289,18 +300,21 @@ def test_d9_the_name_may_be_written_as_http_allows(anyone: Deployed, content_typ
     assert anyone.answer(_with_body(STRICT, json.dumps(ASK), content_type)).token
 
 
+@pytest.mark.threat("D9")
 @pytest.mark.parametrize("content_type", WRONG_TYPES)
 def test_d9_a_management_request_may_say_nothing_in_any_type(anyone: Deployed, content_type: str | None) -> None:
     assert anyone.answer(_with_body(MANAGEMENT, "", content_type)).token
     assert anyone.answer(_with_body(MANAGEMENT, b"", content_type)).token
 
 
+@pytest.mark.threat("D9")
 @pytest.mark.parametrize("content_type", WRONG_TYPES)
 def test_d9_on_the_drop_in_a_brace_is_json_whatever_the_type_says(anyone: Deployed, content_type: str | None) -> None:
     assert anyone.answer(_with_body(LENIENT, " \r\n\t" + json.dumps(ASK), content_type)).token
     assert anyone.answer(_with_body(LENIENT, json.dumps(ASK).encode(), content_type)).token
 
 
+@pytest.mark.threat("D9")
 @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=x", "application/octet-stream", "image/png"])
 def test_d9_on_the_drop_in_what_is_neither_is_415(anyone: Deployed, content_type: str) -> None:
     _refused(anyone, _with_body(LENIENT, b"--x\r\n", content_type), 415, "unsupported-media-type")
@@ -309,6 +323,7 @@ def test_d9_on_the_drop_in_what_is_neither_is_415(anyone: Deployed, content_type
 LIMIT = 16 * 1024
 
 
+@pytest.mark.threat("D10")
 @pytest.mark.parametrize("name", [STRICT, LENIENT, MANAGEMENT])
 @pytest.mark.parametrize("encoded", [False, True], ids=["text", "base64"])
 @pytest.mark.parametrize("size", [LIMIT + 1, LIMIT + 2, LIMIT + 3, 100_000, 6_000_000])
@@ -320,6 +335,7 @@ def test_d10_a_body_over_the_limit_is_413_before_it_is_parsed(
     _refused(anyone, _with_body(name, body.encode() if encoded else body), 413, "body-too-large")
 
 
+@pytest.mark.threat("D10")
 @both
 @pytest.mark.parametrize("encoded", [False, True], ids=["text", "base64"])
 def test_d10_a_body_at_the_limit_is_read(anyone: Deployed, name: str, encoded: bool) -> None:
@@ -328,6 +344,7 @@ def test_d10_a_body_at_the_limit_is_read(anyone: Deployed, name: str, encoded: b
     assert anyone.answer(_with_body(name, body.encode() if encoded else body)).token
 
 
+@pytest.mark.threat("D10")
 @both
 def test_d10_the_limit_counts_bytes_and_not_characters(anyone: Deployed, name: str) -> None:
     body = json.dumps({**ASK, "stray": "é" * 9_000}, ensure_ascii=False)
@@ -336,6 +353,7 @@ def test_d10_the_limit_counts_bytes_and_not_characters(anyone: Deployed, name: s
     _refused(anyone, _with_body(name, body), 413, "body-too-large")
 
 
+@pytest.mark.threat("D10")
 @both
 @pytest.mark.parametrize("length", ["0", "-1", "999999999", "x", ""])
 def test_d10_what_the_headers_say_of_the_length_is_nobodys_business(anyone: Deployed, name: str, length: str) -> None:
@@ -377,6 +395,7 @@ STRAY = {
 } | {"": 1, "role ": "host", "role\x00": "host"}
 
 
+@pytest.mark.threat("D11")
 @pytest.mark.parametrize(("field", "value"), STRAY.items(), ids=[repr(name) for name in STRAY])
 def test_d11_v1_refuses_a_field_that_it_does_not_know(anyone: Deployed, field: str, value: object) -> None:
     answer = _refused(anyone, _with_body(STRICT, json.dumps({**ASK, field: value})), 400, "invalid-request")
@@ -385,6 +404,7 @@ def test_d11_v1_refuses_a_field_that_it_does_not_know(anyone: Deployed, field: s
     assert answer.faulty_fields == [field if printable else "(unprintable)"]
 
 
+@pytest.mark.threat("D11")
 @pytest.mark.parametrize(("field", "value"), STRAY.items(), ids=[repr(name) for name in STRAY])
 def test_d11_on_the_drop_in_a_stray_field_never_becomes_a_claim(anyone: Deployed, field: str, value: object) -> None:
     answer = anyone.answer(_with_body(LENIENT, json.dumps({**ASK, "user_id": "u", field: value})))
@@ -396,12 +416,14 @@ def test_d11_on_the_drop_in_a_stray_field_never_becomes_a_claim(anyone: Deployed
     assert answer.body | {"token": ""} == plain.body | {"token": ""}
 
 
+@pytest.mark.threat("D11")
 def test_d11_a_thousand_unknown_fields_are_not_listed_one_by_one(anyone: Deployed) -> None:
     body = json.dumps({**ASK, **{f"f{number}": 0 for number in range(1000)}})
 
     assert len(_refused(anyone, _with_body(STRICT, body), 400).faulty_fields) == 20
 
 
+@pytest.mark.threat("D11", "I7")
 @pytest.mark.parametrize(
     "field", ["a<script>", "a b", "é", "a\nb", "\ud800", "x" * 65, "\u202eelor", "{{7*7}}", "${jndi:x}"]
 )
@@ -409,6 +431,7 @@ def test_d11_the_name_of_a_field_is_not_a_way_to_say_things(anyone: Deployed, fi
     assert _refused(anyone, _with_body(STRICT, json.dumps({**ASK, field: 1})), 400).faulty_fields == ["(unprintable)"]
 
 
+@pytest.mark.threat("D12")
 def test_d12_every_wrong_field_is_named(anyone: Deployed) -> None:
     body = json.dumps({"room_id": 42, "user_id": [], "expires_in": "60", "stray": 1})
 
@@ -418,6 +441,7 @@ def test_d12_every_wrong_field_is_named(anyone: Deployed) -> None:
     assert all("42" not in error["reason"] for error in answer.body["errors"])
 
 
+@pytest.mark.threat("D12")
 @pytest.mark.parametrize("name", [LENIENT, STRICT])
 @pytest.mark.parametrize("missing", ["room_id", "role"])
 @pytest.mark.parametrize("value", [None, ""], ids=["null", "empty"])
@@ -429,6 +453,7 @@ def test_d12_a_required_field_that_is_null_or_empty_never_mints(
     assert answer.faulty_fields == [missing]
 
 
+@pytest.mark.threat("D13")
 @both
 def test_d13_the_query_says_nothing(anyone: Deployed, name: str) -> None:
     event = _with_body(name, json.dumps(ASK))
@@ -444,6 +469,7 @@ def test_d13_the_query_says_nothing(anyone: Deployed, name: str) -> None:
     assert answer.body["expires_in"] == 3600
 
 
+@pytest.mark.threat("D13")
 def test_d13_the_query_fills_no_gap(anyone: Deployed) -> None:
     event = _with_body(LENIENT, json.dumps({"room_id": "r"}))
     event["queryStringParameters"] = {"role": "host"}
@@ -451,6 +477,7 @@ def test_d13_the_query_fills_no_gap(anyone: Deployed) -> None:
     assert _refused(anyone, event, 400).faulty_fields == ["role"]
 
 
+@pytest.mark.threat("D13")
 def test_d13_the_platform_is_the_paths(anyone: Deployed) -> None:
     _refused(anyone, _with_body(STRICT, json.dumps({**ASK, "platform": "100ms"})), 400, "invalid-request")
 
@@ -471,11 +498,13 @@ BAD_FORMS = {
 }
 
 
+@pytest.mark.threat("D2")
 @pytest.mark.parametrize("body", BAD_FORMS.values(), ids=BAD_FORMS)
 def test_a_form_that_could_be_read_in_two_ways_is_malformed(anyone: Deployed, body: bytes) -> None:
     _refused(anyone, _with_body(LENIENT, body, FORM), 400, "malformed-body")
 
 
+@pytest.mark.threat("D1")
 @pytest.mark.parametrize("body", [b"", b"room_id", b"room_id=&role=", b"&&&", b"=", b"room_id;role"])
 def test_d1_a_form_with_nothing_in_it_lacks_everything(anyone: Deployed, body: bytes) -> None:
     answer = _refused(anyone, _with_body(LENIENT, body, FORM), 400, "invalid-request")
@@ -483,6 +512,7 @@ def test_d1_a_form_with_nothing_in_it_lacks_everything(anyone: Deployed, body: b
     assert sorted(answer.faulty_fields) == ["role", "room_id"]
 
 
+@pytest.mark.threat("D6")
 @pytest.mark.parametrize("name", ["room_id", "role"])
 @pytest.mark.parametrize("value", ["", "%00", "%ED%A0%80", "+", "a%0Ab", "%E2%80%A8"])
 def test_a_form_is_held_to_the_same_rules(anyone: Deployed, name: str, value: str) -> None:
@@ -495,6 +525,7 @@ def test_a_form_is_held_to_the_same_rules(anyone: Deployed, name: str, value: st
 # --- F8: how long --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("F8")
 @both
 @pytest.mark.parametrize("seconds", [60, 61, 3600, 86399, 86400])
 def test_f8_a_life_within_bounds_is_the_life_of_the_token(anyone: Deployed, name: str, seconds: int) -> None:
@@ -511,6 +542,7 @@ BAD_LIVES = [
 ]
 
 
+@pytest.mark.threat("F8")
 @pytest.mark.parametrize("seconds", BAD_LIVES, ids=repr)
 def test_f8_any_other_is_refused_and_never_clamped(anyone: Deployed, seconds: object) -> None:
     for name in (STRICT, LENIENT):
@@ -520,6 +552,7 @@ def test_f8_any_other_is_refused_and_never_clamped(anyone: Deployed, seconds: ob
     assert answer.faulty_fields == ["expires_in"]
 
 
+@pytest.mark.threat("F8")
 @pytest.mark.parametrize("seconds", ["60", "600", "86400", "0600"])
 def test_f8_in_a_form_digits_are_a_number(anyone: Deployed, seconds: str) -> None:
     answer = anyone.answer(_with_body(LENIENT, urlencode({**ASK, "expires_in": seconds}).encode(), FORM))
@@ -527,6 +560,7 @@ def test_f8_in_a_form_digits_are_a_number(anyone: Deployed, seconds: str) -> Non
     assert answer.body["expires_in"] == int(seconds)
 
 
+@pytest.mark.threat("F8")
 @pytest.mark.parametrize(
     "seconds",
     [
@@ -578,6 +612,7 @@ def _spelt(route_key: str, path: str, method: str, authorizer: Any, body: str | 
     return event
 
 
+@pytest.mark.threat("E1")
 @pytest.mark.parametrize("access", MODES)
 @pytest.mark.parametrize("who", AUTHORIZERS)
 def test_e1_no_spelling_leads_from_another_route_to_a_management_token(
@@ -600,6 +635,7 @@ def test_e1_no_spelling_leads_from_another_route_to_a_management_token(
     assert minted == (set(APP_ROUTES) if proved else set()) | ({"$default"} if access == "open" else set())
 
 
+@pytest.mark.threat("F5")
 @pytest.mark.parametrize("access", MODES)
 @pytest.mark.parametrize(
     "authorizer",
@@ -620,6 +656,7 @@ def test_f5_a_management_token_takes_an_iam_block_that_names_somebody(
         _refused(stacks[access], _spelt(MANAGEMENT_ROUTE, path, method, authorizer, "{}"), 401, "unauthenticated")
 
 
+@pytest.mark.threat("F5")
 def test_f5_headers_prove_nothing(anyone: Deployed) -> None:
     """Under `sam local` there is no authorizer: a signature that nobody has checked is none."""
     event = load_event(MANAGEMENT)
@@ -631,6 +668,7 @@ def test_f5_headers_prove_nothing(anyone: Deployed) -> None:
     _refused(anyone, event, 401, "unauthenticated")
 
 
+@pytest.mark.threat("E1", "E2", "E4")
 @pytest.mark.parametrize(
     "path",
     [
@@ -654,6 +692,7 @@ def test_e2_by_default_there_is_nothing(stacks: Mapping[str, Deployed], access: 
     assert deployed.audit_lines(before) == []
 
 
+@pytest.mark.threat("E2", "E3")
 @pytest.mark.parametrize(
     "platform",
     [
@@ -679,6 +718,7 @@ def test_e2_a_platform_is_one_of_a_list(anyone: Deployed, name: str, platform: o
     _refused(anyone, event, 404, "not-found")
 
 
+@pytest.mark.threat("E2", "F15")
 def test_e2_a_platform_that_this_stack_does_not_serve_is_not_there(deploy: Deploy) -> None:
     """Whether Roomkey knows it or not: the two answers are the same to the byte, but for the request's id."""
     event, unknown = load_event(STRICT), load_event(STRICT)
@@ -696,6 +736,7 @@ ALLOWED = {
 }
 
 
+@pytest.mark.threat("E5")
 @pytest.mark.parametrize("access", MODES)
 @pytest.mark.parametrize("path", ALLOWED)
 def test_e5_another_method_is_405_and_says_which_is_right(
@@ -711,6 +752,7 @@ def test_e5_another_method_is_405_and_says_which_is_right(
     assert deployed.audit_lines(before) == []
 
 
+@pytest.mark.threat("E5")
 @pytest.mark.parametrize("path", ["//api/token", "/api/token/"])
 def test_e5_the_old_spellings_answer_post_alone(stacks: Mapping[str, Deployed], path: str) -> None:
     for method in METHODS:
@@ -720,6 +762,7 @@ def test_e5_the_old_spellings_answer_post_alone(stacks: Mapping[str, Deployed], 
             _refused(stacks["jwt"], _spelt("$default", path, method, JWT), 404, "not-found")
 
 
+@pytest.mark.threat("E2", "E5")
 @pytest.mark.parametrize("path", ["//v1/100ms/app-token", "//v1/100ms/management-token", "/v1/100ms/management-token/"])
 def test_e5_no_other_route_has_an_old_spelling(anyone: Deployed, path: str) -> None:
     _refused(anyone, _spelt("$default", path, "POST", IAM), 404, "not-found")
@@ -741,6 +784,7 @@ OVERRIDES = (
 )
 
 
+@pytest.mark.threat("E6")
 @pytest.mark.parametrize(("header", "value"), OVERRIDES)
 def test_e6_no_header_changes_what_a_request_is(anyone: Deployed, header: str, value: str) -> None:
     for name in (
@@ -762,6 +806,7 @@ def test_e6_no_header_changes_what_a_request_is(anyone: Deployed, header: str, v
             assert _last_line(anyone)["source_ip"] == "203.0.113.7"
 
 
+@pytest.mark.threat("E10")
 @pytest.mark.parametrize(
     "header",
     [
@@ -788,6 +833,7 @@ def test_e10_no_header_comes_back(anyone: Deployed, header: Mapping[str, str]) -
     assert "Set-Cookie" not in json.dumps(answer.headers)
 
 
+@pytest.mark.threat("E10")
 @pytest.mark.parametrize(
     "request_id",
     ["a\r\nSet-Cookie: x", "a b", "é", "\ud800", "x" * 129, "", "\x7f", None, 5, ["x"], {"a": "b"}],
@@ -825,6 +871,7 @@ UNPROVEN: dict[str, Any] = {
 }
 
 
+@pytest.mark.threat("F1")
 @pytest.mark.parametrize("authorizer", UNPROVEN.values(), ids=UNPROVEN)
 @pytest.mark.parametrize("name", ["app-token-jwt.json", "api-token-jwt.json"])
 def test_f1_without_the_gateways_word_nobody_is_signed_in(
@@ -838,6 +885,7 @@ def test_f1_without_the_gateways_word_nobody_is_signed_in(
     _refused(stacks["jwt"], event, 401, "unauthenticated")
 
 
+@pytest.mark.threat("E7", "F1")
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Bearer null", "Bearer undefined", "Basic cm9vdDpyb290"])
 def test_f1_an_authorization_header_is_no_proof(stacks: Mapping[str, Deployed], header: str) -> None:
     event = load_event("app-token-unauthenticated.json")
@@ -847,6 +895,7 @@ def test_f1_an_authorization_header_is_no_proof(stacks: Mapping[str, Deployed], 
         _refused(stacks[access], event, 401, "unauthenticated")
 
 
+@pytest.mark.threat("F1")
 @pytest.mark.parametrize("name", ["app-token-iam-role.json", "api-token-iam.json"])
 @pytest.mark.parametrize("authorizer", [None, {}, JWT, {"iam": None}, {"iam": {}}, {"iam": {"userArn": ""}}], ids=repr)
 def test_f1_iam_takes_an_iam_block(stacks: Mapping[str, Deployed], name: str, authorizer: Any) -> None:
@@ -856,6 +905,7 @@ def test_f1_iam_takes_an_iam_block(stacks: Mapping[str, Deployed], name: str, au
     _refused(stacks["iam"], event, 401, "unauthenticated")
 
 
+@pytest.mark.threat("F3")
 @pytest.mark.parametrize(
     "other",
     ["student-7", "Teacher-1", "teacher-1\u200b", "teacher-10", "teacher", "\uff54eacher-1", "*", "root"],
@@ -870,6 +920,7 @@ def test_f3_a_signed_in_user_gets_a_token_for_nobody_else(
     _refused(stacks["jwt"], event, 403, "user-mismatch")
 
 
+@pytest.mark.threat("F3")
 def test_f3_a_spelling_of_the_same_name_is_another_name(stacks: Mapping[str, Deployed]) -> None:
     event = load_event("app-token-jwt.json")
     event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"] = "Zo\u00eb"
@@ -878,6 +929,7 @@ def test_f3_a_spelling_of_the_same_name_is_another_name(stacks: Mapping[str, Dep
     _refused(stacks["jwt"], event, 403, "user-mismatch")
 
 
+@pytest.mark.threat("F3")
 @pytest.mark.parametrize(
     "sub",
     [None, "", " ", " teacher-1", "a\x00b", "\ud800", "x" * 257, "\u202eroot", 5, True, ["teacher-1"], {"a": "b"}],
@@ -891,6 +943,7 @@ def test_f3_a_claim_that_is_no_id_is_nobody(stacks: Mapping[str, Deployed], name
     _refused(stacks["jwt"], event, 403, "not-allowed")
 
 
+@pytest.mark.threat("F3")
 @pytest.mark.parametrize("stray", ["sub", "userId", "USER_ID", "user-id", "customer_user_id", "peer_id"])
 def test_f3_on_the_drop_in_only_user_id_is_the_user(stacks: Mapping[str, Deployed], stray: str) -> None:
     event = load_event("api-token-jwt.json")
@@ -902,6 +955,7 @@ def test_f3_on_the_drop_in_only_user_id_is_the_user(stacks: Mapping[str, Deploye
     assert claims_of(answer.token)["user_id"] == "teacher-1"
 
 
+@pytest.mark.threat("F3")
 @pytest.mark.parametrize("empty", [None, ""], ids=["null", "empty"])
 def test_f3_an_empty_user_on_the_drop_in_is_the_one_who_signed_in(
     stacks: Mapping[str, Deployed], empty: str | None
@@ -970,6 +1024,7 @@ ELSEWHERE: dict[str, Any] = {
 }
 
 
+@pytest.mark.threat("C11")
 @pytest.mark.parametrize("access", MODES)
 @pytest.mark.parametrize("event", ELSEWHERE.values(), ids=ELSEWHERE)
 def test_an_event_from_elsewhere_is_not_found(stacks: Mapping[str, Deployed], access: str, event: Any) -> None:
@@ -981,6 +1036,7 @@ def test_an_event_from_elsewhere_is_not_found(stacks: Mapping[str, Deployed], ac
     assert deployed.audit_lines(before) == []
 
 
+@pytest.mark.threat("C11")
 @pytest.mark.parametrize("name", [STRICT, LENIENT, MANAGEMENT])
 @pytest.mark.parametrize("access", ["jwt", "iam"])
 def test_c11_a_direct_invocation_that_names_a_route_is_not_signed_in(
@@ -1009,6 +1065,7 @@ def _put(event: Any, path: tuple[Any, ...], value: Any) -> Any:
     return changed
 
 
+@pytest.mark.threat("C7")
 @pytest.mark.parametrize("surrogate", ["\ud800", "a\udfffb"], ids=["high", "low"])
 @pytest.mark.parametrize(
     ("access", "name"),
@@ -1116,6 +1173,7 @@ def _due(event: Any, access: str) -> str | None:
     return "app" if isinstance(proof, str) and proof else None
 
 
+@pytest.mark.threat("C6", "C11", "D14")
 @pytest.mark.parametrize("access", MODES)
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(event=ANYTHING | SHAPED | bent_events())
@@ -1137,6 +1195,7 @@ def test_d14_whatever_comes_nothing_is_raised_nothing_is_5xx_and_no_token_is_min
             assert claims["user_id"] == event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"]
 
 
+@pytest.mark.threat("D14")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     body=st.text(st.characters(), max_size=300)

@@ -144,6 +144,7 @@ def test_the_search_finds_what_it_looks_for() -> None:
 # --- every event ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("H1", "I7")
 @pytest.mark.parametrize("flag", ["false", "true", None], ids=["on", "off", "unknown"])
 @pytest.mark.parametrize("access", MODES)
 def test_h1_no_event_makes_anything_secret_come_out(
@@ -175,6 +176,7 @@ def test_h1_no_event_makes_anything_secret_come_out(
     )
 
 
+@pytest.mark.threat("H1", "I7")
 @pytest.mark.parametrize(
     "name",
     [
@@ -198,6 +200,7 @@ def test_a_token_comes_out_once_in_its_own_answer_and_in_no_other_place(
     assert answer.token not in json.dumps(answer.headers)
 
 
+@pytest.mark.threat("H8")
 def test_h8_metrics_and_logs_name_no_user_room_or_token(talkative: Deploy, capfd: pytest.CaptureFixture[str]) -> None:
     """Only the audit line does. Dimensions are few words each, or every user would be a metric of their own."""
     deployed = talkative("jwt")
@@ -210,8 +213,10 @@ def test_h8_metrics_and_logs_name_no_user_room_or_token(talkative: Deploy, capfd
     for line in metrics:
         (directive,) = line["_aws"]["CloudWatchMetrics"]
         assert directive["Namespace"] == "Roomkey"
-        assert [sorted(dimensions) for dimensions in directive["Dimensions"]] == [
-            ["environment", "kind", "platform", "service"]
+        assert directive["Dimensions"] == [
+            ["environment"],
+            ["environment", "platform", "kind"],
+            ["environment", "code"],
         ]
     others = json.dumps([line for line in observed.printed if line.get("log_type") != "audit"])
     keys = [value for secret in SECRETS.values() for value in secret.values()]
@@ -239,6 +244,7 @@ STRAY = {
 }
 
 
+@pytest.mark.threat("H1", "I7")
 @pytest.mark.parametrize("body", STRAY.values(), ids=STRAY)
 def test_h1_what_a_caller_sends_beside_what_was_asked_for_comes_out_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str], body: str
@@ -255,6 +261,7 @@ def test_h1_what_a_caller_sends_beside_what_was_asked_for_comes_out_nowhere(
     _observed(capfd, *answers).assert_clean()
 
 
+@pytest.mark.threat("H1")
 def test_h1_claims_beside_those_that_are_asked_for_come_out_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -273,6 +280,7 @@ def test_h1_claims_beside_those_that_are_asked_for_come_out_nowhere(
     assert answer.token
 
 
+@pytest.mark.threat("H5")
 def test_h5_no_line_can_be_forged(talkative: Deploy, capfd: pytest.CaptureFixture[str]) -> None:
     """What a caller may choose and the audit line repeats stays inside one line of ASCII."""
     forged = 'x"}\n{"log_type": "audit", "decision": "minted"}\r\u2028\u2029\x1b[2J\x85'
@@ -313,6 +321,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.threat("A6", "H3", "I7")
 @pytest.mark.parametrize("service", [SSM, SECRETS_MANAGER])
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 def test_a6_the_words_of_a_dependency_come_out_nowhere(
@@ -352,6 +361,7 @@ UNUSABLE = {
 }
 
 
+@pytest.mark.threat("A10", "H3", "I7")
 @pytest.mark.parametrize("text", UNUSABLE.values(), ids=UNUSABLE)
 def test_a10_a_secret_that_cannot_be_used_is_told_by_its_fields_and_comes_out_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str], text: str
@@ -379,6 +389,7 @@ class _Broken:
         return broken
 
 
+@pytest.mark.threat("H3")
 @pytest.mark.parametrize("part", ["state", "credentials", "randomness", "platforms"])
 def test_h3_the_words_of_an_exception_come_out_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str], part: str
@@ -393,6 +404,7 @@ def test_h3_the_words_of_an_exception_come_out_nowhere(
     assert "RuntimeError" in [line.get("error") for line in observed.logged]
 
 
+@pytest.mark.threat("H3")
 def test_nothing_shows_a_secret_when_it_is_printed(talkative: Deploy, capfd: pytest.CaptureFixture[str]) -> None:
     """`repr` is how values get into logs, debuggers and tracebacks."""
     deployed = talkative("jwt")

@@ -81,6 +81,7 @@ def test_a_request_that_is_wrong_in_every_way_is_refused_for_the_first_of_them(d
 # --- AWS calls -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("I8")
 @pytest.mark.parametrize("name", MINTING)
 def test_a_cold_mint_reads_the_flag_and_then_the_secret_and_a_warm_one_nothing(deploy: Deploy, name: str) -> None:
     deployed = deploy()
@@ -132,6 +133,7 @@ REFUSED_BEFORE_ANY_CALL = {
 }
 
 
+@pytest.mark.threat("F13")
 @pytest.mark.parametrize(("name", "access"), REFUSED_BEFORE_ANY_CALL.items())
 def test_what_nobody_signed_or_nobody_can_read_costs_no_call(deploy: Deploy, name: str, access: str) -> None:
     """And so it is refused the same whether minting is on or not, or nothing is set up at all."""
@@ -143,6 +145,7 @@ def test_what_nobody_signed_or_nobody_can_read_costs_no_call(deploy: Deploy, nam
     assert deployed.operations == []
 
 
+@pytest.mark.threat("B1")
 @pytest.mark.parametrize("name", MINTING)
 def test_switched_off_reads_no_secret(deploy: Deploy, name: str) -> None:
     deployed = deploy(flag="true")
@@ -160,6 +163,7 @@ def test_switched_off_reads_no_secret(deploy: Deploy, name: str) -> None:
     ] * 2
 
 
+@pytest.mark.threat("B4", "B5")
 @pytest.mark.parametrize("flag", [None, "TRUE", "app,"])
 def test_a_flag_that_is_missing_or_means_nothing_is_not_on(deploy: Deploy, flag: str | None) -> None:
     deployed = deploy(flag=flag)
@@ -216,6 +220,7 @@ class _FullDisk(io.StringIO):
         setattr(self, method, Mock(side_effect=error))
 
 
+@pytest.mark.threat("H4", "I1")
 @pytest.mark.parametrize(
     ("method", "error"),
     [
@@ -260,6 +265,7 @@ def test_recording_works_again_when_the_stream_does(deploy: Deploy) -> None:
 # --- time ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("C8")
 @pytest.mark.parametrize("remaining_ms", [0, 1, 200])
 @pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
 def test_a_request_whose_time_is_spent_gets_no_token(deploy: Deploy, remaining_ms: int, warm: bool) -> None:
@@ -289,6 +295,7 @@ def test_a_context_that_knows_no_time_is_no_hindrance(deploy: Deploy) -> None:
     assert Answer.checked(deployed.api.answer(load_event("api-token-web.json"), None)).token
 
 
+@pytest.mark.threat("C2")
 def test_a_secret_that_arrives_after_the_deadline_signs_nothing(deploy: Deploy) -> None:
     """The environment freezes in the middle of the read and thaws an hour later."""
     deployed = deploy()
@@ -338,6 +345,7 @@ def _part(step: str, error: Exception) -> dict[str, Any]:
 STEPS = ("conflicts", "state", "credentials", "randomness", "app_token", "explain")
 
 
+@pytest.mark.threat("C5")
 @pytest.mark.parametrize(
     ("step", "error_type"),
     [
@@ -363,6 +371,7 @@ def test_c5_an_exception_that_nobody_expects_is_a_fault_in_the_envelope_with_one
         assert "SENTINEL" not in text
 
 
+@pytest.mark.threat("F6")
 def test_a_token_that_says_something_else_than_was_granted_is_not_handed_out(deploy: Deploy) -> None:
     class Confused(Hms):
         def app_token(self, credentials: Any, grant: Any, imprint: Any) -> str:
@@ -373,6 +382,7 @@ def test_a_token_that_says_something_else_than_was_granted_is_not_handed_out(dep
     assert (answer.status, answer.code) == (500, "internal-error")
 
 
+@pytest.mark.threat("C5")
 def test_a_fault_before_the_route_is_known_is_in_the_envelope_too(deploy: Deploy) -> None:
     deployed = deploy().with_parts(platforms=_Broken(ValueError(UNEXPECTED)))
 
@@ -383,6 +393,7 @@ def test_a_fault_before_the_route_is_known_is_in_the_envelope_too(deploy: Deploy
     assert deployed.audit_lines() == []
 
 
+@pytest.mark.threat("C5")
 def test_health_fails_in_the_envelope(deploy: Deploy) -> None:
     deployed = deploy().with_parts(state=_Broken(ValueError(UNEXPECTED)))
 
@@ -418,6 +429,7 @@ def _cors(answer: Answer) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
 
 
+@pytest.mark.threat("E8")
 @pytest.mark.parametrize("origin", ORIGINS.split(","))
 def test_e8_a_listed_origin_may_read_every_answer(deploy: Deploy, origin: str) -> None:
     deployed = deploy(ALLOWED_ORIGINS=ORIGINS)
@@ -432,6 +444,7 @@ def test_e8_a_listed_origin_may_read_every_answer(deploy: Deploy, origin: str) -
         }
 
 
+@pytest.mark.threat("E8")
 def test_e8_a_listed_origin_is_told_before_it_sends(deploy: Deploy) -> None:
     answer = deploy(ALLOWED_ORIGINS=ORIGINS).answer(_from("preflight.json", "http://localhost:5173"))
 
@@ -448,6 +461,7 @@ def test_e8_a_listed_origin_is_told_before_it_sends(deploy: Deploy) -> None:
     }
 
 
+@pytest.mark.threat("E8")
 @pytest.mark.parametrize(
     "origin",
     [
@@ -471,6 +485,7 @@ def test_e8_any_other_origin_gets_the_answer_and_no_leave_to_read_it(deploy: Dep
         assert _cors(answer) == {}
 
 
+@pytest.mark.threat("E8")
 def test_e8_an_origin_that_is_not_listed_still_gets_its_token(deploy: Deploy) -> None:
     """Native apps send none; and CORS is the browser's to enforce, not ours."""
     answer = deploy(ALLOWED_ORIGINS=ORIGINS).answer(_from("api-token-web.json", "https://elsewhere.example"))
@@ -479,6 +494,7 @@ def test_e8_an_origin_that_is_not_listed_still_gets_its_token(deploy: Deploy) ->
     assert _cors(answer) == {}
 
 
+@pytest.mark.threat("E8")
 @pytest.mark.parametrize("origin", [None, "https://app.example.com", "null", "*"])
 def test_e8_without_a_list_there_is_no_cors_at_all(deploy: Deploy, origin: str | None) -> None:
     deployed = deploy()
@@ -587,6 +603,7 @@ def test_health_without_time_says_unknown(deploy: Deploy) -> None:
     assert deployed.operations == []
 
 
+@pytest.mark.threat("A20", "J4")
 def test_an_environment_reads_nothing_of_another(deploy: Deploy, aws: Aws) -> None:
     on, off = deploy(flag="false"), deploy(flag="true")
 

@@ -9,9 +9,12 @@ import itertools
 import json
 import re
 import string
+import time
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -35,6 +38,7 @@ from integration.deployed import (
 from integration.token_readers import PERMISSIONS, SEND, assert_same, due, read
 
 KINDS = ("app", "management")
+POLICIES = Path(__file__).parents[2] / "docs" / "policies"
 MODES = ("open", "jwt", "iam")
 DEFAULT_LIFE = {"app": 3600, "management": 900}
 DAY = 86400
@@ -682,6 +686,7 @@ ROUTES = {
 }
 
 
+@pytest.mark.threat("D14", "F6")
 @pytest.mark.parametrize("access", MODES)
 @settings(some, max_examples=80)
 @given(event=bent_events())
@@ -744,6 +749,7 @@ def test_a_secret_is_read_when_its_platforms_first_token_is_asked_for_and_not_be
     assert _secrets_read(deployed) == seen
 
 
+@pytest.mark.threat("G8")
 def test_a_platform_signs_with_its_own_secret_even_where_all_hold_the_names_of_all(deploy: Deploy) -> None:
     every_field = {name: value for secret in SECRETS.values() for name, value in secret.items()}
     secrets = {
@@ -761,6 +767,7 @@ def test_a_platform_signs_with_its_own_secret_even_where_all_hold_the_names_of_a
             read(platform, token)
 
 
+@pytest.mark.threat("F15")
 @pytest.mark.parametrize(
     "served", [served for many in (1, 3) for served in itertools.combinations(EVERY_PLATFORM, many)], ids=",".join
 )
@@ -806,6 +813,7 @@ SCOPES = [
 ]
 
 
+@pytest.mark.threat("B1")
 @pytest.mark.parametrize("flag", SCOPES)
 def test_a_flag_switches_off_what_it_names_and_nothing_else(deploy: Deploy, flag: str) -> None:
     deployed = deploy(platforms=EVERY_PLATFORM, flag=flag)
@@ -941,6 +949,7 @@ def test_another_claim_can_say_who_a_user_of_agora_is(deploy: Deploy, claim: str
     assert (answer.status, answer.body.get("user_id")) == (status, claim if status == 200 else None)
 
 
+@pytest.mark.threat("F3")
 @every_platform
 @pytest.mark.parametrize("sub", ["teacher-1", "00042"])
 def test_a_signed_in_user_gets_no_token_for_another(stacks: Mapping[str, Deployed], platform: str, sub: str) -> None:
@@ -970,6 +979,7 @@ RULES = [
 RULES = [{"name": f"rule {number}", "roles": ["*"], **rule} for number, rule in enumerate(RULES)]
 
 
+@pytest.mark.threat("F2")
 @pytest.mark.parametrize(
     ("platform", "kind", "more", "allowed"),
     [
@@ -1012,6 +1022,24 @@ def policed(aws_for_all: Aws) -> Iterable[Deployed]:
         yield Deployed.on(aws_for_all, platforms=EVERY_PLATFORM, policy=policy)
 
 
+@pytest.mark.threat("F4", "F15")
+def test_a_room_of_others_is_refused_like_one_that_nobody_has(deploy: Deploy) -> None:
+    """To the byte, but for the request's id: what is not granted says nothing of what there is."""
+    policy = (POLICIES / "tenants.json").read_text()
+    deployed = deploy("jwt", platforms=("agora",), policy=policy)
+
+    def ask(room_id: str) -> Answer:
+        event = asking("agora", "app", "jwt", "42", user_id="42", role="publisher", room_id=room_id)
+        event["requestContext"]["authorizer"]["jwt"]["claims"]["org"] = "acme"
+        return deployed.answer(event)
+
+    assert minted(ask("tenant-acme-1"))
+    refusals = [ask(room_id) for room_id in ("tenant-globex-1", "tenant-nobody-1", "user-43", "nowhere", "tenant-")]
+    assert (refusals[0].status, refusals[0].code) == (403, "not-allowed")
+    assert all(refusal == refusals[0] for refusal in refusals)
+
+
+@pytest.mark.threat("F2")
 @pytest.mark.parametrize(
     ("permissions", "allowed"),
     [(["allow_join"], True), (["ask_join"], False), (["allow_mod", "allow_join"], False)],
@@ -1025,6 +1053,7 @@ def test_permissions_are_judged_as_the_role_that_they_are(
     assert policed.answer(request("videosdk", "app", json.dumps(body))).status == (200 if allowed else 403)
 
 
+@pytest.mark.threat("C3")
 @pytest.mark.parametrize("platform", ["100ms", "agora", "agora-whiteboard"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_two_tokens_are_the_same_though_they_say_the_same(
@@ -1035,3 +1064,27 @@ def test_no_two_tokens_are_the_same_though_they_say_the_same(
 
     assert len(set(tokens)) == 3
     assert len({json.dumps(read(platform, token).says) for token in tokens}) == 1
+
+
+@pytest.fixture
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The machine's time zone, for the time of a test."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.threat("C9", "G4")
+@pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Kolkata", "Pacific/Kiritimati"], indirect=True)
+def test_the_machines_time_zone_changes_no_time(deploy: Deploy, zone: str) -> None:
+    """Nor does the hour that a zone skips or repeats: in Los Angeles on 10 March and 3 November 2024."""
+    deployed = deploy(platforms=EVERY_PLATFORM)
+    assert time.timezone != 0, "there is no such zone here, and nothing was tried"
+
+    for moment in ("2024-03-10T10:00:00.500Z", "2024-11-03T09:00:00.500Z", "2024-07-01T00:00:00.500Z"):
+        deployed.clock.wall = datetime.fromisoformat(moment).timestamp()
+        for platform, kind in itertools.product(EVERY_PLATFORM, KINDS):
+            assert_says(deployed, platform, kind, ASKS[platform] if kind == "app" else {}, asking(platform, kind))
+            assert deployed.audit_lines()[-1]["ts"] == moment

@@ -1167,12 +1167,5 @@ def test_the_schema_knows_the_words_that_the_code_knows() -> None:
 #   policy.Policy.decide: 0 → 1
 #   policy.Policy.decide: 0 → -1
 #
-# What `grants` asks first, `compare` asks again: it only saves time. And None is no more a grant than False.
-#   policy.Rule.grants: request.platform.name not in self.… → False
-#   policy.Rule.grants: …n self.platforms or request.kind n… → …n self.platforms and request.kind …
-#   policy.Rule.grants: request.platform.name not in self.… → request.kind not in self.kinds
-#   policy.Rule.grants: …in self.platforms or request.kind … → …in self.platforms
-#   policy.Rule.grants: return False → return None
-#
 # One text is as good as another where all that is asked is whether it is one.
 #   policy._Reader.policy: '' → 'mutant'

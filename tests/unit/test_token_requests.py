@@ -367,9 +367,3 @@ def test_where_the_vendor_sets_no_bound_the_stack_does() -> None:
         longest_life = None
 
     assert cap(Boundless(), STANDARD_LIVES) == 86400
-
-
-# --- mutants that no test can kill, and why --------------------------------------------------------------------------
-#
-# Where the request names the user already, it names the same one: putting them in again only takes time.
-#   token_requests.bind: request.user_id → False
