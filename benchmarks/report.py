@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """From what `bench.py` measured to what people read: tables, a plot, what a million tokens cost.
 
-Run by itself it writes docs/performance.md and its plot anew, from benchmarks/results.json: for a change of words or
-prices that needs no new run.
+Run by itself it writes docs/performance.md, its plot and the README's table anew, from benchmarks/results.json: for a
+change of words or prices that needs no new run.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results.json"
-PAGE = ROOT / "docs/performance.md"
+PAGES = (ROOT / "docs/performance.md", ROOT / "README.md")
 PLOT = ROOT / "docs/images/performance.png"
 
 # --- inputs of the arithmetic, to be changed by whoever knows better -----------------------------------------------
@@ -136,7 +136,7 @@ class Contender:
 
 
 def blocks(results: Mapping[str, Any]) -> dict[str, str]:
-    """The parts of the page that are written from the figures, by the names of their markers."""
+    """The parts of the pages that are written from the figures, by the names of their markers."""
     of = {one.name: one for one in map(Contender.of, results["contenders"])}
     machine = results["machine"]
     return {
@@ -144,6 +144,14 @@ def blocks(results: Mapping[str, Any]) -> dict[str, str]:
             f"{results['rounds']} rounds on {machine['date']}: {machine['processor']}, {machine['system']}, "
             f"Python {machine['python']}, Node {machine['node']}. A call to the stand-in takes "
             f"{results['round_trip']:.1f} ms on a new connection."
+        ),
+        "summary": _table(
+            ["", "cold start", "first request after init", "warm, median", "memory"],
+            (
+                [one.title, f"{one.cold.median:,.0f} ms", f"{one.first.median:.0f} ms", f"{one.warm.median:.1f} ms",
+                 f"{one.memory.median:.0f} MiB"]
+                for one in of.values() if not one.is_floor
+            ),
         ),
         "times": _table(
             ["", "cold start", "its processor time", "first request after init", "warm, median", "warm, p99",
@@ -288,10 +296,11 @@ def _finish(panel: Any, title: str, figures: Sequence[Figure], digits: int, fit:
 
 
 def publish(results: Mapping[str, Any]) -> None:
-    """Writes the page and its plot anew."""
-    PAGE.write_text(page(PAGE.read_text(), results))
+    """Writes the pages and the plot anew."""
+    for path in PAGES:
+        path.write_text(page(path.read_text(), results))
     plot(results, PLOT)
-    print(f"\nWrote {PAGE.relative_to(ROOT)} and {PLOT.relative_to(ROOT)}.")
+    print("\nWrote " + ", ".join(str(path.relative_to(ROOT)) for path in (*PAGES, PLOT)) + ".")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from roomkey_cli import credential_files
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
 
-NEEDS_CLOUD = ("roomkey ", "make deploy ")
+NEEDS_CLOUD = ("roomkey ", "make deploy ", "sleep ")
 NEEDS_DOCKER = ("make build", "make sam-local")
 IS_THIS = ("make test",)
 

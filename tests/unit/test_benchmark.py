@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 RESULTS = json.loads((ROOT / "benchmarks/results.json").read_text())
-PAGE = (ROOT / "docs/performance.md").read_text()
+PAGES = [(ROOT / name).read_text() for name in ("docs/performance.md", "README.md")]
 
 
 def _load() -> ModuleType:
@@ -36,14 +36,15 @@ def _measured(**values: float) -> dict[str, Any]:
     return {"name": "one", "title": "One", "bytecode": "yes", "size": 10**6, "lives": [life, life]}
 
 
-def test_the_page_says_what_was_measured_last() -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_the_pages_say_what_was_measured_last(page: str) -> None:
     """If not: `.tools/bench/bin/python benchmarks/report.py`."""
-    assert report.page(PAGE, RESULTS) == PAGE
+    assert report.page(page, RESULTS) == page
 
 
-def test_every_part_has_its_place_on_the_page() -> None:
+def test_every_part_has_its_place_on_a_page() -> None:
     for name in report.blocks(RESULTS):
-        assert re.search(rf"<!-- {name} -->\n(?s:.+)\n<!-- /{name} -->", PAGE), name
+        assert re.search(rf"<!-- {name} -->\n(?s:.+)\n<!-- /{name} -->", "".join(PAGES)), name
 
 
 def test_all_contenders_were_measured_as_often() -> None:
