@@ -6,6 +6,7 @@ commands reach the local stack. The function has its own way to AWS (`roomkey.st
 
 import os
 import re
+import threading
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any
@@ -57,12 +58,14 @@ class _Answer(dict[str, Any]):
 
 
 class Aws:
-    """AWS, as whoever runs the command sees it."""
+    """AWS, as whoever runs the command sees it, or what stands in for it at `endpoint`. Threads may share one."""
 
-    def __init__(self, profile: str | None = None, region: str | None = None) -> None:
+    def __init__(self, profile: str | None = None, region: str | None = None, *, endpoint: str | None = None) -> None:
         self._profile = profile
         self._region = region
+        self._endpoint = endpoint
         self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     @cached_property
     def session(self) -> Any:
@@ -85,6 +88,8 @@ class Aws:
         """The answer to `operation` (as boto3 spells it). Raises `AwsError`."""
         try:
             ask = getattr(self._client(service), operation)
+            if self._endpoint:  # On this machine, where nobody waits for it.
+                return _Answer(ask(**parameters))
             with progress(f"Asking AWS ({service} {operation.replace('_', ' ')}) ..."):
                 return _Answer(ask(**parameters))
         except Exception as error:
@@ -125,14 +130,15 @@ class Aws:
     def _client(self, service: str) -> Any:
         from botocore.config import Config
 
-        if service not in self._clients:
-            config = Config(
-                connect_timeout=CONNECT_TIMEOUT,
-                read_timeout=READ_TIMEOUT,
-                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            )
-            self._clients[service] = self.session.client(service, config=config)
-        return self._clients[service]
+        with self._lock:  # A session is no thing to share while it makes a client.
+            if service not in self._clients:
+                config = Config(
+                    connect_timeout=CONNECT_TIMEOUT,
+                    read_timeout=READ_TIMEOUT,
+                    retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                )
+                self._clients[service] = self.session.client(service, config=config, endpoint_url=self._endpoint)
+            return self._clients[service]
 
 
 _SENTENCES = {

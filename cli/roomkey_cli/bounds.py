@@ -1,4 +1,4 @@
-"""How long a change takes to be everywhere, by the function's own constants."""
+"""How long a change takes to be everywhere, by the function's own constants; and how far off a clock may be."""
 
 import math
 
@@ -10,3 +10,6 @@ STATE_SECONDS = math.ceil(state.FRESH_SECONDS * (1 + JITTER))
 
 SECRET_SECONDS = math.ceil(credentials.FRESH_SECONDS * (1 + JITTER))
 """Every environment of the function has read a secret anew by then, unless Secrets Manager cannot be read."""
+
+SIGNATURE_SKEW_SECONDS = 300
+"""How far a signature's time may be from AWS's clock: what AWS allows."""

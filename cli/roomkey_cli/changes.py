@@ -36,8 +36,8 @@ def carry_out(
 ) -> None:
     """Does `changes`, unless it is a dry run, and says so.
 
-    `already` is what to say where there are none, `notes` what follows from them. `facts` goes into the JSON, with
-    what the changes have added to it by then.
+    `already` is what to say where there are none, `notes` what follows once they are made. `facts` goes into the JSON,
+    with what the changes have added to it by then.
     A production environment is confirmed by typing its name, with `always_ask` every one.
     """
     doing = bool(changes) and not manner.dry_run
@@ -50,7 +50,7 @@ def carry_out(
             change.do()
         if not manner.as_json:
             say(change.does, mark="done: " if doing else "would ", style=STYLES[OK] if doing else "bold")
-    notes = notes if changes else [already]
+    notes = [already] if not changes else notes if doing else []
     if manner.as_json:
         says = {"environment": environment.name, "dry_run": manner.dry_run, "changed": doing}
         say_json({**says, "changes": [change.does for change in changes], "notes": list(notes), **(facts or {})})

@@ -1,15 +1,19 @@
 """A deployed endpoint as its callers reach it: over HTTP."""
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from roomkey import __version__
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import Platform
 from roomkey_cli.terminal import progress
 
 TIMEOUT = 15
@@ -40,6 +44,13 @@ class Answer:
         """Status and reason."""
         return f"{self.status} {self.code or self.body.get('message') or ''}".rstrip()
 
+    @property
+    def platforms(self) -> list[Platform]:
+        """Those that this answer of health's says are served, as far as they are known here."""
+        named = self.body.get("platforms")
+        names = named if isinstance(named, list) else []
+        return [PLATFORMS[name] for name in names if isinstance(name, str) and name in PLATFORMS]
+
 
 class _NoRedirects(HTTPRedirectHandler):
     """A token endpoint redirects nobody, and a signature or a bearer token goes nowhere else."""
@@ -49,7 +60,9 @@ class _NoRedirects(HTTPRedirectHandler):
 
 
 def is_address(url: str) -> bool:
-    """Whether `url` can be called."""
+    """Whether `url` can be called: its host by name or number, in plain ASCII and without spaces."""
+    if not re.fullmatch(r"[!-~]+", url):
+        return False
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -67,7 +80,7 @@ def ask(method: str, url: str, headers: Mapping[str, str], body: bytes | None = 
             status, content = _send(request)
     except URLError as error:
         raise Unreachable(str(error.reason)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise Unreachable(str(error) or type(error).__name__) from None
     duration = (time.monotonic() - started) * 1000
     try:

@@ -22,7 +22,9 @@ class Environment:
         try:
             return cls(name, Settings.from_environment({"ENVIRONMENT": name}))
         except SettingsError:
-            raise ValueError("is no environment's name: a letter, then at most 15 letters, digits or hyphens") from None
+            raise ValueError(
+                "is no environment's name: a lower-case letter, then at most 15 lower-case letters, digits or hyphens"
+            ) from None
 
     def __str__(self) -> str:
         return self.name

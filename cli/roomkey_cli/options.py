@@ -1,5 +1,6 @@
 """Arguments and options that several commands take."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -7,8 +8,13 @@ import typer
 
 from roomkey.kill_switch import SCOPES
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Platform
+from roomkey.platforms.base import Platform, TokenKind
+from roomkey.settings import STANDARD_LIVES
+from roomkey_cli.endpoint import is_address
 from roomkey_cli.environments import Environment
+
+LATEST = 2**32 - 1 - STANDARD_LIVES.longest
+"""The last moment, in Unix seconds, at which a token can begin whose end still has room in every vendor's format."""
 
 
 def _environment(text: str) -> Environment:
@@ -24,6 +30,25 @@ def _platform(text: str) -> Platform:
     return PLATFORMS[text]
 
 
+def _kind(text: str) -> TokenKind:
+    try:
+        return TokenKind(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is none of {', '.join(TokenKind)}") from None
+
+
+def _moment(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?", text) or float(text) > LATEST:
+        raise typer.BadParameter(f"{text!r} is no Unix time in seconds, from 0 to {LATEST}")
+    return float(text)
+
+
+def _address(text: str) -> str:
+    if not is_address(text):
+        raise typer.BadParameter(f"{text!r} is no address that begins with https:// or http://")
+    return text
+
+
 def _scope(text: str) -> str:
     if text not in SCOPES:
         raise typer.BadParameter(f"{text!r} is none of {', '.join(SCOPES)}")
@@ -32,6 +57,10 @@ def _scope(text: str) -> str:
 
 def _platforms_like(incomplete: str) -> list[str]:
     return [name for name in PLATFORMS if name.startswith(incomplete)]
+
+
+def _kinds_like(incomplete: str) -> list[str]:
+    return [str(kind) for kind in TokenKind if kind.startswith(incomplete)]
 
 
 def _scopes_like(incomplete: str) -> list[str]:
@@ -53,6 +82,44 @@ CredentialsFile = Annotated[
         "--credentials", metavar="FILE", help="JSON file with the platforms' credentials.", show_default=False
     ),
 ]
+PolicyArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The policy: a JSON document.")]
+At = Annotated[
+    float | None,
+    typer.Option(
+        "--at", metavar="SECONDS", parser=_moment, help="Unix time to act at, instead of now.", show_default=False
+    ),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        parser=_address,
+        help="The API's address. Default: the output ApiUrl of the stack.",
+        show_default=False,
+    ),
+]
+IssuerUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        parser=_address,
+        help="With --access jwt: whose tokens count. Default: a demo issuer.",
+        show_default=False,
+    ),
+]
+KindArgument = Annotated[
+    TokenKind,
+    typer.Argument(
+        metavar="KIND",
+        parser=_kind,
+        autocompletion=_kinds_like,
+        help="app: a person joins a room. management: a server calls the vendor.",
+    ),
+]
+KindOption = Annotated[
+    TokenKind,
+    typer.Option(metavar="KIND", parser=_kind, autocompletion=_kinds_like, help="The kind of token: app, management."),
+]
 PlatformArgument = Annotated[
     Platform,
     typer.Argument(
@@ -70,6 +137,16 @@ PlatformOption = Annotated[
         autocompletion=_platforms_like,
         help=f"One of: {', '.join(PLATFORMS)}. Default: the first that is served.",
         show_default=False,
+    ),
+]
+NeededPlatformOption = Annotated[
+    Platform,
+    typer.Option(
+        "--platform",
+        metavar="PLATFORM",
+        parser=_platform,
+        autocompletion=_platforms_like,
+        help=f"One of: {', '.join(PLATFORMS)}.",
     ),
 ]
 PlatformsArgument = Annotated[

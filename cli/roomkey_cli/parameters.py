@@ -9,6 +9,7 @@ from roomkey.kill_switch import DisableFlag
 from roomkey.policy import Policy, PolicyProblems
 from roomkey_cli.aws import DENIED, Aws, AwsError
 from roomkey_cli.environments import Environment
+from roomkey_cli.terminal import REFUSED, fail
 
 EMPTY_POLICY = '{"version":1,"mode":"enforce","rules":[]}'
 """The policy that an environment is born with: it refuses everybody."""
@@ -71,6 +72,21 @@ def read(aws: Aws, environment: Environment) -> State:
         for one in aws.call("ssm", "get_parameters", Names=names)["Parameters"]
     }
     return State(found.get(environment.flag_name), found.get(environment.policy_name))
+
+
+def born(aws: Aws, environment: Environment) -> tuple[Parameter, Parameter | None]:
+    """Flag and policy of an environment that is there: one without a flag ends the command. Raises `AwsError`.
+
+    A name that is misspelt, in an incident above all, must not look like a change that was made.
+    """
+    state = read(aws, environment)
+    if state.flag is None:
+        fail(
+            f"there is no environment {environment} in {aws.region}: {environment.flag_name} does not exist, and "
+            f"nothing is minted without it (another --region or --profile? roomkey env init {environment} creates it)",
+            REFUSED,
+        )
+    return state.flag, state.policy
 
 
 def told(aws: Aws, environment: Environment) -> Mapping[str, Mapping[str, Any]]:

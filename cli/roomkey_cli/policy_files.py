@@ -87,6 +87,27 @@ def parse(content: bytes) -> PolicyFile:
     return PolicyFile(policy, source.minified, warnings=warnings)
 
 
+def in_short(policy: Policy) -> str:
+    """How many rules it has, and its mode."""
+    return f"{len(policy.rules)} {'rule' if len(policy.rules) == 1 else 'rules'}, mode {policy.mode}"
+
+
+def as_json(read: PolicyFile) -> dict[str, object]:
+    """What is to be said of a policy, as JSON has it."""
+
+    def listed(findings: Iterable[Finding]) -> list[dict[str, object]]:
+        return [{"line": one.line, "where": one.where, "why": one.why} for one in findings]
+
+    return {
+        "mode": read.policy.mode if read.policy else None,
+        "rules": len(read.policy.rules) if read.policy else None,
+        "bytes": read.size,
+        "tier": read.tier,
+        "problems": listed(read.problems),
+        "warnings": listed(read.warnings),
+    }
+
+
 def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: finding.line))
 
@@ -174,7 +195,7 @@ def _doubts(policy: Policy) -> Iterator[tuple[str, str]]:
     """What a policy says and can hardly mean: rules that never grant, patterns that match more than they seem to."""
     if policy.mode is Mode.AUDIT:
         yield "mode", "refuses nobody: what the rules do not grant is minted, and recorded"
-    if not policy.rules:
+    elif not policy.rules:
         yield "rules", "is empty: everybody is refused"
     for index, rule in enumerate(policy.rules):
         for doubts in (_never_granted, _idle_fields, _who, _names, _rooms, _life):

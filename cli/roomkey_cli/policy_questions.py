@@ -136,6 +136,27 @@ def decide(policy: Policy, question: Question) -> Verdict:
     return Verdict(True, decision.rule, f'by "{decision.rule}"{life}')
 
 
+def rule_by_rule(policy: Policy, question: Question) -> list[tuple[bool, list[str]]]:
+    """For each rule whether it grants it, and what it has to say; empty where the policy is not asked."""
+    if question.barred:
+        return []
+    return [
+        (rule.grants(question.request, question.caller), list(reasons(index, rule, question)))
+        for index, rule in enumerate(policy.rules)
+    ]
+
+
+def as_json(policy: Policy, question: Question, verdict: Verdict) -> dict[str, object]:
+    """What becomes of a question, as JSON has it."""
+    return {
+        "allowed": verdict.allowed,
+        "rule": verdict.rule,
+        "why": verdict.why,
+        "mode": policy.mode,
+        "rules": [{"grants": grants, "says": says} for grants, says in rule_by_rule(policy, question)],
+    }
+
+
 def reasons(index: int, rule: Rule, question: Question) -> Iterator[str]:
     """What a rule has to say to a question, a line for the rule and one for each field that does not name it."""
     lacking = [name for name, named in rule.compare(question.request, question.caller) if not named]

@@ -18,14 +18,14 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from roomkey_cli.bounds import SIGNATURE_SKEW_SECONDS
+
 DEMO_ACCESS_KEY = "ROOMKEYDEMO"
 DEMO_SECRET_KEY = "roomkey-demo"  # noqa: S105 (no secret: it opens the local stack alone)
 DEMO_ACCOUNT = "000000000000"
 DEMO_PRINCIPAL = f"arn:aws:iam::{DEMO_ACCOUNT}:user/roomkey-demo"
 
 SERVICE = "execute-api"
-MAX_SKEW_S = 300
-"""How far a signature's time may be from this machine's, in seconds: what AWS allows."""
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 +"
@@ -131,7 +131,7 @@ def _check_time(amz_date: str, day: str, now: float) -> None:
         signed_at = datetime.strptime(amz_date, _AMZ_DATE).replace(tzinfo=UTC).timestamp()
     except ValueError:
         raise SignatureRefused("x-amz-date is not a time") from None
-    if abs(now - signed_at) > MAX_SKEW_S:
+    if abs(now - signed_at) > SIGNATURE_SKEW_SECONDS:
         raise SignatureRefused("the signature's time is more than five minutes from this machine's")
 
 

@@ -1,6 +1,6 @@
 """An environment's deployed side: the stack and its function."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,11 @@ class Stack:
     status: str
     outputs: Mapping[str, str]
     parameters: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        """The API's address, empty where the stack does not say one."""
+        return self.outputs.get("ApiUrl", "")
 
 
 def stack(aws: Aws, environment: Environment) -> Stack | None:
@@ -31,6 +36,14 @@ def stack(aws: Aws, environment: Environment) -> Stack | None:
         outputs={output["OutputKey"]: output["OutputValue"] for output in one.get("Outputs", [])},
         parameters={one["ParameterKey"]: one.get("ParameterValue", "") for one in one.get("Parameters", [])},
     )
+
+
+def log_groups(aws: Aws, environment: Environment) -> Iterator[str]:
+    """The environment's log groups that are there, whether or not the stack is. Raises `AwsError`."""
+    for group in environment.log_groups:
+        answer = aws.call("logs", "describe_log_groups", logGroupNamePrefix=group)
+        if any(one["logGroupName"] == group for one in answer["logGroups"]):
+            yield group
 
 
 @dataclass(frozen=True, slots=True)

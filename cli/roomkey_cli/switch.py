@@ -1,6 +1,6 @@
 """Turning the disable flag: what it says once some scopes are off, or on, that were not."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from roomkey.kill_switch import SCOPES, DisableFlag
 from roomkey.platforms import PLATFORMS
@@ -31,6 +31,22 @@ def turned_on(flag: DisableFlag, scopes: Collection[str]) -> DisableFlag:
     return _of(left)
 
 
+def way_back(before: DisableFlag, after: DisableFlag) -> list[tuple[str, Sequence[str]]]:
+    """What takes the switch back from `after`, where more is off, to `before`: `enable` and `disable`, with scopes.
+
+    Nothing comes on on the way that was off before, but for what lies within a wider scope and is named by itself too.
+    """
+    if before.everything or off_in(before) == off_in(after):
+        return []
+    if after.everything:
+        on = _all_but(before.scopes).scopes
+        return [("enable", [scope for scope in SCOPES if scope in on] if before.scopes else [])]
+    new = [scope for scope in SCOPES if scope in after.scopes - before.scopes]
+    lost = before.scopes - turned_on(after, new).scopes
+    steps: list[tuple[str, Sequence[str]]] = [("enable", new)]
+    return [*steps, ("disable", [scope for scope in SCOPES if scope in lost])] if lost else steps
+
+
 def off(flag: DisableFlag) -> str:
     """What is off, in words."""
     if flag.everything:
@@ -40,8 +56,13 @@ def off(flag: DisableFlag) -> str:
 
 def minting(flag: DisableFlag) -> str:
     """`on`, `off` or `partly-off`, as health says it of a stack with every platform."""
-    covered = _ALL if flag.everything else _covered(flag.scopes)
+    covered = off_in(flag)
     return "off" if covered == _ALL else "partly-off" if covered else "on"
+
+
+def off_in(flag: DisableFlag) -> frozenset[tuple[str, TokenKind]]:
+    """What is off, platform by platform and kind by kind."""
+    return _ALL if flag.everything else _covered(flag.scopes)
 
 
 def _of(scopes: Iterable[str]) -> DisableFlag:
@@ -54,9 +75,12 @@ def _covered(scopes: Iterable[str]) -> frozenset[tuple[str, TokenKind]]:
 
 
 def _all_but(scopes: Iterable[str]) -> DisableFlag:
-    """The flag that leaves nothing on but `scopes`, in as few words as it takes."""
+    """The flag that leaves nothing on but `scopes`, in few words of which no two overlap.
+
+    Platforms come before kinds: what is off with its platform comes on with it, whatever else is off.
+    """
     wanted, words = _ALL - _covered(scopes), list[str]()
-    for scope in SCOPES:  # The widest come first.
-        if _covered([scope]) <= wanted and not _covered([scope]) <= _covered(words):
+    for scope in (*PLATFORMS, *SCOPES):
+        if _covered([scope]) <= wanted and not _covered([scope]) & _covered(words):
             words.append(scope)
     return _of(words)

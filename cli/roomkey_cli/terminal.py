@@ -21,8 +21,8 @@ STYLES = {OK: "green", WARN: "yellow", FAIL: "bold red"}
 
 
 def fail(message: str, status: int) -> NoReturn:
-    """Says why on standard error, and ends the command."""
-    print(f"roomkey: {message}", file=sys.stderr)
+    """Says why on standard error, in one line or several, and ends the command."""
+    print("\n".join(map(harmless, f"roomkey: {message}".split("\n"))), file=sys.stderr)
     raise typer.Exit(status)
 
 

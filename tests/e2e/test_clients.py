@@ -11,10 +11,12 @@ import importlib.util
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -479,6 +481,56 @@ def test_python_keeps_a_token_until_a_minute_before_its_end(
             assert roomkey.management_header("100ms") == {"Authorization": f"Bearer {name}"}
             monkeypatch.undo()
     assert len(stack.asked) == 2
+
+
+@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{", b"nonsense\r\n\r\n", None])
+def test_python_asks_again_where_an_answer_was_cut_off_or_late(
+    python_page: ModuleType, monkeypatch: pytest.MonkeyPatch, first: bytes | None
+) -> None:
+    """None is no answer at all, until the client has had enough."""
+    _, _, answer = token("second")
+    content = json.dumps(answer).encode()
+    second = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (len(content), content)
+    monkeypatch.setattr(python_page.time, "sleep", lambda _: None)
+    monkeypatch.setattr(
+        python_page, "urlopen", lambda request, timeout: urllib.request.urlopen(request, timeout=timeout / 20)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with server.accept()[0] as cut:
+                cut.recv(65536)
+                if first is not None:
+                    cut.sendall(first)
+                    cut.shutdown(socket.SHUT_RDWR)
+                with server.accept()[0] as one:
+                    one.recv(65536)
+                    one.sendall(second)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        roomkey = python_page.Roomkey(f"http://127.0.0.1:{server.getsockname()[1]}", _demo())
+        assert roomkey.management_header("100ms") == {"Authorization": "Bearer second"}
+        thread.join(timeout=10)
+
+
+def test_python_waits_for_no_other_platform(python_page: ModuleType) -> None:
+    roomkey = python_page.Roomkey("http://127.0.0.1:1", _demo())
+    waiting, done = threading.Event(), threading.Event()
+
+    def ask(path: str, _: object) -> Any:
+        if "100ms" in path:
+            waiting.set()
+            assert done.wait(10)
+        return token(path)[2]
+
+    roomkey.ask = ask
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(roomkey.management_header, "100ms")
+        assert waiting.wait(10)
+        assert "videosdk" in roomkey.management_header("videosdk")["Authorization"]
+        done.set()
+        assert "100ms" in slow.result(10)["Authorization"]
 
 
 @needs_node

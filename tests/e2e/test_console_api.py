@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from e2e.stacks import LocalStack, started
-from roomkey_cli.local.console import AuditLines
+from roomkey_cli.local.audit_lines import AuditLines
 
 OURS = {"x-roomkey-console": "1"}
 CHANGES = [
@@ -173,7 +173,7 @@ def test_a_token_that_is_read_is_not_logged(local_stack: LocalStack) -> None:
     explanation = api(local_stack, "POST", "explanation", {"token": token})[2]
     lines = api(local_stack, "GET", "audit?after=0")[2]["lines"]
 
-    assert (explanation["platform"], explanation["room"], explanation["signature"]) == ("100ms", "r1", True)
+    assert (explanation["platform"], explanation["room"], explanation["signature"]) == ("100ms", "r1", "valid")
     assert explanation["header"] == {"alg": "HS256", "typ": "JWT"}
     assert token not in json.dumps(lines)
     assert lines[-1]["line"]["requested"]["room_id"] == "r1"

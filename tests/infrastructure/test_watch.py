@@ -57,7 +57,7 @@ def test_a_probe_is_missed_only_where_one_is_said_to_run() -> None:
     assert "ProbeMissingAlarm" not in _alarms(stack(**TOPIC, **JWT))
     missing = ALARMS["ProbeMissingAlarm"]
 
-    assert (missing["Statistic"], missing["MetricName"]) == ("SampleCount", REFUSED_METRIC)
+    assert (missing["Statistic"], missing["MetricName"]) == ("SampleCount", MINTED_METRIC)
     assert missing["TreatMissingData"] == "breaching"
 
 

@@ -1,6 +1,7 @@
 """The command line as a whole: help, completion, exit statuses, and that no mistake ends in a traceback."""
 
 import itertools
+import json
 import os
 import re
 import socket
@@ -15,8 +16,12 @@ import typer
 
 from integration.aws_double import SSM, Failure
 from integration.commands import Account, roomkey
-from roomkey_cli import terminal
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import TokenKind
+from roomkey.settings import STANDARD_LIVES
+from roomkey_cli import credential_files, options, terminal
 from roomkey_cli.commands import doctor
+from roomkey_cli.least_requests import least_request
 from roomkey_cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -57,10 +62,28 @@ def test_every_parameter_has_its_words(path: tuple[str, ...]) -> None:
         assert parameter.name == "help" or parameter.help, parameter.name
 
 
-def test_the_first_page_names_every_command() -> None:
+def test_the_first_page_names_every_command_in_the_order_of_their_use() -> None:
     shown = roomkey("--help").out
 
-    assert all(re.search(rf"^│ {path[0]} +\w", shown, re.MULTILINE) for path in COMMANDS)
+    named = re.findall(r"^│ (\w+) +[A-Z]", shown, re.MULTILINE)
+    assert named == ["run", "mint", "explain", "probe", "env", "secret", "policy", "doctor"]
+
+
+@pytest.mark.parametrize("group", ["env", "secret", "policy"])
+def test_the_page_of_a_group_has_examples(group: str) -> None:
+    assert roomkey(group, "--help").out.count(f"Example: roomkey {group} ") == 2
+
+
+@every_command
+def test_what_is_to_be_filled_in_is_in_capitals(path: tuple[str, ...]) -> None:
+    for parameter in COMMANDS[path].params:
+        if parameter.param_type_name == "argument" or parameter.metavar:
+            assert parameter.metavar
+            assert parameter.metavar.isupper(), parameter.name
+
+
+def test_a_kind_that_is_none_is_said_in_words() -> None:
+    assert "'foo' is none of app, management" in roomkey("mint", "100ms", "foo", "--env", "x").err
 
 
 # --- completion ------------------------------------------------------------------------------------------------------
@@ -161,14 +184,134 @@ def test_a_local_stack_that_cannot_listen_says_so(options: str) -> None:
     result = roomkey("run", "--port", "0", *options.split())
 
     assert (result.status, result.out) == (1, "")
-    assert result.err.startswith("roomkey: cannot listen: ")
+    which = "--aws-host, --aws-port" if "--aws-host" in options else "--host, --port"
+    assert re.match(rf"roomkey: cannot listen at \S+, port 0 \({which}\): \w", result.err)
 
 
 def test_a_port_that_is_taken_is_said() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        result = roomkey("run", "--port", taken.getsockname()[1])
+        port = taken.getsockname()[1]
+        result = roomkey("run", "--port", port)
 
-    assert (result.status, result.err) == (1, "roomkey: cannot listen: Address already in use\n")
+    where = f"127.0.0.1, port {port} (--host, --port)"
+    assert (result.status, result.err) == (1, f"roomkey: cannot listen at {where}: Address already in use\n")
+
+
+def test_an_origin_that_is_none_is_said_by_its_option() -> None:
+    assert roomkey("run", "--port", "0", "--origin", "*").err.startswith("roomkey: --origin must be origins such as ")
+
+
+def test_a_policy_for_the_local_stack_is_read_as_any_other(tmp_path: Path) -> None:
+    file = tmp_path / "policy.json"
+    file.write_text('{\n"version": 1,\n"mode": "what",\n"rules": []}')
+
+    result = roomkey("run", "--port", "0", "--policy", file)
+
+    assert (result.status, result.out) == (2, "")
+    assert f"\n  {file}:3: mode must be " in result.err
+
+
+# --- mint and explain ------------------------------------------------------------------------------------------------
+
+KEYS = {name: dict(secret) for name, secret in credential_files.demo().items()}
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps(KEYS))
+    return file
+
+
+MOMENTS = ["nan", "inf", "-inf", "-1", "1e300", "1e9", "99999999999", "4294967295", "soon", "", "٣"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_moment_that_no_token_can_hold_is_wrong_usage(keys: Path, moment: str) -> None:
+    token = roomkey("mint", "agora", "management", "--credentials", keys).lines[0]
+
+    for words in (["mint", "agora", "management"], ["explain", token]):
+        result = roomkey(*words, "--credentials", keys, "--at", moment)
+        assert (result.status, result.out) == (2, ""), words
+
+
+@pytest.mark.parametrize("platform", KEYS)
+@pytest.mark.parametrize("kind", TokenKind)
+@pytest.mark.parametrize("moment", ["0", "1700000000.5", str(options.LATEST)])
+def test_every_moment_that_is_taken_makes_a_token(keys: Path, platform: str, kind: TokenKind, moment: str) -> None:
+    body = json.dumps({**least_request(PLATFORMS[platform], kind), "expires_in": STANDARD_LIVES.longest})
+    words = ["--credentials", keys, "--at", moment]
+
+    minted = roomkey("mint", platform, kind, "--body", body, *words)
+
+    assert minted.status == 0, minted.err
+    assert roomkey("explain", minted.lines[0], *words).status == 0
+
+
+def test_a_body_that_cannot_be_read_is_wrong_usage_and_a_bad_one_is_refused(keys: Path) -> None:
+    for body, status in (("{", 2), ("[]", 2), ('{"a": 1, "a": 2}', 2), ("\udcff", 2), ('{"nonsense": 1}', 1)):
+        result = roomkey("mint", "100ms", "management", "--credentials", keys, "--body", body)
+        assert (result.status, result.out) == (status, ""), body
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--credentials", "KEYS", "--profile", "x"],
+        ["--credentials", "KEYS", "--region", "x"],
+        ["--credentials", "KEYS", "--even-though-off"],
+        ["--credentials", "KEYS", "--salt", "7"],
+    ],
+)
+def test_an_option_without_a_meaning_is_not_passed_over(keys: Path, options: list[str]) -> None:
+    words = [str(keys) if word == "KEYS" else word for word in options]
+
+    result = roomkey("mint", "100ms", "management", *words)
+
+    assert (result.status, result.out) == (2, "")
+    assert options[2] in result.err
+
+
+def test_explain_reads_the_credentials_of_the_tokens_platform_alone(keys: Path) -> None:
+    token = roomkey("mint", "100ms", "management", "--credentials", keys).lines[0]
+    keys.write_text(json.dumps({**KEYS, "agora": {}, "videosdk": {"api_key": 7}}))
+    assert roomkey("explain", token, "--credentials", keys, "--json").told["signature"] == "valid"
+
+    keys.write_text(json.dumps({"100ms": {}}))
+    result = roomkey("explain", token, "--credentials", keys)
+    assert (result.status, result.out) == (2, "")
+    assert f"{keys}: 100ms: " in result.err
+
+
+def test_what_is_no_token_is_said_as_json_too() -> None:
+    result = roomkey("explain", "abc", "--json")
+
+    assert result.status == 1
+    assert (result.told["platform"], len(result.told["problems"])) == (None, 1)
+    assert roomkey("explain", "abc").err == f"roomkey: {result.told['problems'][0]}\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["explain", "TOKEN"], ["policy", "check", "FILE"]])
+def test_a_full_disk_is_one_sentence(keys: Path, words: list[str]) -> None:
+    token = roomkey("mint", "100ms", "management", "--credentials", keys).lines[0]
+    named = {"TOKEN": token, "FILE": str(ROOT / "docs" / "policies" / "open.json")}
+
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [str(ROOMKEY), *(named.get(word, word) for word in words)],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (1, "roomkey: No space left on device\n")
+
+
+def test_a_closed_pipe_is_no_error_to_speak_of() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run([str(ROOMKEY), "--help"], stdout=pipe, stderr=subprocess.PIPE, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 @pytest.mark.parametrize(

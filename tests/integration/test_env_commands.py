@@ -7,6 +7,8 @@ import pytest
 from integration.aws_double import SSM, Failure
 from integration.commands import DEMO, Account, roomkey
 from roomkey.kill_switch import DisableFlag
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import TokenKind
 from roomkey.policy import Policy
 from roomkey_cli import parameters
 from roomkey_cli.aws import Aws, AwsError
@@ -90,8 +92,50 @@ def test_turning_says_what_is_off_and_how_long_it_takes(account: Account) -> Non
 
     assert roomkey("env", "disable", name, "100ms", "agora/app").lines == [
         f"done: write /roomkey/{name}/disabled: 100ms,agora/app (it is false)",
-        "Off is then: 100ms, agora/app. It counts everywhere within 36 s.",
+        "Off is now: 100ms, agora/app. It counts everywhere within 36 s.",
+        f"Off was before: nothing. The way back: roomkey env enable {name} 100ms agora/app.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "scopes", "way"),
+    [
+        ("false", [], "enable NAME"),
+        ("agora,100ms/app", [], "enable NAME videosdk agora-whiteboard 100ms/management"),
+        ("app,100ms", [], "enable NAME videosdk/management agora/management agora-whiteboard/management"),
+        ("100ms/app", ["100ms"], "enable NAME 100ms, then roomkey env disable NAME 100ms/app"),
+        ("app", ["100ms"], "enable NAME 100ms"),
+    ],
+)
+def test_the_way_back_is_said_and_leads_there(account: Account, before: str, scopes: list[str], way: str) -> None:
+    name = account.born(flag=before)
+
+    said = roomkey("env", "disable", name, *scopes).lines[-1].split(" The way back: ")[1].rstrip(".")
+
+    assert said == f"roomkey env {way.replace('NAME', name)}"
+    for command in said.split(", then "):
+        assert roomkey(*command.split()[1:]).status == 0
+    assert _off(account.flag(name) or "") == _off(before)
+
+
+def _off(text: str) -> set[tuple[str, TokenKind]]:
+    flag = DisableFlag.parse(text)
+    return {(platform, kind) for platform in PLATFORMS for kind in TokenKind if flag.is_off(platform, kind)}
+
+
+def test_where_all_was_off_there_is_no_way_back(account: Account) -> None:
+    name = account.born(flag="app,management")
+
+    assert roomkey("env", "disable", name).lines[-1].endswith("The way back: there is none to go.")
+
+
+def test_a_dry_run_promises_nothing(account: Account) -> None:
+    name = account.born()
+
+    assert roomkey("env", "disable", name, "--dry-run").lines == [
+        f"would write /roomkey/{name}/disabled: true (it is false)"
+    ]
+    assert roomkey("env", "disable", name, "--dry-run", "--json").told["notes"] == []
 
 
 @pytest.mark.parametrize(
@@ -207,7 +251,7 @@ def test_status_of_an_environment(account: Account) -> None:
     assert result.status == 0, result.err
     assert f"{name} in eu-central-1" in result.out
     assert "partly-off (off: 100ms, agora/app)" in result.out
-    assert "enforce, 0 rules, 41 bytes; version 1" in result.out
+    assert "0 rules, mode enforce, 41 bytes; version 1" in result.out
     assert "videosdk          none" in result.out
     assert json.loads(DEMO["100ms"])["app_secret"] not in result.out
 

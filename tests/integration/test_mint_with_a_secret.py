@@ -12,7 +12,7 @@ from integration.aws_double import GET_SECRET, SECRETS_MANAGER, Failure
 from integration.commands import DEMO, Account, Result, roomkey
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Credentials, TokenKind
-from roomkey_cli import trials
+from roomkey_cli.least_requests import least_request
 
 every_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
@@ -29,7 +29,7 @@ def lines(trail: Path) -> list[Any]:
 
 
 def mint(name: str, platform: str = "100ms", kind: str = "management", *options: str) -> Result:
-    body = json.dumps(trials.body(PLATFORMS[platform], TokenKind(kind)))
+    body = json.dumps(least_request(PLATFORMS[platform], TokenKind(kind)))
     return roomkey("mint", platform, kind, "--env", name, "--body", body, *options)
 
 
@@ -90,13 +90,11 @@ def test_without_a_state_folder_of_ones_own(account: Account, monkeypatch: pytes
         ("100ms", "minting-disabled"),
         ("100ms/management,agora", "minting-disabled"),
         ("what", "switch-unavailable"),
-        (None, "switch-unavailable"),
     ],
 )
-def test_the_switch_counts_unless_told_otherwise(account: Account, trail: Path, flag: str | None, reason: str) -> None:
+def test_the_switch_counts_unless_told_otherwise(account: Account, trail: Path, flag: str, reason: str) -> None:
     name = account.environment()
-    if flag:
-        account.aws.put_flag(name, flag)
+    account.aws.put_flag(name, flag)
     account.aws.put_secret(name, DEMO["100ms"])
     account.fail("SECRETS_MANAGER")
 
@@ -110,6 +108,17 @@ def test_the_switch_counts_unless_told_otherwise(account: Account, trail: Path, 
     assert mint(name, "100ms", "management", "--even-though-off").status == 0
     assert account.aws.operations == [GET_SECRET]
     assert lines(trail)[1]["decision"] == "minted"
+
+
+@pytest.mark.parametrize("options", [[], ["--even-though-off"]])
+def test_an_environment_that_is_not_there_is_refused(account: Account, trail: Path, options: list[str]) -> None:
+    name = account.environment()
+    account.aws.put_secret(name, DEMO["100ms"])
+
+    result = mint(name, "100ms", "management", *options)
+
+    assert (result.status, result.out, trail.exists()) == (1, "", False)
+    assert f"there is no environment {name} in eu-central-1" in result.err
 
 
 def test_another_scope_is_not_in_the_way(account: Account, trail: Path) -> None:

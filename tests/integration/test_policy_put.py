@@ -74,6 +74,7 @@ def test_the_same_policy_is_not_written_again_however_it_is_spaced(account: Acco
 @pytest.mark.parametrize("there", [None, "", "oops", "[]", '{"rules": 7}', '{"version": 1, "rules": [3]}'])
 def test_whatever_is_there_is_replaced(account: Account, file: Path, there: str | None) -> None:
     name = account.environment()
+    account.aws.put_flag(name, "false")
     if there:
         account.aws.put_policy(name, there)
     file.write_text(policy(rule("teachers")))
@@ -109,7 +110,7 @@ def test_the_size_decides_the_tier(account: Account, file: Path, size: int, tier
     result = roomkey("policy", "put", name, file)
 
     if tier is None:
-        assert result.status == 1
+        assert result.status == 2
         assert "has 8193 bytes minified, and SSM holds 8192" in result.err
         assert account.aws.calls == []
         return
@@ -126,10 +127,20 @@ def test_what_is_no_policy_is_not_put(account: Account, file: Path) -> None:
 
     result = roomkey("policy", "put", name, file)
 
-    assert (result.status, result.out) == (1, "")
+    assert (result.status, result.out) == (2, "")
     assert f"{file}:2: version must be 1" in result.err
     assert f"{file}:1: mode is missing" in result.err
     assert account.aws.calls == []
+
+
+def test_an_environment_that_is_not_there_gets_no_policy(account: Account, file: Path) -> None:
+    name = account.environment()
+    file.write_text(policy(rule("teachers")))
+
+    result = roomkey("policy", "put", name, file)
+
+    assert (result.status, account.policy(name)) == (1, None)
+    assert f"there is no environment {name} in eu-central-1" in result.err
 
 
 def test_a_file_that_is_not_there_is_wrong_usage(account: Account, tmp_path: Path) -> None:

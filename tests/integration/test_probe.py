@@ -1,6 +1,7 @@
 """`roomkey probe` against an endpoint that answers as it is told to."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import STANDARD_LIVES
 from roomkey.token_requests import parse
-from roomkey_cli import trials
+from roomkey_cli.least_requests import least_request
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -29,7 +30,7 @@ OFF: Answer = (403, {"success": False, "code": "minting-disabled"})
 def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, life: int = 900) -> Answer:
     """The answer to a request that is granted."""
     vendor = PLATFORMS[platform]
-    request = parse(vendor, kind, trials.body(vendor, kind), lives=STANDARD_LIVES)
+    request = parse(vendor, kind, least_request(vendor, kind), lives=STANDARD_LIVES)
     keys = parse_secret(DEMO[platform], vendor)
     made = mint(request, life, keys, clock=SystemClock(), randomness=Randomness())
     return 200, {"success": True, "token": made.token, "expires_at": made.grant.expires_at}
@@ -214,14 +215,51 @@ def test_every_way_to_stop_a_stranger_is_known(account: Account, endpoint: Endpo
 @pytest.mark.parametrize(
     ("signed", "values"),
     [(minted(), {"ProbeMinted": 1, "ProbeRefused": 1}), (FORBIDDEN, {"ProbeMinted": 0, "ProbeRefused": 1}),
-     (OFF, {"ProbeRefused": 1})],
+     (OFF, {"ProbeMinted": 1, "ProbeRefused": 1})],
 )  # fmt: skip
 def test_both_results_are_counted(account: Account, endpoint: Endpoint, signed: Answer, values: dict[str, int]) -> None:
-    name = account.environment()
+    """Somebody has turned the switch, so that is as it should be."""
     endpoint.signed = signed
 
-    roomkey("probe", name, "--url", endpoint.url, "--metric")
+    assert counted(account, endpoint.url) == values
 
+
+@pytest.mark.threat("J7")
+@pytest.mark.parametrize(
+    ("unsigned", "refused"),
+    [
+        (minted(), 0),
+        ((403, {"code": "not-allowed"}), 0),
+        ((503, {"code": "switch-unavailable"}), 0),
+        ((429, {"message": "Too Many Requests"}), None),
+        ((503, {"message": "Service Unavailable"}), None),
+        ((500, {"message": "Internal Server Error"}), None),
+    ],
+)
+def test_only_a_stranger_who_got_past_the_sign_in_counts(
+    account: Account, endpoint: Endpoint, unsigned: Answer, refused: int | None
+) -> None:
+    endpoint.unsigned = unsigned
+
+    assert counted(account, endpoint.url).get("ProbeRefused") == refused
+
+
+@pytest.mark.parametrize("options", [[], ["--platform", "100ms"]])
+def test_an_outage_counts_as_no_token_and_as_nothing_else(account: Account, options: list[str]) -> None:
+    assert counted(account, "http://127.0.0.1:1", *options) == {"ProbeMinted": 0}
+
+
+def test_something_else_at_the_address_counts_as_no_token(account: Account, endpoint: Endpoint) -> None:
+    endpoint.health = (404, {"message": "Not Found"})
+
+    assert counted(account, endpoint.url) == {"ProbeMinted": 0}
+
+
+def counted(account: Account, url: str, *options: str) -> dict[str, int]:
+    """What a probe counts, by metric."""
+    name = account.environment()
+    told = roomkey("probe", name, "--url", url, "--metric", "--json", *options).told
+    assert told["counted"] is True
     watch = account.client("cloudwatch")
     dimensions = [{"Name": "environment", "Value": name}]
     found = {}
@@ -231,7 +269,9 @@ def test_both_results_are_counted(account: Account, endpoint: Endpoint, signed: 
             StartTime=time.time() - 600, EndTime=time.time() + 600, Statistics=["Sum"],
         )["Datapoints"]  # fmt: skip
         found[metric["MetricName"]] = sum(point["Sum"] for point in points)
-    assert found == values
+    counts = {"ProbeMinted": told["minted"]["counts"], "ProbeRefused": told["refused"]["counts"]}
+    assert found == {name: count for name, count in counts.items() if count is not None}
+    return found
 
 
 def test_the_address_is_the_stacks(account: Account, endpoint: Endpoint) -> None:
@@ -242,6 +282,15 @@ def test_the_address_is_the_stacks(account: Account, endpoint: Endpoint) -> None
 
     assert result.status == 0, result.err
     assert [line.split()[:2] for line in result.lines] == [["ok", "minted"], ["ok", "refused"]]
+
+
+def test_a_stack_without_an_address_is_said(account: Account) -> None:
+    name = account.environment()
+    account.stack(name, ApiUrl="nothing")
+
+    result = roomkey("probe", name)
+
+    assert (result.status, "no output ApiUrl that is an address" in result.err) == (1, True)
 
 
 def test_without_an_address_there_is_nothing_to_ask(account: Account) -> None:
@@ -271,14 +320,31 @@ def test_wrong_usage(account: Account, endpoint: Endpoint, options: list[str]) -
     assert (result.status, endpoint.asked) == (2, [])
 
 
-@pytest.mark.parametrize("url", ["", "x", "ftp://x", "https://", "http://[", "http://x:99999", "http://x:y"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "x",
+        "ftp://x",
+        "https://",
+        "http://[",
+        "http://x:99999",
+        "http://x:y",
+        "http://x y",
+        "http://x/ y",
+        "http://ü",
+        "http://x\n",
+    ],
+)
 def test_what_is_no_address(account: Account, url: str) -> None:
     assert roomkey("probe", "staging", "--url", url).status == 2
 
 
 def test_an_endpoint_that_is_not_there(account: Account) -> None:
-    result = roomkey("probe", "staging", "--url", "http://127.0.0.1:1")
-    assert (result.status, "does not answer" in result.err) == (1, True)
+    result = roomkey("probe", "staging", "--url", "http://127.0.0.1:1", "--json")
+    assert (result.status, result.told["platform"], result.told["minted"]["duration_ms"]) == (1, None, None)
+    assert result.told["minted"]["says"].startswith("it does not answer: ")
+    assert [result.told[one]["level"] for one in ("minted", "refused")] == ["fail", "fail"]
 
     result = roomkey("probe", "staging", "--url", "http://127.0.0.1:1", "--platform", "100ms")
     assert (result.status, result.out.count("it does not answer")) == (1, 2)
@@ -289,4 +355,45 @@ def test_an_endpoint_that_is_something_else(account: Account, endpoint: Endpoint
 
     result = roomkey("probe", "staging", "--url", endpoint.url)
 
-    assert (result.status, "is not Roomkey's: it answers 404 Not Found" in result.err) == (1, True)
+    assert (result.status, "is not Roomkey's: it answers 404 Not Found" in result.out) == (1, True)
+
+
+@pytest.mark.parametrize("platforms", [7, [["100ms"]], [{}], "100ms", None, ["zoom"]])
+def test_health_that_makes_no_sense(account: Account, endpoint: Endpoint, platforms: object) -> None:
+    endpoint.health = (200, {"platforms": platforms, "minting": "on", "version": "0"})
+
+    told = probe(account, endpoint)
+
+    assert (told["status"], told["platform"]) == (1, None)
+    assert "is not Roomkey's" in told["minted"]["says"]
+    assert roomkey("doctor", account.born(), "--url", endpoint.url).status in (0, 1)
+
+
+@pytest.mark.parametrize("line", [b"nonsense\r\n\r\n", b"\x00\xff", b"HTTP/1.1 20x OK\r\n\r\n", b""])
+def test_what_does_not_speak_http(account: Account, line: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            for _ in range(2):
+                one, _ = server.accept()
+                with one:
+                    one.recv(65536)
+                    one.sendall(line)
+
+        thread = Thread(target=answer, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        told = roomkey("probe", "staging", "--url", url, "--platform", "100ms", "--json").told
+        thread.join(timeout=10)
+
+    assert [told[one]["says"].split(":")[0] for one in ("minted", "refused")] == ["it does not answer"] * 2
+
+
+def test_what_an_endpoint_says_does_not_rule_the_terminal(account: Account, endpoint: Endpoint) -> None:
+    endpoint.health = (404, {"message": "\x1b[2J\x07"})
+    endpoint.signed = (500, {"message": "\x1b[2J\x07"})
+
+    for options in ([], ["--platform", "100ms"]):
+        result = roomkey("probe", "staging", "--url", endpoint.url, *options)
+        assert "\\u001b" in result.out
+        assert not {"\x1b", "\x07"} & {*result.out, *result.err}

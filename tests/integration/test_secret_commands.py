@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from integration.aws_double import SECRETS_MANAGER, Failure
+from integration.aws_double import SECRETS_MANAGER, SSM, Failure
 from integration.commands import DEMO, Account, roomkey
 from roomkey.credentials import parse_secret
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import STANDARD_LIVES
 from roomkey.token_requests import parse
-from roomkey_cli import trials
+from roomkey_cli.least_requests import least_request
 
 every_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
@@ -31,7 +31,7 @@ def values(platform: str) -> list[str]:
 
 @every_platform
 def test_a_secret_is_stored_as_the_function_reads_it(account: Account, platform: str) -> None:
-    name = account.environment()
+    name = account.born()
 
     result = roomkey("secret", "put", name, platform, stdin=DEMO[platform])
 
@@ -43,7 +43,7 @@ def test_a_secret_is_stored_as_the_function_reads_it(account: Account, platform:
 
 
 def test_a_second_one_is_a_new_version_and_says_how_long_the_first_still_signs(account: Account) -> None:
-    name = account.environment()
+    name = account.born()
     roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
     new = json.dumps(json.loads(DEMO["100ms"]) | {"app_secret": "another-secret-that-is-long-enough-to-sign"})
 
@@ -57,7 +57,7 @@ def test_a_second_one_is_a_new_version_and_says_how_long_the_first_still_signs(a
 
 
 def test_the_same_again_changes_nothing(account: Account) -> None:
-    name = account.environment()
+    name = account.born()
     roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
     account.fail("SECRETS_MANAGER")
 
@@ -68,7 +68,7 @@ def test_the_same_again_changes_nothing(account: Account) -> None:
 
 
 def test_who_may_write_and_not_read_can_rotate(account: Account) -> None:
-    name = account.environment()
+    name = account.born()
     roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
     account.fail("SECRETS_MANAGER")
     account.aws.fail(f"{SECRETS_MANAGER}.GetSecretValue", Failure.error(400, "AccessDeniedException", "no"))
@@ -76,12 +76,18 @@ def test_who_may_write_and_not_read_can_rotate(account: Account) -> None:
     assert roomkey("secret", "put", name, "100ms", "--json", stdin=DEMO["100ms"]).told["changed"] is True
 
 
-WRONG = [
+UNREADABLE = [
     ("", "standard input is not a JSON object such as"),
     ("not json", "standard input is not a JSON object such as"),
     ('"a"', "standard input is not a JSON object such as"),
     ('{"app_access_key": "a", "app_access_key": "b"}', "standard input is not a JSON object such as"),
-    (json.dumps({name: json.loads(text) for name, text in DEMO.items()}), "this is a whole credentials file"),
+    (
+        json.dumps({name: json.loads(text) for name, text in DEMO.items()}),
+        "nothing was stored: pipe only what is under 100ms",
+    ),
+    ("5", "standard input is not a JSON object such as"),
+]
+WRONG = [
     ("{}", "app_secret: is missing"),
     (DEMO["agora"], "app_access_key: is missing"),
     (json.dumps({"app_access_key": "a", "app_secret": "correct-horse"}), "app_secret: is shorter than 32 bytes"),
@@ -93,9 +99,21 @@ WRONG = [
 ]
 
 
+@pytest.mark.parametrize(("text", "why"), UNREADABLE)
+def test_what_is_no_secret_at_all_is_wrong_usage(account: Account, text: str, why: str) -> None:
+    name = account.born()
+    account.fail("SECRETS_MANAGER")
+
+    result = roomkey("secret", "put", name, "100ms", stdin=text)
+
+    assert (result.status, result.out, account.aws.calls) == (2, "", [])
+    assert why in result.err
+    assert not any(value in result.err for value in values("100ms"))
+
+
 @pytest.mark.parametrize(("text", "why"), WRONG)
 def test_what_can_sign_nothing_good_is_not_stored(account: Account, text: str, why: str) -> None:
-    name = account.environment()
+    name = account.born()
     account.fail("SECRETS_MANAGER")
 
     result = roomkey("secret", "put", name, "100ms", stdin=text)
@@ -109,7 +127,7 @@ def test_what_can_sign_nothing_good_is_not_stored(account: Account, text: str, w
 
 def test_tokens_are_verified_before_anything_is_stored(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """A platform whose tokens do not come out as they should: the shape alone would have let it pass."""
-    name = account.environment()
+    name = account.born()
     platform = type(PLATFORMS["100ms"])
     monkeypatch.setattr(platform, "management_token", lambda *_: "no.token.atall")
 
@@ -121,11 +139,11 @@ def test_tokens_are_verified_before_anything_is_stored(account: Account, monkeyp
 
 
 def test_a_secret_is_never_an_argument(account: Account) -> None:
-    assert roomkey("secret", "put", account.environment(), "100ms", DEMO["100ms"]).status == 2
+    assert roomkey("secret", "put", account.born(), "100ms", DEMO["100ms"]).status == 2
 
 
 def test_keys_that_nobody_knows_are_said(account: Account) -> None:
-    name = account.environment()
+    name = account.born()
 
     result = roomkey("secret", "put", name, "100ms", stdin=json.dumps(json.loads(DEMO["100ms"]) | {"template": "x"}))
 
@@ -134,7 +152,7 @@ def test_keys_that_nobody_knows_are_said(account: Account) -> None:
 
 
 def test_a_dry_run_checks_and_stores_nothing(account: Account) -> None:
-    name = account.environment("prod")
+    name = account.born("prod")
 
     result = roomkey("secret", "put", name, "100ms", "--dry-run", stdin=DEMO["100ms"])
 
@@ -144,7 +162,7 @@ def test_a_dry_run_checks_and_stores_nothing(account: Account) -> None:
 
 
 def test_production_takes_the_option_since_the_secret_takes_the_input(account: Account) -> None:
-    name = account.environment("prod")
+    name = account.born("prod")
 
     assert roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"]).status == 1
     assert account.secret(name, "100ms") is None
@@ -154,7 +172,7 @@ def test_production_takes_the_option_since_the_secret_takes_the_input(account: A
 
 def test_a_prompt_hides_what_is_typed(account: Account) -> None:
     """On a terminal of its own, typed at as a person would."""
-    name = account.environment()
+    name = account.born()
     command = [str(Path(sys.executable).with_name("roomkey")), "secret", "put", name, "100ms"]
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -182,7 +200,7 @@ def test_a_prompt_hides_what_is_typed(account: Account) -> None:
 
 
 def test_a_key_of_ones_own_encrypts_it(account: Account) -> None:
-    name = account.environment()
+    name = account.born()
     for key in ("arn:aws:kms:eu-central-1:1:key/a", "arn:aws:kms:eu-central-1:1:key/b"):
         result = roomkey("secret", "put", name, "100ms", "--kms-key", key, stdin=DEMO["100ms"])
 
@@ -193,6 +211,37 @@ def test_a_key_of_ones_own_encrypts_it(account: Account) -> None:
         is False
     )
     assert roomkey("secret", "put", name, "100ms", "--json", stdin=DEMO["100ms"]).told["changed"] is False
+
+
+def test_a_first_secret_needs_an_environment(account: Account) -> None:
+    name = account.environment()
+
+    result = roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
+
+    assert (result.status, result.out, account.secret(name, "100ms")) == (1, "", None)
+    assert f"there is no environment {name} in eu-central-1" in result.err
+
+
+def test_who_may_not_read_the_flag_can_store_a_first_secret(account: Account) -> None:
+    name = account.environment()
+    account.fail("SSM")
+    account.aws.fail(SSM, Failure.error(400, "AccessDeniedException", "no"))
+
+    result = roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
+
+    assert (result.status, account.secret(name, "100ms")) == (0, DEMO["100ms"])
+    assert f"see for yourself that {name} is the right name" in result.err
+
+
+def test_a_secret_that_is_there_is_replaced_without_ssm(account: Account) -> None:
+    name = account.environment()
+    account.aws.put_secret(name, DEMO["100ms"])
+    account.fail("SSM")
+    account.aws.fail(SSM, Failure.error(500, "InternalServerError", ""))
+    new = json.dumps(json.loads(DEMO["100ms"]) | {"app_secret": "another-secret-that-is-long-enough-to-sign"})
+
+    assert roomkey("secret", "put", name, "100ms", stdin=new).status == 0
+    assert account.secret(name, "100ms") == new
 
 
 # --- check -----------------------------------------------------------------------------------------------------------
@@ -241,7 +290,7 @@ def test_a_missing_one_is_bad_if_it_was_named_and_none_at_all_is_bad(account: Ac
     assert roomkey("secret", "check", name, "agora", "100ms").status == 1
 
 
-# --- trials ----------------------------------------------------------------------------------------------------------
+# --- least requests --------------------------------------------------------------------------------------------------
 
 
 @every_platform
@@ -249,4 +298,4 @@ def test_a_missing_one_is_bad_if_it_was_named_and_none_at_all_is_bad(account: Ac
 def test_every_platform_takes_its_trial_request(platform: str, kind: TokenKind) -> None:
     vendor = PLATFORMS[platform]
 
-    assert parse(vendor, kind, trials.body(vendor, kind), lives=STANDARD_LIVES)
+    assert parse(vendor, kind, least_request(vendor, kind), lives=STANDARD_LIVES)

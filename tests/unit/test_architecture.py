@@ -232,3 +232,26 @@ def test_c1_settings_that_make_no_sense_stop_the_deployment_and_not_the_first_ca
     assert started.returncode != 0
     assert "APP_TOKEN_ACCESS" in started.stderr
     assert "ENVIRONMENT" in started.stderr
+
+
+CLI = Path(__file__).parents[2] / "cli" / "roomkey_cli"
+
+ROOMS = {"main": {"main", "commands", "local", "shared"}, "commands": {"commands", "local", "shared"}}
+"""Whom the command line's entry and its commands may import. The rest imports its own room and what all share."""
+
+
+def _room(name: str) -> str:
+    """Which part of the command line a module, named without `roomkey_cli.`, belongs to."""
+    first = name.partition(".")[0]
+    return first if first in ("main", "commands", "local") else "shared"
+
+
+@pytest.mark.parametrize("path", sorted(CLI.rglob("*.py")), ids=lambda path: str(path.relative_to(CLI)))
+def test_the_command_line_points_one_way_too(path: Path) -> None:
+    name = ".".join(path.relative_to(CLI).with_suffix("").parts)
+    room = _room(name)
+    imported = Module(name, path, ast.parse(path.read_text())).imports
+    siblings = {one.removeprefix("roomkey_cli.") for one in imported if one.startswith("roomkey_cli.")}
+
+    rooms = {_room(sibling) for sibling in siblings}
+    assert rooms <= ROOMS.get(room, {room, "shared"})

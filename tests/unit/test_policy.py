@@ -1161,6 +1161,7 @@ def test_the_schema_knows_the_words_that_the_code_knows() -> None:
 #   policy.module: '' → 'mutant'
 #   policy._Reader._subject: return Subject('', _NOTHING) → return None
 #   policy._Reader._subject: '' → 'mutant'
+#   policy._Reader._subject: return Subject(kind, _NOTHING) → return None
 #   policy._Reader._pattern: return _NOTHING → return None
 #
 # No life is shorter than a minute, so that 1 is as little as 0, and as -1.
@@ -1169,3 +1170,7 @@ def test_the_schema_knows_the_words_that_the_code_knows() -> None:
 #
 # One text is as good as another where all that is asked is whether it is one.
 #   policy._Reader.policy: '' → 'mutant'
+#   policy._Reader._object: '' → 'mutant' (2)
+#
+# Of one name it is the same to be among three and to be among three and not all of them.
+#   policy._Reader._subject: subject.keys() <= {'user', 'group'… → subject.keys() < {'user', 'group',…

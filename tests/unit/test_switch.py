@@ -1,5 +1,7 @@
 """The disable flag as `roomkey env disable` and `enable` turn it."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +55,32 @@ def test_out_of_everything_exactly_what_is_named_comes_on(scopes: list[str]) -> 
     assert off(after) == set(PAIRS) - scoped(*scopes)
 
 
+@pytest.mark.parametrize(("platform", "kind"), PAIRS)
+def test_after_everything_one_kind_of_a_platform_comes_on_and_then_the_rest_of_it(
+    platform: str, kind: TokenKind
+) -> None:
+    one = switch.turned_on(DisableFlag(everything=True), [f"{platform}/{kind}"])
+
+    others = [f"{platform}/{other}" for other in TokenKind if other is not kind]
+    for more in ([platform], others):
+        assert off(switch.turned_on(one, more)) == set(PAIRS) - scoped(platform)
+
+
+@given(flags, st.lists(st.sampled_from(SCOPES), unique=True))
+def test_the_way_back_leads_back(before: DisableFlag, scopes: list[str]) -> None:
+    after = switch.turned_off(before, scopes) if scopes else DisableFlag(everything=True)
+
+    flag = after
+    for word, named in switch.way_back(before, after):
+        flag = switch.turned_off(flag, named) if word == "disable" else _enabled(flag, named)
+
+    assert off(flag) == off(before)
+
+
+def _enabled(flag: DisableFlag, scopes: Sequence[str]) -> DisableFlag:
+    return switch.turned_on(flag, scopes) if scopes else DisableFlag(everything=False)
+
+
 @pytest.mark.parametrize(
     ("flag", "scopes", "after"),
     [
@@ -67,7 +95,7 @@ def test_out_of_everything_exactly_what_is_named_comes_on(scopes: list[str]) -> 
         ("true", ["100ms"], "videosdk,agora,agora-whiteboard"),
         ("true", ["app"], "management"),
         ("true", ["app", "management"], "false"),
-        ("true", ["agora/app"], "management,100ms,videosdk,agora-whiteboard"),
+        ("true", ["agora/app"], "100ms,videosdk,agora-whiteboard,agora/management"),
     ],
 )
 def test_turning_on(flag: str, scopes: list[str], after: str) -> None:

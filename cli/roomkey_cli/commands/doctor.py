@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
 
 import typer
 
@@ -19,16 +18,12 @@ from roomkey.kill_switch import DisableFlag
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import Settings, SettingsError
-from roomkey_cli import endpoint, parameters, policy_files, secrets_store, stacks, switch
+from roomkey_cli import endpoint, parameters, policy_files, secret_checks, secrets_store, stacks, switch
 from roomkey_cli.aws import DENIED, Aws, AwsError
-from roomkey_cli.commands import secret
 from roomkey_cli.environments import ALIAS, Environment
-from roomkey_cli.options import AsJson, EnvironmentArgument, Profile, Region
+from roomkey_cli.options import AsJson, EnvironmentArgument, Profile, Region, Url
 from roomkey_cli.secrets_store import StoredSecret
-from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, USAGE, WARN, fail, say, say_json
-
-MAX_SKEW = 300
-"""Seconds that a signature's time may be off: what AWS allows."""
+from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, WARN, say, say_json
 
 SOME_SKEW = 30
 """Seconds: so much is a clock that nobody sets."""
@@ -72,7 +67,7 @@ class _Patient:
 
     @property
     def url(self) -> str:
-        return (self._url or (self.stack.outputs.get("ApiUrl", "") if self.stack else "")).rstrip("/")
+        return (self._url or (self.stack.url if self.stack else "")).rstrip("/")
 
     @property
     def served(self) -> tuple[str, ...]:
@@ -83,10 +78,7 @@ class _Patient:
 
 def doctor(
     environment: EnvironmentArgument,
-    url: Annotated[
-        str | None,
-        typer.Option(help="The API's address. Default: the output ApiUrl of the stack.", show_default=False),
-    ] = None,
+    url: Url = None,
     as_json: AsJson = False,
     profile: Profile = None,
     region: Region = None,
@@ -98,8 +90,6 @@ def doctor(
 
     Example: roomkey doctor prod
     """
-    if url is not None and not endpoint.is_address(url):
-        fail(f"{url!r} is no address that begins with https:// or http://", USAGE)
     findings = []
     for finding in _findings(_Patient(environment, Aws(profile, region), url)):
         findings.append(finding)
@@ -167,13 +157,15 @@ def _caller(patient: _Patient) -> Iterator[Finding]:
 
 
 def _clock(headers: Mapping[str, str], now: float) -> Iterator[Finding]:
+    from roomkey_cli import bounds
+
     try:
         skew = now - parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, ValueError):
         return
     says = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS's"
     if abs(skew) > SOME_SKEW:
-        level = FAIL if abs(skew) > MAX_SKEW else WARN
+        level = FAIL if abs(skew) > bounds.SIGNATURE_SKEW_SECONDS else WARN
         yield Finding("clock", level, says, "set this machine's clock: signatures and tokens carry its time")
     else:
         yield Finding("clock", OK, says)
@@ -205,8 +197,7 @@ def _policy(patient: _Patient) -> Iterator[Finding]:
     else:
         read = policy_files.parse(found.text.encode())
         if read.policy:
-            count = len(read.policy.rules)
-            yield Finding("policy", OK, f"{count} {'rule' if count == 1 else 'rules'}, mode {read.policy.mode}")
+            yield Finding("policy", OK, policy_files.in_short(read.policy))
         for problem in read.problems:
             yield Finding("policy", FAIL, str(problem), cure)
         for warning in read.warnings:
@@ -240,7 +231,7 @@ def _secret(patient: _Patient, platform: str, there: StoredSecret | None) -> Ite
         says = f"{name} is encrypted with {there.kms_key}, which the function may not use"
         yield Finding("secrets", FAIL, says, "deploy with that key as KmsKeyArn, or encrypt it with AWS's own")
     try:
-        problems = secret.examined(patient.aws, patient.environment, PLATFORMS[platform])["problems"]
+        problems = secret_checks.examined(patient.aws, patient.environment, PLATFORMS[platform])["problems"]
     except AwsError as error:
         if error.code not in DENIED:
             raise
@@ -273,11 +264,9 @@ def _stack(patient: _Patient) -> Iterator[Finding]:
 
 
 def _left_behind(patient: _Patient) -> Iterator[Finding]:
-    for group in patient.environment.log_groups:
-        answer = patient.aws.call("logs", "describe_log_groups", logGroupNamePrefix=group)
-        if any(one["logGroupName"] == group for one in answer["logGroups"]):
-            cure = "a first deploy fails while it is there: import it or delete it (docs/deploy.md)"
-            yield Finding("stack", WARN, f"the log group {group} is left from an earlier stack", cure)
+    for group in stacks.log_groups(patient.aws, patient.environment):
+        cure = "a first deploy fails while it is there: import it or delete it (docs/deploy.md)"
+        yield Finding("stack", WARN, f"the log group {group} is left from an earlier stack", cure)
 
 
 def _function(patient: _Patient) -> Iterator[Finding]:
@@ -313,6 +302,8 @@ def _flaws(function: stacks.Function, environment: Environment) -> Iterator[Find
 
 
 def _health(patient: _Patient) -> Iterator[Finding]:
+    from roomkey_cli import bounds
+
     if not patient.url:
         return
     try:
@@ -329,20 +320,22 @@ def _health(patient: _Patient) -> Iterator[Finding]:
         cure = "use the release that is deployed, or deploy this one"
         yield Finding("health", WARN, f"it runs version {version}, this command is {__version__}", cure)
     flag = patient.state.flag.flag if patient.state.flag else None
-    expected = _expected(flag, answer.body) if flag else "unknown"
+    expected = _expected(flag, answer) if flag else "unknown"
     if minting == expected:
         yield Finding("health", OK, f"{patient.url} answers: minting {minting}")
     elif minting == "unknown":
         yield Finding("health", FAIL, "minting unknown: it cannot read the flag", "look at the function's log")
     else:
-        cure = "wait 36 s after a change; after that, see whether --region and --url are this environment's"
+        cure = (
+            f"wait {bounds.STATE_SECONDS} s after a change; after that, see whether --region and --url are this "
+            "environment's"
+        )
         yield Finding("health", WARN, f"minting {minting}, while the flag says {expected}", cure)
 
 
-def _expected(flag: DisableFlag, body: Mapping[str, Any]) -> str:
+def _expected(flag: DisableFlag, answer: endpoint.Answer) -> str:
     """What health should say of the platforms that it serves."""
-    served = [name for name in body.get("platforms") or [] if name in PLATFORMS]
-    off = {flag.is_off(name, kind) for name in served for kind in TokenKind}
+    off = {flag.is_off(platform.name, kind) for platform in answer.platforms for kind in TokenKind}
     return "off" if off == {True} else "on" if off == {False} else "partly-off"
 
 

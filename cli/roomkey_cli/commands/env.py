@@ -1,5 +1,6 @@
 """`roomkey env`: an environment's state, from its birth to its end."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import typer
@@ -13,7 +14,15 @@ from roomkey_cli.environments import Environment
 from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, Profile, Region, ScopesArgument, Yes
 from roomkey_cli.terminal import REFUSED, fail
 
-app = typer.Typer(help="Create an environment, see it, switch it off and on, take it away.", no_args_is_help=True)
+app = typer.Typer(
+    help="""Create an environment, see it, switch it off and on, take it away.
+
+    Example: roomkey env status prod
+
+    Example: roomkey env disable prod 100ms agora/app
+    """,
+    no_args_is_help=True,
+)
 
 
 @app.command()
@@ -70,9 +79,17 @@ def disable(
     Example: roomkey env disable prod 100ms agora/app
     """
     aws = Aws(profile, region)
-    found = _flag(aws, environment)
+    found, _ = parameters.born(aws, environment)
     after = switch.turned_off(_readable(found, environment), scopes) if scopes else DisableFlag(everything=True)
-    _turn(aws, environment, found, after, Manner(dry_run, yes, as_json))
+    notes = _way_back(environment, found.flag, after) if found.flag else []
+    _turn(aws, environment, found, after, Manner(dry_run, yes, as_json), notes)
+
+
+def _way_back(environment: Environment, before: DisableFlag, after: DisableFlag) -> list[str]:
+    steps = [
+        " ".join(("roomkey env", word, environment.name, *scopes)) for word, scopes in switch.way_back(before, after)
+    ]
+    return [f"Off was before: {switch.off(before)}. The way back: {', then '.join(steps) or 'there is none to go'}."]
 
 
 @app.command()
@@ -90,7 +107,7 @@ def enable(
     Example: roomkey env enable prod 100ms
     """
     aws = Aws(profile, region)
-    found = _flag(aws, environment)
+    found, _ = parameters.born(aws, environment)
     after = DisableFlag(everything=False)
     if scopes:
         try:
@@ -98,18 +115,6 @@ def enable(
         except ValueError as error:
             fail(str(error), REFUSED)
     _turn(aws, environment, found, after, Manner(dry_run, yes, as_json))
-
-
-def _flag(aws: Aws, environment: Environment) -> parameters.Parameter:
-    found = parameters.read(aws, environment).flag
-    if found is None:
-        # A name that is misspelt in an incident must not look like a switch that was turned.
-        fail(
-            f"there is no environment {environment} in {aws.region}: {environment.flag_name} does not exist, and "
-            f"nothing is minted without it (another --region or --profile? roomkey env init {environment} creates it)",
-            REFUSED,
-        )
-    return found
 
 
 def _readable(found: parameters.Parameter, environment: Environment) -> DisableFlag:
@@ -122,7 +127,14 @@ def _readable(found: parameters.Parameter, environment: Environment) -> DisableF
     return found.flag
 
 
-def _turn(aws: Aws, environment: Environment, found: parameters.Parameter, after: DisableFlag, manner: Manner) -> None:
+def _turn(
+    aws: Aws,
+    environment: Environment,
+    found: parameters.Parameter,
+    after: DisableFlag,
+    manner: Manner,
+    notes: Sequence[str] = (),
+) -> None:
     from roomkey_cli import bounds
 
     before = found.text if found.flag else "no disable flag"
@@ -133,7 +145,7 @@ def _turn(aws: Aws, environment: Environment, found: parameters.Parameter, after
         changes if found.flag != after else [],
         manner,
         already=f"{found.name} is {before} already; nothing was changed",
-        notes=[f"Off is then: {switch.off(after)}. It counts everywhere within {bounds.STATE_SECONDS} s."],
+        notes=[f"Off is now: {switch.off(after)}. It counts everywhere within {bounds.STATE_SECONDS} s.", *notes],
         facts={"before": found.text, "flag": after.text, "seconds": bounds.STATE_SECONDS},
     )
 

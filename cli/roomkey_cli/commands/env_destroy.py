@@ -72,11 +72,9 @@ def _secrets(aws: Aws, environment: Environment, days: int) -> Iterator[Change]:
 
 
 def _logs(aws: Aws, environment: Environment) -> Iterator[Change]:
-    for group in environment.log_groups:
-        answer = aws.call("logs", "describe_log_groups", logGroupNamePrefix=group)
-        if any(one["logGroupName"] == group for one in answer["logGroups"]):
-            delete = partial(aws.find, "logs", "delete_log_group", logGroupName=group)
-            yield Change(f"delete the log group {group} and all that is in it", delete)
+    for group in stacks.log_groups(aws, environment):
+        delete = partial(aws.find, "logs", "delete_log_group", logGroupName=group)
+        yield Change(f"delete the log group {group} and all that is in it", delete)
 
 
 def _layers(aws: Aws, environment: Environment) -> Iterator[Change]:

@@ -8,7 +8,7 @@ import typer
 
 from roomkey.kill_switch import DisableFlag
 from roomkey.platforms import PLATFORMS
-from roomkey_cli import parameters, secrets_store, stacks, switch
+from roomkey_cli import parameters, policy_files, secrets_store, stacks, switch
 from roomkey_cli.aws import DENIED, Aws, AwsError
 from roomkey_cli.environments import Environment
 from roomkey_cli.options import AsJson, EnvironmentArgument, Profile, Region
@@ -85,8 +85,7 @@ def _policy_words(policy: Parameter | None) -> str:
         return ""
     if policy.policy is None:
         return f"NO POLICY: nothing is minted ({'; '.join(policy.policy_problems[:3])})"
-    count = len(policy.policy.rules)
-    return f"{policy.policy.mode}, {count} {'rule' if count == 1 else 'rules'}, {len(policy.text.encode())} bytes"
+    return f"{policy_files.in_short(policy.policy)}, {len(policy.text.encode())} bytes"
 
 
 def _function_words(function: stacks.Function | None) -> str:

@@ -1,85 +1,55 @@
-"""`roomkey policy`: a policy as a file, checked, tested and explained, without anything in AWS."""
+"""`roomkey policy`: a policy as a file, checked, tested and explained without anything in AWS, and put there."""
 
 import csv
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.policy import Mode, Policy
-from roomkey_cli import policy_files, policy_questions
-from roomkey_cli.policy_files import Finding, PolicyFile
-from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless
+from roomkey_cli import inputs, policy_files, policy_questions
+from roomkey_cli.commands import policy_put
+from roomkey_cli.options import AsJson, KindOption, NeededPlatformOption, PolicyArgument
+from roomkey_cli.policy_questions import Question, Verdict
+from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, say_json
 
-app = typer.Typer(help="Check, test and explain a policy: who may have which token.", no_args_is_help=True)
+app = typer.Typer(
+    help="""Check, test, explain and put a policy: who may have which token.
 
-_PolicyArgument = Annotated[Path, typer.Argument(metavar="FILE", help="The policy: a JSON document.")]
+    Example: roomkey policy check policy.json
+
+    Example: roomkey policy put prod policy.json --dry-run
+    """,
+    no_args_is_help=True,
+)
 
 
 # --- check -----------------------------------------------------------------------------------------------------------
 
 
 @app.command()
-def check(
-    file: _PolicyArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False,
-) -> None:
+def check(file: PolicyArgument, as_json: AsJson = False) -> None:
     """Say what is wrong with a policy and on which line, what it can hardly mean, and how large it is.
 
     Exit status: 0 good, warnings or not; 1 there are problems; 2 wrong usage.
 
     Example: roomkey policy check policy.json
     """
-    read = _read(file)
+    read = inputs.policy_file(file)
     if as_json:
-        print(json.dumps(_report(file, read)))
+        say_json({"file": str(file), **policy_files.as_json(read)})
     else:
         for finding in read.problems:
             print(harmless(f"{file}:{finding.line}: {finding}"))
         for finding in read.warnings:
             print(harmless(f"{file}:{finding.line}: warning: {finding}"))
         if read.policy:
-            print(harmless(f"{file}: {_in_short(read.policy)}, {read.size} bytes minified ({read.tier} tier)"))
+            size = f"{read.size} bytes minified ({read.tier} tier)"
+            print(harmless(f"{file}: {policy_files.in_short(read.policy)}, {size}"))
     if read.problems:
         raise typer.Exit(REFUSED)
-
-
-def _in_short(policy: Policy) -> str:
-    return f"{len(policy.rules)} {'rule' if len(policy.rules) == 1 else 'rules'}, mode {policy.mode}"
-
-
-def _report(file: Path, read: PolicyFile) -> dict[str, object]:
-    def listed(findings: Sequence[Finding]) -> list[dict[str, object]]:
-        return [{"line": one.line, "where": one.where, "why": one.why} for one in findings]
-
-    return {
-        "file": str(file),
-        "mode": read.policy.mode if read.policy else None,
-        "rules": len(read.policy.rules) if read.policy else None,
-        "bytes": read.size,
-        "tier": read.tier,
-        "problems": listed(read.problems),
-        "warnings": listed(read.warnings),
-    }
-
-
-def _read(file: Path) -> PolicyFile:
-    try:
-        return policy_files.read(file)
-    except OSError as error:
-        fail(harmless(f"{file}: {error.strerror}"), USAGE)
-
-
-def _policy(file: Path) -> Policy:
-    read = _read(file)
-    if read.policy is None:
-        first = read.problems[0]
-        fail(harmless(f"{file}:{first.line}: {first}"), USAGE)
-    return read.policy
 
 
 # --- test ------------------------------------------------------------------------------------------------------------
@@ -88,10 +58,11 @@ _NEEDED = ("as", "kind", "platform", "expect")
 _KNOWN = ("as", "groups", "claims", "kind", "platform", "room", "role", "permissions", "services", "life", "expect")
 
 
-@app.command()
-def test(
-    file: _PolicyArgument,
+@app.command("test")
+def hold(
+    file: PolicyArgument,
     cases: Annotated[Path, typer.Argument(metavar="CASES", help="What is expected: a CSV table.")],
+    as_json: AsJson = False,
 ) -> None:
     """Hold a policy against a table of who asks for what, and what is expected.
 
@@ -102,16 +73,19 @@ def test(
 
     Example: roomkey policy test policy.json policy.cases.csv
     """
-    policy = _policy(file)
-    failures = count = 0
-    for line, columns in _table(cases):
-        count += 1
-        if failure := _failure(policy, columns):
-            failures += 1
+    policy = inputs.policy(file)
+    table = _table(cases)
+    if not table:
+        fail(f"{cases}: there are no cases in it", USAGE)
+    failures = [(line, failure) for line, columns in table if (failure := _failure(policy, columns))]
+    if as_json:
+        listed = [{"line": line, "why": why} for line, why in failures]
+        say_json({"file": str(file), "cases": len(table), "good": not failures, "failures": listed})
+    else:
+        for line, failure in failures:
             print(harmless(f"{cases}:{line}: {failure}"))
-    if not count:
-        fail(harmless(f"{cases}: there are no cases in it"), USAGE)
-    print(f"{count} {'case' if count == 1 else 'cases'}, {f'{failures} not' if failures else 'all'} as expected")
+        count = f"{len(table)} {'case' if len(table) == 1 else 'cases'}"
+        print(f"{count}, {f'{len(failures)} not' if failures else 'all'} as expected")
     if failures:
         raise typer.Exit(REFUSED)
 
@@ -123,15 +97,15 @@ def _table(cases: Path) -> list[tuple[int, dict[str, str]]]:
             rows = csv.reader(file, strict=True)
             table = [(rows.line_num, [cell.strip() for cell in row]) for row in rows if any(row)]
     except OSError as error:
-        fail(harmless(f"{cases}: {error.strerror}"), USAGE)
+        fail(f"{cases}: {error.strerror}", USAGE)
     except (UnicodeDecodeError, csv.Error):
-        fail(harmless(f"{cases}: is not CSV in UTF-8"), USAGE)
+        fail(f"{cases}: is not CSV in UTF-8", USAGE)
     header = table[0][1] if table else []
     if not set(_NEEDED) <= set(header) <= set(_KNOWN) or len(set(header)) < len(header):
-        fail(harmless(f"{cases}: needs a header with {', '.join(_NEEDED)}, and may have {', '.join(_KNOWN)}"), USAGE)
+        fail(f"{cases}: needs a header with {', '.join(_NEEDED)}, and may have {', '.join(_KNOWN)}", USAGE)
     wrong = next((line for line, row in table if len(row) != len(header)), None)
     if wrong:
-        fail(harmless(f"{cases}:{wrong}: has more or fewer cells than the header"), USAGE)
+        fail(f"{cases}:{wrong}: has more or fewer cells than the header", USAGE)
     return [(line, dict(zip(header, row, strict=True))) for line, row in table[1:]]
 
 
@@ -155,17 +129,22 @@ def _failure(policy: Policy, columns: Mapping[str, str]) -> str | None:
 
 @app.command()
 def explain(
-    file: _PolicyArgument,
+    file: PolicyArgument,
     who: Annotated[str, typer.Option("--as", metavar="WHO", help="anyone, user:ID or principal:ARN.")],
-    platform: Annotated[str, typer.Option(help="One of: " + ", ".join(PLATFORMS))],
-    kind: Annotated[TokenKind, typer.Option(help="The kind of token.")] = TokenKind.APP,
-    groups: Annotated[str, typer.Option(help="The user's groups, with a space between them.")] = "",
-    claims: Annotated[str, typer.Option(help="The user's other claims: NAME=VALUE, joined by ;")] = "",
-    room: Annotated[str, typer.Option(help="The room or channel.")] = "",
-    role: Annotated[str, typer.Option(help="The role.")] = "",
-    permissions: Annotated[str, typer.Option(help="VideoSDK's permissions instead, with a space between them.")] = "",
-    services: Annotated[str, typer.Option(help="Agora's services, with a space between them.")] = "",
+    platform: NeededPlatformOption,
+    kind: KindOption = TokenKind.APP,
+    groups: Annotated[str, typer.Option(metavar="NAMES", help="The user's groups, with a space between them.")] = "",
+    claims: Annotated[
+        str, typer.Option(metavar="CLAIMS", help="The user's other claims: NAME=VALUE, joined by ;")
+    ] = "",
+    room: Annotated[str, typer.Option(metavar="ID", help="The room or channel.")] = "",
+    role: Annotated[str, typer.Option(metavar="NAME", help="The role.")] = "",
+    permissions: Annotated[
+        str, typer.Option(metavar="NAMES", help="VideoSDK's permissions instead, with a space between them.")
+    ] = "",
+    services: Annotated[str, typer.Option(metavar="NAMES", help="Agora's services, with a space between them.")] = "",
     life: Annotated[str, typer.Option(metavar="SECONDS", help="expires_in, if the request says so.")] = "",
+    as_json: AsJson = False,
 ) -> None:
     """Say what a policy decides for one request, which rule decided, and why each other one does not grant it.
 
@@ -173,13 +152,13 @@ def explain(
 
     Example: roomkey policy explain policy.json --as user:ada --groups teachers --platform 100ms --room r1 --role host
     """
-    policy = _policy(file)
+    policy = inputs.policy(file)
     columns = {
         "as": who,
         "groups": groups,
         "claims": claims,
         "kind": kind,
-        "platform": platform,
+        "platform": platform.name,
         "room": room,
         "role": role,
         "permissions": permissions,
@@ -189,17 +168,22 @@ def explain(
     try:
         question = policy_questions.ask(columns)
     except ValueError as error:
-        fail(harmless(f"nobody can ask this: {error}"), USAGE)
+        fail(f"nobody can ask this: {error}", USAGE)
     verdict = policy_questions.decide(policy, question)
-    lines = [f"{'allowed' if verdict.allowed else 'refused'}: {verdict.why}"]
-    if not verdict.allowed and not question.barred and policy.mode is Mode.AUDIT:
-        lines.append("The policy's mode is audit: the token is minted all the same, and recorded.")
-    if not question.barred:
-        lines += [
-            f"  {line}"
-            for index, rule in enumerate(policy.rules)
-            for line in policy_questions.reasons(index, rule, question)
-        ]
-    print("\n".join(map(harmless, lines)))
+    if as_json:
+        say_json(policy_questions.as_json(policy, question, verdict))
+    else:
+        print("\n".join(map(harmless, _in_words(policy, question, verdict))))
     if not verdict.allowed:
         raise typer.Exit(REFUSED)
+
+
+def _in_words(policy: Policy, question: Question, verdict: Verdict) -> Iterator[str]:
+    yield f"{'allowed' if verdict.allowed else 'refused'}: {verdict.why}"
+    if not verdict.allowed and not question.barred and policy.mode is Mode.AUDIT:
+        yield "The policy's mode is audit: the token is minted all the same, and recorded."
+    for _, says in policy_questions.rule_by_rule(policy, question):
+        yield from (f"  {line}" for line in says)
+
+
+app.command()(policy_put.put)

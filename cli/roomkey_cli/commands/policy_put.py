@@ -2,27 +2,22 @@
 
 import difflib
 import json
-from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from roomkey import strict_json
-from roomkey.policy import Policy
-from roomkey_cli import parameters, policy_files
+from roomkey_cli import inputs, parameters, policy_files
 from roomkey_cli.aws import Aws
 from roomkey_cli.changes import Change, Manner, carry_out
-from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, Profile, Region, Yes
+from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, PolicyArgument, Profile, Region, Yes
 from roomkey_cli.parameters import Parameter
 from roomkey_cli.policy_files import LARGEST_STANDARD
-from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, note, say
+from roomkey_cli.terminal import say
 
 _COLOURS = {"+": "green", "-": "red"}
 
 
 def put(
     environment: EnvironmentArgument,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy: a JSON document.")],
+    file: PolicyArgument,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -35,9 +30,11 @@ def put(
 
     Example: roomkey policy put prod policy.json --dry-run
     """
-    policy, minified = _checked(file)
+    from roomkey_cli import bounds
+
+    policy, minified = inputs.policy_to_store(file)
     aws = Aws(profile, region)
-    there = parameters.read(aws, environment).policy
+    _, there = parameters.born(aws, environment)
     diff = _diff(there, minified)
     facts: dict[str, object] = {
         "mode": policy.mode,
@@ -49,31 +46,18 @@ def put(
     if not as_json:
         for line in diff:
             say(mark=line, style=_COLOURS.get(line[:1], ""))
-    count = f"{len(policy.rules)} {'rule' if len(policy.rules) == 1 else 'rules'}"
-    does = f"write {environment.policy_name}: {count}, mode {policy.mode}, {facts['bytes']} bytes"
+    does = f"write {environment.policy_name}: {policy_files.in_short(policy)}, {_size(len(minified.encode()))}"
     change = Change(does, lambda: facts.update(parameters.put(aws, environment.policy_name, minified)))
     carry_out(
         environment,
         [] if there and _same(there, minified) else [change],
         Manner(dry_run, yes, as_json),
         already=f"{environment.policy_name} says exactly this; nothing was changed",
-        notes=_notes(len(minified.encode())),
+        notes=[
+            f"It counts everywhere within {bounds.STATE_SECONDS} s. Tokens that are out stay good until they expire."
+        ],
         facts=facts,
     )
-
-
-def _checked(file: Path) -> tuple[Policy, str]:
-    """The policy in the file, and its text as it is stored. Anything but a policy ends the command."""
-    try:
-        read = policy_files.read(file)
-    except OSError as error:
-        fail(harmless(f"{file}: {error.strerror}"), USAGE)
-    for finding in read.warnings:
-        note(f"{file}:{finding.line}: warning: {finding}")
-    if read.policy is None or read.minified is None:
-        problems = [harmless(f"{file}:{finding.line}: {finding}") for finding in read.problems]
-        fail("\n  ".join(["not a policy that can be put:", *problems]), REFUSED)
-    return read.policy, read.minified
 
 
 def _same(there: Parameter, minified: str) -> bool:
@@ -108,10 +92,6 @@ def _text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _notes(size: int) -> list[str]:
-    from roomkey_cli import bounds
-
-    notes = [f"It counts everywhere within {bounds.STATE_SECONDS} s. Tokens that are out stay good until they expire."]
-    if size > LARGEST_STANDARD:
-        notes.append(f"More than {LARGEST_STANDARD} bytes: the parameter is an advanced one, which AWS charges for.")
-    return notes
+def _size(size: int) -> str:
+    advanced = size > LARGEST_STANDARD
+    return f"{size} bytes{' (the parameter is an advanced one, which AWS charges for)' if advanced else ''}"

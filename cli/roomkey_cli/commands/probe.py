@@ -13,13 +13,13 @@ import typer
 
 from roomkey import strict_json
 from roomkey.errors import MintingDisabled, Unauthenticated
-from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform, TokenKind
-from roomkey_cli import endpoint, stacks, trials
+from roomkey_cli import endpoint, stacks
 from roomkey_cli.aws import Aws
 from roomkey_cli.endpoint import Answer, Unreachable
 from roomkey_cli.environments import Environment
-from roomkey_cli.options import AsJson, EnvironmentArgument, PlatformOption, Profile, Region
+from roomkey_cli.least_requests import least_request
+from roomkey_cli.options import AsJson, EnvironmentArgument, KindOption, PlatformOption, Profile, Region, Url
 from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, SWITCHED_OFF, USAGE, WARN, fail, say, say_json
 
 MINTED_METRIC = "ProbeMinted"
@@ -30,21 +30,22 @@ _SIGN_IN = "How to sign in"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of one request: `ok`, `fail`, or `warn` where the switch is off. Without an answer it took no time."""
+    """What came of one request: `ok`, `fail`, or `warn` where the switch is off. Without an answer it took no time.
+
+    `counts` is what it adds to its metric: 1 for good, 0 for bad, None where it proves neither.
+    """
 
     level: str
     says: str
-    duration_ms: int | None
+    duration_ms: int | None = None
+    counts: int | None = None
 
 
 def probe(
     environment: EnvironmentArgument,
-    url: Annotated[
-        str | None,
-        typer.Option(help="The API's address. Default: the output ApiUrl of the stack.", show_default=False),
-    ] = None,
+    url: Url = None,
     platform: PlatformOption = None,
-    kind: Annotated[TokenKind, typer.Option(help="The kind of token to ask for.")] = TokenKind.MANAGEMENT,
+    kind: KindOption = TokenKind.MANAGEMENT,
     body: Annotated[
         str | None,
         typer.Option(
@@ -91,18 +92,22 @@ def probe(
     signed = _sign_in(aws, kind, bearer_env=bearer_env, bearer_stdin=bearer_stdin, anonymous=anonymous)
     asked = _body(body)
     base = _address(url, environment, aws)
-    vendor = platform or _served(base)
-    call = _Call(base, vendor, kind, trials.body(vendor, kind) if asked is None else asked)
-
-    minted = _minted(call, signed(call))
-    unsigned = _Call(base, vendor, TokenKind.MANAGEMENT, {}) if anonymous else call
-    refused = _refused(unsigned)
+    vendor = platform
+    try:
+        vendor = vendor or _served(base)
+    except _NotServed as error:
+        minted, refused = Verdict(FAIL, str(error), counts=0), Verdict(FAIL, "not asked: there is nobody to ask")
+    else:
+        call = _Call(base, vendor, kind, least_request(vendor, kind) if asked is None else asked)
+        minted = _minted(call, signed(call))
+        refused = _refused(_Call(base, vendor, TokenKind.MANAGEMENT, {}) if anonymous else call)
     if metric:
-        _count(aws, environment, minted, refused)
+        _count(aws, environment, {MINTED_METRIC: minted, REFUSED_METRIC: refused})
 
     verdicts = {"minted": minted, "refused": refused}
     if as_json:
-        facts = {"environment": environment.name, "url": base, "platform": vendor.name, "kind": kind}
+        served = vendor.name if vendor else None
+        facts = {"environment": environment.name, "url": base, "platform": served, "kind": kind}
         say_json({**facts, **{name: asdict(one) for name, one in verdicts.items()}, "counted": metric})
     else:
         for name, one in verdicts.items():
@@ -170,35 +175,41 @@ def _address(url: str | None, environment: Environment, aws: Aws) -> str:
         stack = stacks.stack(aws, environment)
         if stack is None:
             fail(f"there is no stack {environment.stack_name} in {aws.region}: say --url, or another --region", REFUSED)
-        url = stack.outputs.get("ApiUrl", "")
-    if not endpoint.is_address(url):
-        fail(f"{url!r} is no address that begins with https:// or http://", USAGE)
+        url = stack.url
+        if not endpoint.is_address(url):
+            fail(f"{environment.stack_name} has no output ApiUrl that is an address: say --url", REFUSED)
     return url.rstrip("/")
 
 
+class _NotServed(Exception):
+    """There is no endpoint of Roomkey's. The text says what was found instead."""
+
+
 def _served(base: str) -> Platform:
-    """The first platform that the endpoint serves, by its own account."""
+    """The first platform that the endpoint serves, by its own account. Raises `_NotServed`."""
     try:
         answer = endpoint.ask("GET", f"{base}/v1/health", {})
     except Unreachable as error:
-        fail(f"{base} does not answer: {error}", REFUSED)
-    served = [PLATFORMS[name] for name in answer.body.get("platforms") or [] if name in PLATFORMS]
-    return served[0] if served else fail(f"{base}/v1/health is not Roomkey's: it answers {answer.in_words}", REFUSED)
+        raise _NotServed(f"it does not answer: {error}") from None
+    if not answer.platforms:
+        raise _NotServed(f"{base}/v1/health is not Roomkey's: it answers {answer.in_words}")
+    return answer.platforms[0]
 
 
 def _minted(call: _Call, headers: Mapping[str, str]) -> Verdict:
+    """What came of a request for a token. A switch that somebody has turned is no fault, and counts as good."""
     try:
         answer = endpoint.ask("POST", call.url, headers, call.content)
     except Unreachable as error:
-        return Verdict(FAIL, f"it does not answer: {error}", None)
+        return Verdict(FAIL, f"it does not answer: {error}", counts=0)
     duration = round(answer.duration)
     if answer.code == MintingDisabled.code:
-        return Verdict(WARN, f"switched off: it answers {answer.in_words}", duration)
+        return Verdict(WARN, f"switched off: it answers {answer.in_words}", duration, 1)
     if answer.status != 200:
-        return Verdict(FAIL, f"no token: it answers {answer.in_words}{_hint(answer)}", duration)
+        return Verdict(FAIL, f"no token: it answers {answer.in_words}{_hint(answer)}", duration, 0)
     if flaw := _flaw(call, answer):
-        return Verdict(FAIL, f"it answers 200, and {flaw}", duration)
-    return Verdict(OK, f"{call.kind} token for {call.platform.title}, in {duration} ms", duration)
+        return Verdict(FAIL, f"it answers 200, and {flaw}", duration, 0)
+    return Verdict(OK, f"{call.kind} token for {call.platform.title}, in {duration} ms", duration, 1)
 
 
 def _hint(answer: Answer) -> str:
@@ -225,23 +236,28 @@ def _flaw(call: _Call, answer: Answer) -> str | None:
 
 
 def _refused(call: _Call) -> Verdict:
-    """What came of a request without a sign-in, on a route that demands one."""
+    """What came of a request without a sign-in, on a route that demands one.
+
+    It counts as bad only where the sign-in let it through: by a token, or by an answer in the function's own words. An
+    endpoint that is down, or a gateway that throttles, is not an open one.
+    """
+    stranger = "a request without a sign-in"
     try:
         answer = endpoint.ask("POST", call.url, _HEADERS, call.content)
     except Unreachable as error:
-        return Verdict(FAIL, f"it does not answer: {error}", None)
+        return Verdict(FAIL, f"it does not answer: {error}")
     duration = round(answer.duration)
     if answer.status in (401, 403) and answer.code in ("", Unauthenticated.code):
-        return Verdict(OK, f"a request without a sign-in: it answers {answer.in_words}", duration)
+        return Verdict(OK, f"{stranger}: it answers {answer.in_words}", duration, 1)
     if answer.status == 200:
-        return Verdict(
-            FAIL, "a request without a sign-in GOT A TOKEN (if access is meant to be open: --anonymous)", duration
-        )
-    return Verdict(FAIL, f"a request without a sign-in was not stopped by that: it answers {answer.in_words}", duration)
+        says = f"{stranger} GOT A TOKEN (if access is meant to be open: --anonymous)"
+        return Verdict(FAIL, says, duration, 0)
+    says = f"{stranger} was not stopped by that: it answers {answer.in_words}"
+    return Verdict(FAIL, says, duration, 0 if answer.code else None)
 
 
-def _count(aws: Aws, environment: Environment, minted: Verdict, refused: Verdict) -> None:
-    """Both results as metrics: 1 for good, 0 for bad. While minting is off, nothing is to be said of the first."""
+def _count(aws: Aws, environment: Environment, verdicts: Mapping[str, Verdict]) -> None:
+    """What the verdicts count, by the name of the metric. Every probe counts the first."""
     from roomkey.observability import NAMESPACE
 
     aws.call(
@@ -252,10 +268,10 @@ def _count(aws: Aws, environment: Environment, minted: Verdict, refused: Verdict
             {
                 "MetricName": name,
                 "Dimensions": [{"Name": "environment", "Value": environment.name}],
-                "Value": 1 if one.level == OK else 0,
+                "Value": one.counts,
                 "Unit": "Count",
             }
-            for name, one in ((MINTED_METRIC, minted), (REFUSED_METRIC, refused))
-            if one.level != WARN
+            for name, one in verdicts.items()
+            if one.counts is not None
         ],
     )

@@ -11,7 +11,7 @@ import typer
 from roomkey import strict_json
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform
-from roomkey_cli import credential_files, secrets_store, trials
+from roomkey_cli import credential_files, parameters, secret_checks, secrets_store
 from roomkey_cli.aws import DENIED, Aws, AwsError
 from roomkey_cli.changes import Change, Manner, carry_out
 from roomkey_cli.environments import Environment
@@ -26,9 +26,17 @@ from roomkey_cli.options import (
     Yes,
 )
 from roomkey_cli.secrets_store import StoredSecret
-from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, WARN, fail, harmless, note, say, say_json
+from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, USAGE, WARN, fail, note, say, say_json
 
-app = typer.Typer(help="Store and check the platforms' credentials. No command shows them.", no_args_is_help=True)
+app = typer.Typer(
+    help="""Store and check the platforms' credentials. No command shows them.
+
+    Example: roomkey secret put prod 100ms
+
+    Example: roomkey secret check prod
+    """,
+    no_args_is_help=True,
+)
 
 _LARGEST = 65536
 """Bytes: what Secrets Manager holds."""
@@ -61,13 +69,15 @@ def put(
     """
     secret = _prompted(platform) if sys.stdin.isatty() else _piped(platform)
     text = credential_files.as_text(secret)
-    if problems := trials.of_secret(text, platform):
-        fail("\n  ".join(["not stored, since nothing good can be signed with it:", *map(harmless, problems)]), REFUSED)
+    if problems := secret_checks.problems_of(text, platform):
+        fail("\n  ".join(["not stored, since nothing good can be signed with it:", *problems]), REFUSED)
     if stray := secret.keys() - {field.name for field in platform.credential_fields}:
         note(f"stored too, and passed over by the function: {', '.join(sorted(stray))}")
 
     aws = Aws(profile, region)
     there = secrets_store.find(aws, environment, platform.name)
+    if there is None:
+        _look_for(environment, aws)
     facts: dict[str, object] = {"platform": platform.name, "version_id": there.version_id if there else None}
     changes = _changes(aws, environment, platform, text, there, facts, kms_key)
     carry_out(
@@ -78,6 +88,16 @@ def put(
         notes=_notes(environment, platform, rotates=there is not None),
         facts=facts,
     )
+
+
+def _look_for(environment: Environment, aws: Aws) -> None:
+    """Ends the command where there is no such environment, as far as whoever keeps the secrets may know."""
+    try:
+        parameters.born(aws, environment)
+    except AwsError as error:
+        if error.code not in DENIED:
+            raise
+        note(f"{error}; so see for yourself that {environment} is the right name")
 
 
 def _prompted(platform: Platform) -> dict[str, Any]:
@@ -98,9 +118,10 @@ def _piped(platform: Platform) -> dict[str, Any]:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        fail(f"standard input is not a JSON object such as {json.dumps(fields)}", REFUSED)
+        fail(f"standard input is not a JSON object such as {json.dumps(fields)}", USAGE)
     if isinstance(document.get(platform.name), dict):
-        fail(f"this is a whole credentials file: only what is under {platform.name} in it is stored", REFUSED)
+        only = f"jq '.[\"{platform.name}\"]' FILE | roomkey secret put ENV {platform.name}"
+        fail(f"nothing was stored: pipe only what is under {platform.name}, {only}", USAGE)
     return document
 
 
@@ -174,7 +195,7 @@ def check(
     """
     aws = Aws(profile, region)
     wanted = platforms or list(PLATFORMS.values())
-    found = {platform.name: examined(aws, environment, platform) for platform in wanted}
+    found = {platform.name: secret_checks.examined(aws, environment, platform) for platform in wanted}
     stored = [one for one in found.values() if one["stored"]]
     bad = any(one["problems"] for one in stored) or not stored or (platforms and len(stored) < len(found))
     if as_json:
@@ -186,21 +207,6 @@ def check(
             note(f"there is no secret at all: roomkey secret put {environment} PLATFORM")
     if bad:
         raise typer.Exit(REFUSED)
-
-
-def examined(aws: Aws, environment: Environment, platform: Platform) -> dict[str, Any]:
-    """What is to be said of a platform's stored secret. Raises `AwsError`."""
-    there = secrets_store.find(aws, environment, platform.name)
-    value = None
-    if there and not there.deleted:
-        value = secrets_store.read(aws, environment, platform.name)
-    return {
-        "platform": platform.name,
-        "name": environment.secret_name(platform.name),
-        "stored": value is not None,
-        "version_id": value.version_id if value else None,
-        "problems": trials.of_secret(value.text, platform) if value else [],
-    }
 
 
 def _show(name: str, one: Mapping[str, Any]) -> None:

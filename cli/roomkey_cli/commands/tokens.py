@@ -13,44 +13,35 @@ import typer
 
 from roomkey.bodies import json_object
 from roomkey.clock import Instant, SystemClock
-from roomkey.errors import MintingDisabled, RoomkeyError, SwitchUnavailable
+from roomkey.errors import MalformedBody, MintingDisabled, RoomkeyError, SwitchUnavailable
 from roomkey.minting import Minted, Randomness, mint
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import CredentialProblems, Credentials, Explanation, Platform, TokenKind
+from roomkey.platforms.base import CredentialProblems, Credentials, Explanation, Platform
 from roomkey.settings import STANDARD_LIVES
 from roomkey.token_requests import TokenRequest, granted_life, parse
-from roomkey_cli import credential_files, local_audit, parameters, secrets_store
+from roomkey_cli import credential_files, explanations, inputs, local_audit, parameters, secrets_store
 from roomkey_cli.aws import Aws
 from roomkey_cli.environments import Environment
-from roomkey_cli.options import AsJson, CredentialsFile, EnvironmentOption, PlatformArgument, Profile, Region
-from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, harmless, note
-
-_At = Annotated[
-    float | None,
-    typer.Option("--at", metavar="SECONDS", help="Unix time to act at, instead of now.", show_default=False),
-]
-
-
-def secrets_in(path: Path) -> credential_files.Secrets:
-    """The secrets in a credentials file. Anything but such a file ends the command."""
-    try:
-        secrets, unknown = credential_files.read(path)
-    except credential_files.CredentialFileError as error:
-        fail(harmless(str(error)), USAGE)
-    for name in unknown:
-        note(f"{path}: {name} is no platform that Roomkey knows; passed over")
-    return secrets
+from roomkey_cli.options import (
+    AsJson,
+    At,
+    CredentialsFile,
+    EnvironmentOption,
+    KindArgument,
+    PlatformArgument,
+    Profile,
+    Region,
+)
+from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, harmless, note, say_json
 
 
 def mint_command(
     platform: PlatformArgument,
-    kind: Annotated[
-        TokenKind, typer.Argument(help="app: a person joins a room. management: a server calls the vendor.")
-    ],
+    kind: KindArgument,
     credentials: CredentialsFile = None,
     environment: EnvironmentOption = None,
     body: Annotated[str, typer.Option(metavar="JSON", help="The request, as the endpoint takes it.")] = "{}",
-    at: _At = None,
+    at: At = None,
     token_id: Annotated[
         UUID | None, typer.Option("--id", metavar="UUID", help="The token's jti or nonce.", show_default=False)
     ] = None,
@@ -78,11 +69,15 @@ def mint_command(
     """
     if (credentials is None) == (environment is None):
         fail("either --credentials or --env says whose key signs", USAGE)
+    if environment is None and (even_though_off or profile is not None or region is not None):
+        fail("--even-though-off, --profile and --region go with --env", USAGE)
+    if salt is not None and platform.name != "agora":
+        fail(f"--salt is Agora's: a token of {platform.title} has none", USAGE)
     try:
         request = parse(platform, kind, json_object(body.encode()), lives=STANDARD_LIVES)
         life = granted_life(request, STANDARD_LIVES)
-    except UnicodeEncodeError:
-        fail("the body is not text", REFUSED)
+    except (UnicodeEncodeError, MalformedBody):
+        fail("--body is not a JSON object without duplicate keys", USAGE)
     except RoomkeyError as refusal:
         _refuse(refusal)
     drawn = Randomness()
@@ -110,9 +105,9 @@ def _refuse(refusal: RoomkeyError) -> NoReturn:
 
 def _checked(file: Path, platform: Platform) -> Credentials:
     try:
-        return credential_files.checked(secrets_in(file), platform)
+        return credential_files.checked(inputs.secrets(file), platform)
     except credential_files.CredentialFileError as error:
-        fail(str(error), REFUSED)
+        fail(f"{file}: {error}", USAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +122,13 @@ class _Operator:
         """The token, once it is written down. Ends the command where there is none to be had."""
         platform, kind = self.request.platform, self.request.kind
         principal = str(self.aws.call("sts", "get_caller_identity")["Arn"])
-        found = parameters.read(self.aws, self.environment).flag
-        flag = found.flag if found else None
-        text = found.text if found and flag else None
+        found, _ = parameters.born(self.aws, self.environment)
+        flag = found.flag
+        text = found.text if flag else None
         if not even_though_off and (flag is None or flag.is_off(platform.name, kind)):
             failure = SwitchUnavailable if flag is None else MintingDisabled
             self._write(principal=principal, flag=text, reason=failure.code)
-            why = f"its flag says {text}" if flag else "its flag is missing, or is none"
+            why = f"its flag says {text}" if flag else "its flag is none"
             off = f"{kind} tokens for {platform.name} are off in {self.environment}"
             fail(f"{off}: {why}; --even-though-off mints all the same", SWITCHED_OFF)
         version_id, keys = self._keys()
@@ -174,9 +169,9 @@ class _StoppedClock(SystemClock):
 
 
 def explain(
-    token: Annotated[str, typer.Argument(help="The token; - reads it from standard input.")],
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The token; - reads it from standard input.")],
     credentials: CredentialsFile = None,
-    at: _At = None,
+    at: At = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what a token is, what it is for, how long it lives, and what its vendor or a client would refuse it for.
@@ -187,35 +182,25 @@ def explain(
 
     Example: roomkey explain --credentials keys.json "$TOKEN"
     """
-    secrets = secrets_in(credentials) if credentials else {}
     text = (sys.stdin.read() if token == "-" else token).strip()  # noqa: S105 - a dash, no password.
     moment = SystemClock().now().wall if at is None else at
-    explanation = None
-    for platform in PLATFORMS.values():
+    secrets = inputs.secrets(credentials) if credentials else {}
+
+    def keys_of(platform: Platform) -> Credentials | None:
         try:
-            keys = credential_files.unchecked(secrets, platform) if platform.name in secrets else None
+            return credential_files.unchecked(secrets, platform) if platform.name in secrets else None
         except credential_files.CredentialFileError as error:
-            fail(str(error), USAGE)
-        explanation = explanation or platform.explain(text, keys, moment)
-    if explanation is None:
-        known = ", ".join(platform.title for platform in PLATFORMS.values())
-        fail(f"this is not a token of {known}", REFUSED)
-    print(json.dumps(_as_json(explanation)) if as_json else _in_words(explanation, moment))
-    if explanation.problems:
+            fail(f"{credentials}: {error}", USAGE)
+
+    explanation = explanations.explain(text, moment, keys_of)
+    if as_json:
+        say_json(explanations.as_json(explanation))
+    elif explanation:
+        print(_in_words(explanation, moment))
+    else:
+        fail(explanations.NO_TOKEN, REFUSED)
+    if explanation is None or explanation.problems:
         raise typer.Exit(REFUSED)
-
-
-def _as_json(explanation: Explanation) -> dict[str, object]:
-    grant = explanation.grant
-    return {
-        "platform": explanation.platform,
-        "kind": grant.kind if grant else None,
-        "expires_at": grant.expires_at if grant else None,
-        "signature": {True: "valid", False: "invalid", None: "unchecked"}[explanation.signature],
-        "problems": explanation.problems,
-        "warnings": explanation.warnings,
-        "facts": explanation.facts,
-    }
 
 
 def _in_words(explanation: Explanation, at: float) -> str:

@@ -8,19 +8,13 @@ Other websites in the same browser can send requests to this machine. So a reque
 page can set. Tokens come in bodies, and are neither kept nor logged.
 """
 
-import io
-import json
 import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
-from botocore.exceptions import ClientError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -33,11 +27,22 @@ from roomkey.dependencies import Dependencies
 from roomkey.errors import Fault, MalformedBody, SwitchUnavailable
 from roomkey.kill_switch import DisableFlag
 from roomkey.platforms import PLATFORMS, hs256
-from roomkey.platforms.base import Credentials, Explanation, Platform, TokenKind
+from roomkey.platforms.base import Credentials, Platform, TokenKind
 from roomkey.settings import SHORTEST_LIFE
-from roomkey_cli import bounds, credential_files, policy_files, policy_questions, sigv4
+from roomkey_cli import (
+    bounds,
+    credential_files,
+    explanations,
+    parameters,
+    policy_files,
+    policy_questions,
+    secrets_store,
+    sigv4,
+)
+from roomkey_cli.aws import Aws, AwsError
+from roomkey_cli.environments import Environment
+from roomkey_cli.local.audit_lines import AuditLines
 from roomkey_cli.local.issuer import DEMO_GROUPS
-from roomkey_cli.policy_files import Finding
 
 HEADER = "x-roomkey-console"
 """What a request for anything but a page must carry. A page of another origin cannot set it without being let in."""
@@ -57,35 +62,9 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
 }
 _LARGEST_BODY = 64 * 1024
-_LINES_KEPT = 500
 _READING_SECONDS = 2.6
 
 type _Answer = Callable[[Request, Mapping[str, Any]], object]
-
-
-class AuditLines(io.TextIOBase, TextIO):
-    """Standard output for the audit trail, that remembers the last lines which went through. Safe to share."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lines: deque[tuple[int, Any]] = deque(maxlen=_LINES_KEPT)
-        self._count = 0
-        self._lock = threading.Lock()
-
-    def write(self, line: str) -> int:
-        written = self._stream.write(line)
-        with self._lock:
-            self._count += 1
-            self._lines.append((self._count, json.loads(line)))
-        return written
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-    def after(self, number: int) -> list[dict[str, object]]:
-        """The lines since the one with this number, each with its own; 0 is all that are remembered."""
-        with self._lock:
-            return [{"number": one, "line": line} for one, line in self._lines if one > number]
 
 
 class Refused(ValueError):
@@ -107,8 +86,8 @@ class Console:
         self._region = region
         self._hosts = {"127.0.0.1", "localhost", "::1", host}
         self._demo_users = demo_users
-        self._ssm = boto3.client("ssm", endpoint_url=endpoint, region_name=region)
-        self._secrets = boto3.client("secretsmanager", endpoint_url=endpoint, region_name=region)
+        self._aws = Aws(region=region, endpoint=endpoint)
+        self._environment = Environment(dependencies.settings.environment, dependencies.settings)
 
     def routes(self) -> list[BaseRoute]:
         """Its pages, and what they ask for."""
@@ -201,39 +180,43 @@ class Console:
         return sigv4.sign("POST", _origin(request) + path, headers, body.encode(), self._region)
 
     def _explanation(self, _request: Request, asked: Mapping[str, Any]) -> object:
-        token, at = _text(asked, "token").strip(), time.time()
-        for platform in PLATFORMS.values():
-            if explanation := platform.explain(token, self._credentials(platform), at):
-                return _explained(explanation, token)
-        known = ", ".join(platform.title for platform in PLATFORMS.values())
-        raise Refused(f"This is not a token of {known}.")
+        token = _text(asked, "token").strip()
+        explanation = explanations.explain(token, time.time(), self._credentials)
+        if explanation is None:
+            raise Refused(f"{explanations.NO_TOKEN[0].upper()}{explanations.NO_TOKEN[1:]}.")
+        web_token = hs256.read(token, None)
+        return {
+            **explanations.as_json(explanation),
+            "title": PLATFORMS[explanation.platform].title,
+            "header": web_token.header if web_token else None,
+        }
 
     def _credentials(self, platform: Platform) -> Credentials | None:
         """What the stack would sign with now; None where that is nothing to check a token with."""
         try:
-            secret = self._secrets.get_secret_value(SecretId=self._with.settings.secret_name(platform.name))
-            return credential_files.unchecked({platform.name: json_object(secret["SecretString"].encode())}, platform)
-        except (ClientError, KeyError, MalformedBody, credential_files.CredentialFileError):
+            secret = secrets_store.read(self._aws, self._environment, platform.name)
+            if secret is None:
+                return None
+            return credential_files.unchecked({platform.name: json_object(secret.text.encode())}, platform)
+        except (AwsError, MalformedBody, credential_files.CredentialFileError):
             return None
 
     def _state(self, _request: Request, _asked: Mapping[str, Any]) -> object:
         """What is stored, and what the function goes by: it is asked as a request would, and reads as often."""
-        settings = self._with.settings
-        names = {"flag": settings.disable_flag_name, "policy": settings.policy_name}
-        found = {one["Name"]: one for one in self._ssm.get_parameters(Names=list(names.values()))["Parameters"]}
+        there = parameters.read(self._aws, self._environment)
         stored = {
-            what: {"text": one["Value"], "version": one["Version"], "put_at": one["LastModifiedDate"].timestamp()}
-            for what, name in names.items()
-            if (one := found.get(name))
+            what: {"text": one.text, "version": one.version, "put_at": one.changed.timestamp() if one.changed else 0}
+            for what, one in (("flag", there.flag), ("policy", there.policy))
+            if one
         }
         read_at: float | None = None
-        faults: dict[str, str | None] = dict.fromkeys(names)
+        faults: dict[str, str | None] = dict.fromkeys(("flag", "policy"))
         try:
             state = self._with.state.read(Budget.starting_now(self._with.clock, _READING_SECONDS))
             read_at = time.time() - state.age
             state.policy_in_force()
         except SwitchUnavailable as fault:
-            faults = dict.fromkeys(names, _in_words(fault))
+            faults = dict.fromkeys(("flag", "policy"), _in_words(fault))
         except Fault as fault:
             faults["policy"] = _in_words(fault)
         return {"now": time.time(), **stored, "function": {"read_at": read_at, "faults": faults}}
@@ -244,29 +227,19 @@ class Console:
             DisableFlag.parse(text)
         except ValueError:
             raise Refused("This is not a disable flag.") from None
-        return self._put(self._with.settings.disable_flag_name, text)
+        return self._put(self._environment.flag_name, text)
 
     def _put_policy(self, _request: Request, asked: Mapping[str, Any]) -> object:
         read = policy_files.parse(_text(asked, "text").encode())
         if read.policy is None or read.minified is None:
             raise Refused(f"This is not a policy: line {read.problems[0].line}: {read.problems[0]}.")
-        return self._put(self._with.settings.policy_name, _text(asked, "text"), read.minified)
+        return self._put(self._environment.policy_name, read.minified)
 
-    def _put(self, name: str, text: str, shorter: str = "") -> object:
-        value = text if len(text.encode()) <= policy_files.LARGEST_STANDARD or not shorter else shorter
-        put = self._ssm.put_parameter(Name=name, Value=value, Type="String", Tier="Intelligent-Tiering", Overwrite=True)
-        return {"version": put["Version"], "now": time.time()}
+    def _put(self, name: str, text: str) -> object:
+        return {**parameters.put(self._aws, name, text), "now": time.time()}
 
     def _check_policy(self, _request: Request, asked: Mapping[str, Any]) -> object:
-        read = policy_files.parse(_text(asked, "text").encode())
-        return {
-            "problems": [_finding(one) for one in read.problems],
-            "warnings": [_finding(one) for one in read.warnings],
-            "mode": read.policy.mode if read.policy else None,
-            "rules": len(read.policy.rules) if read.policy else None,
-            "bytes": read.size,
-            "tier": read.tier,
-        }
+        return policy_files.as_json(policy_files.parse(_text(asked, "text").encode()))
 
     def _decision(self, _request: Request, asked: Mapping[str, Any]) -> object:
         """What a policy that need not be in force decides, and what each of its rules has to say."""
@@ -280,22 +253,7 @@ class Console:
             question = policy_questions.ask(columns)
         except ValueError as error:
             raise Refused(f"Nobody can ask this: {error}.") from None
-        verdict = policy_questions.decide(policy, question)
-        return {
-            "allowed": verdict.allowed,
-            "rule": verdict.rule,
-            "why": verdict.why,
-            "mode": policy.mode,
-            "rules": []
-            if question.barred
-            else [
-                {
-                    "grants": rule.grants(question.request, question.caller),
-                    "says": list(policy_questions.reasons(index, rule, question)),
-                }
-                for index, rule in enumerate(policy.rules)
-            ],
-        }
+        return policy_questions.as_json(policy, question, policy_questions.decide(policy, question))
 
     def _audit_lines(self, request: Request, _asked: Mapping[str, Any]) -> object:
         after = request.query_params.get("after", "0")
@@ -339,30 +297,5 @@ def _platform(platform: Platform) -> object:
     }
 
 
-def _explained(explanation: Explanation, token: str) -> object:
-    grant = explanation.grant
-    web_token = hs256.read(token, None)
-    return {
-        "platform": explanation.platform,
-        "title": PLATFORMS[explanation.platform].title,
-        "kind": grant.kind if grant else None,
-        "room": grant.room_id if grant else None,
-        "role": grant.role if grant else None,
-        "user": grant.user_id if grant else None,
-        "services": grant.services if grant else (),
-        "issued_at": explanation.issued_at,
-        "expires_at": grant.expires_at if grant else None,
-        "signature": explanation.signature,
-        "header": web_token.header if web_token else None,
-        "facts": explanation.facts,
-        "problems": explanation.problems,
-        "warnings": explanation.warnings,
-    }
-
-
 def _in_words(fault: Fault) -> str:
     return f"{fault.code} ({fault.failure.reason})" if fault.failure else fault.code
-
-
-def _finding(finding: Finding) -> object:
-    return {"line": finding.line, "where": finding.where, "why": finding.why}

@@ -22,7 +22,8 @@ from roomkey.platforms.base import TokenKind
 from roomkey.settings import Settings
 from roomkey_cli import credential_files, sigv4
 from roomkey_cli.credential_files import Secrets
-from roomkey_cli.local.console import AuditLines, Console
+from roomkey_cli.local.audit_lines import AuditLines
+from roomkey_cli.local.console import Console
 from roomkey_cli.local.gateway import AppTokenAccess, Gateway
 from roomkey_cli.local.issuer import DemoIssuer, JwtAuthorizer
 

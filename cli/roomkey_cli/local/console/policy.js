@@ -15,11 +15,41 @@ function drawLines() {
   $('line-numbers').scrollTop = $('policy').scrollTop;
 }
 
-/** What is stored goes into the editor, unless something else is being written there. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** What is stored has no space between its parts: people read it with some. What is no JSON is shown as it is. */
+function laidOut(text) {
+  const document = text.includes('\n') ? undefined : parsed(text);
+  return document === undefined ? text : written(document, '');
+}
+
+/** JSON with each field of the document, and of each rule, on a line of its own. */
+function written(value, indent) {
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  const inside = `${indent}  `;
+  const parts = Array.isArray(value)
+    ? value.map((one) => written(one, inside))
+    : Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}: ${written(one, inside)}`);
+  const [open, close] = Array.isArray(value) ? '[]' : '{}';
+  if (!parts.length) return open + close;
+  if (indent.length < 6) return `${open}\n${inside}${parts.join(`,\n${inside}`)}\n${indent}${close}`;
+  const space = Array.isArray(value) ? '' : ' ';
+  return open + space + parts.join(', ') + space + close;
+}
+
+/** What is stored goes into the editor, unless something else is being written there, or the same is. */
 export function show(text) {
-  const untouched = ['', stored].includes($('policy').value);
-  stored = text;
-  if (untouched) setPolicy(text);
+  const draft = $('policy').value;
+  const same = draft && JSON.stringify(parsed(draft)) === JSON.stringify(parsed(text));
+  const untouched = !draft || draft === stored;
+  stored = same ? draft : laidOut(text);
+  if (untouched && !same) setPolicy(stored);
 }
 
 function setPolicy(text) {

@@ -36,9 +36,9 @@ async function read() {
 const show = (...nodes) => $('reading').replaceChildren(...nodes);
 
 const SIGNATURE = {
-  true: ['good', 'The signature holds', 'It was made with the secret that this stack signs with.'],
-  false: ['bad', 'The signature does not hold', 'Another secret made it, or the token was changed on its way.'],
-  null: ['fair', 'The signature was not checked', 'The stack has no credentials for this platform.'],
+  valid: ['good', 'The signature holds', 'It was made with the secret that this stack signs with.'],
+  invalid: ['bad', 'The signature does not hold', 'Another secret made it, or the token was changed on its way.'],
+  unchecked: ['fair', 'The signature was not checked', 'The stack has no credentials for this platform.'],
 };
 
 function told(answer) {

@@ -1,0 +1,48 @@
+"""Whether a secret is good: its shape, and whether it makes tokens that work."""
+
+from typing import Any
+
+from roomkey.clock import SystemClock
+from roomkey.errors import InternalError
+from roomkey.minting import Randomness, mint
+from roomkey.platforms.base import CredentialProblems, Platform, TokenKind
+from roomkey.settings import STANDARD_LIVES
+from roomkey.token_requests import granted_life, parse
+from roomkey_cli import secrets_store
+from roomkey_cli.aws import Aws
+from roomkey_cli.environments import Environment
+from roomkey_cli.least_requests import least_request
+
+
+def problems_of(text: str, platform: Platform) -> list[str]:
+    """What is wrong with a secret's text, never its values: its shape, or a token of either kind when it is minted."""
+    from roomkey.credentials import parse_secret
+
+    try:
+        keys = parse_secret(text, platform)
+    except CredentialProblems as error:
+        return list(error.problems)
+    problems = []
+    for kind in TokenKind:
+        request = parse(platform, kind, least_request(platform, kind), lives=STANDARD_LIVES)
+        try:
+            mint(request, granted_life(request, STANDARD_LIVES), keys, clock=SystemClock(), randomness=Randomness())
+        except InternalError as error:
+            found = error.failure.problems if error.failure else ()
+            problems.append(f"the {kind} token that it signs is not good: {', '.join(found)}")
+    return problems
+
+
+def examined(aws: Aws, environment: Environment, platform: Platform) -> dict[str, Any]:
+    """What is to be said of a platform's stored secret. Raises `AwsError`."""
+    there = secrets_store.find(aws, environment, platform.name)
+    value = None
+    if there and not there.deleted:
+        value = secrets_store.read(aws, environment, platform.name)
+    return {
+        "platform": platform.name,
+        "name": environment.secret_name(platform.name),
+        "stored": value is not None,
+        "version_id": value.version_id if value else None,
+        "problems": problems_of(value.text, platform) if value else [],
+    }
