@@ -18,9 +18,10 @@ ROOMKEY = Path(sys.executable).with_name("roomkey")
 
 @dataclass(frozen=True)
 class LocalStack:
-    """A running `roomkey run`: what it printed until it was ready, where it is, and its process."""
+    """A running `roomkey run`: what it printed until it was ready and since, where it is, and its process."""
 
     printed: str
+    since: list[str]
     url: str
     aws: str
     process: subprocess.Popen[str]
@@ -45,13 +46,28 @@ def started(*arguments: str) -> Iterator[LocalStack]:
             aws = re.search(r"SSM are at (\S+)", printed)
             assert url, printed
             assert aws, printed
-            yield LocalStack(printed, url[1], aws[1], process)
+            with _kept_reading(process) as since:
+                yield LocalStack(printed, since, url[1], aws[1], process)
         finally:
             process.terminate()
-            rest, _ = process.communicate(timeout=20)
-    for line in rest.splitlines():
+            process.wait(timeout=20)
+    for line in since:
         if '"log_type": "audit"' in line:
             audit_lines.checked(line)
+
+
+@contextmanager
+def _kept_reading(process: subprocess.Popen[str]) -> Iterator[list[str]]:
+    """What it prints from here on. A pipe that nobody reads is full one day, and whoever writes to it waits."""
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.extend(process.stdout or []))
+    reader.start()
+    try:
+        yield lines
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        reader.join()
 
 
 def _read_until(process: subprocess.Popen[str], words: str, seconds: float = 60) -> str:

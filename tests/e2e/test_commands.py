@@ -94,7 +94,7 @@ def test_a_probe_finds_that_anyone_is_let_in(operator: Operator) -> None:
     """The local stack is open for app tokens, so a probe that signs in for one finds that it need not have."""
     done = operator("probe", "local", "--url", operator.stack.url, "--kind", "app", "--platform", "agora")
 
-    assert (done.returncode, "GOT A TOKEN" in done.stdout) == (1, True)
+    assert (done.returncode, "GOT A TOKEN" in done.stdout) == (1, True), done.stdout
 
 
 def test_the_doctor_is_content_with_the_local_stack(start: Callable[..., LocalStack], tmp_path: Path) -> None:

@@ -161,8 +161,8 @@ def test_an_audit_line_is_printed_for_each_request(start: Callable[..., LocalSta
     with started() as stack:
         _, answer, _ = post(f"{stack.url}/api/token", json.dumps(ASKS).encode(), {})
         stack.process.send_signal(signal.SIGINT)
-        assert stack.process.stdout
-        printed = stack.process.stdout.read()
+        stack.process.wait(timeout=20)
+    printed = "".join(stack.since)
     [line] = [json.loads(line) for line in printed.splitlines() if '"log_type": "audit"' in line]
     assert line["token"]["sha256"] == hashlib.sha256(answer["token"].encode()).hexdigest()
     assert answer["token"] not in printed
