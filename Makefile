@@ -11,7 +11,7 @@ ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint types template audit build deploy environment bench storm screenshots sam-local sdk-data lock threats fuzz mutants clean
+.PHONY: help run test check format lint types template audit build deploy environment bench choices storm screenshots sam-local sdk-data lock threats fuzz mutants clean
 
 help:  ## List what there is to do.
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ environment:
 
 bench: $(TOOLS)/bench build  ## Measure cold starts, the warm path and what it costs, beside others (ARGS="--rounds 5 --publish").
 	@$(TOOLS)/bench/bin/python benchmarks/bench.py $(ARGS)
+
+choices: $(TOOLS)/bench build  ## Measure what each choice for speed buys (docs/performance.md; ARGS="--publish").
+	@$(TOOLS)/bench/bin/python benchmarks/choices.py $(ARGS)
 
 storm: $(VENV)  ## Simulate many environments starting at once against SSM's quota (docs/capacity.md).
 	@$(BIN)/python benchmarks/storm.py $(ARGS)

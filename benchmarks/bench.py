@@ -73,7 +73,7 @@ def main() -> None:
     chosen = [one for one in contenders(npm) if not arguments.only or one.name in arguments.only]
     lives: dict[str, list[Life]] = {one.name: [] for one in chosen}
     round_trips: list[float] = []
-    with _stand_in() as aws:
+    with stand_in() as aws:
         for number in range(1, arguments.rounds + 1):
             print(f"round {number} of {arguments.rounds}", flush=True)
             for one in chosen:
@@ -159,7 +159,7 @@ def _emulated(
             process = subprocess.Popen(
                 [str(emulator()), *addresses, *contender.command(node)],
                 cwd=contender.folders[0],
-                env=_environ(aws) | contender.environ(),
+                env=environ(aws) | contender.environ(),
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -183,7 +183,7 @@ def _ask(connection: http.client.HTTPConnection) -> None:
         raise RuntimeError(f"no token: {answer}")
 
 
-def _environ(aws: int) -> dict[str, str]:
+def environ(aws: int) -> dict[str, str]:
     """What Lambda and the stack's template set, and where the stand-in is."""
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -231,7 +231,7 @@ class _Processor:
 
 
 @contextmanager
-def _stand_in() -> Iterator[int]:
+def stand_in() -> Iterator[int]:
     port = _free_port()
     stand_in = Path(__file__).parent / "aws_stand_in.py"
     process = subprocess.Popen([sys.executable, str(stand_in), str(port), str(CERTIFICATE), str(LATENCY)])

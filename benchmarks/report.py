@@ -223,12 +223,12 @@ def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def page(text: str, results: Mapping[str, Any]) -> str:
-    """`text` with what stands between `<!-- NAME -->` and `<!-- /NAME -->` written anew."""
-    for name, block in blocks(results).items():
+def filled(text: str, parts: Mapping[str, str]) -> str:
+    """`text` with what stands between `<!-- NAME -->` and `<!-- /NAME -->` written anew, for each part by its name."""
+    for name, part in parts.items():
         text = re.sub(
             rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
-            lambda found, block=block: f"{found[1]}{block}\n{found[2]}",
+            lambda found, part=part: f"{found[1]}{part}\n{found[2]}",
             text,
             flags=re.DOTALL,
         )
@@ -298,7 +298,7 @@ def _finish(panel: Any, title: str, figures: Sequence[Figure], digits: int, fit:
 def publish(results: Mapping[str, Any]) -> None:
     """Writes the pages and the plot anew."""
     for path in PAGES:
-        path.write_text(page(path.read_text(), results))
+        path.write_text(filled(path.read_text(), blocks(results)))
     plot(results, PLOT)
     print("\nWrote " + ", ".join(str(path.relative_to(ROOT)) for path in (*PAGES, PLOT)) + ".")
 

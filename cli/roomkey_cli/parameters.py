@@ -37,7 +37,10 @@ class Parameter:
     @property
     def policy(self) -> Policy | None:
         """The policy that this is, None where it is none."""
-        return None if self.policy_problems else Policy.parse(self.text)
+        try:
+            return Policy.parse(self.text)
+        except PolicyProblems:
+            return None
 
     @property
     def policy_problems(self) -> list[str]:

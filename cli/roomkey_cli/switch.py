@@ -54,12 +54,6 @@ def off(flag: DisableFlag) -> str:
     return ", ".join(scope for scope in SCOPES if scope in flag.scopes) or "nothing"
 
 
-def minting(flag: DisableFlag) -> str:
-    """`on`, `off` or `partly-off`, as health says it of a stack with every platform."""
-    covered = off_in(flag)
-    return "off" if covered == _ALL else "partly-off" if covered else "on"
-
-
 def off_in(flag: DisableFlag) -> frozenset[tuple[str, TokenKind]]:
     """What is off, platform by platform and kind by kind."""
     return _ALL if flag.everything else _covered(flag.scopes)

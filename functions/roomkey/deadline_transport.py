@@ -110,7 +110,7 @@ class DeadlineTransport:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        # The authorities that botocore trusts. Loaded once: it takes some 20 ms.
+        # The authorities that botocore trusts. Loaded once: reading them takes longer than a token does.
         return ssl.create_default_context(cafile=get_cert_path(True))
 
 

@@ -5,6 +5,7 @@ by commas: a kind of token (`app`, `management`), a platform (`100ms`), or one k
 other text is not "on". See docs/operations.md for how to turn it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from roomkey.errors import DependencyFailure, MintingDisabled, SwitchUnavailable
@@ -45,6 +46,11 @@ class DisableFlag:
     def is_off(self, platform: str, kind: TokenKind) -> bool:
         """Whether tokens of this kind for this platform may not be made."""
         return self.everything or not self.scopes.isdisjoint((kind, platform, f"{platform}/{kind}"))
+
+    def minting(self, platforms: Iterable[str]) -> str:
+        """`on`, `off` or `partly-off`, over both kinds of token for these platforms."""
+        off = {self.is_off(platform, kind) for platform in platforms for kind in TokenKind}
+        return "off" if off == {True} else "on" if off == {False} else "partly-off"
 
 
 @dataclass(frozen=True, slots=True)

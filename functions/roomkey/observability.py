@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from roomkey.clock import Clock, SystemClock
+from roomkey.clock import Clock
 from roomkey.errors import DependencyFailure, Fault, RoomkeyError
 from roomkey.platforms.base import TokenKind
 
@@ -45,9 +45,9 @@ def _form(environment: str, platform: str, kind: str, code: str, metrics: tuple[
     """A line of CloudWatch's embedded format with a place, in the way of `%`, for `Timestamp` and each metric's number.
 
     Made by Powertools, once for each form that there is, which closed lists of words keep few: made for every request
-    it takes a fifth of the request's time. An alarm in CloudWatch cannot add up over dimensions, so there is a set of
-    them for each question that one asks: how is this environment (Powertools' default dimensions), which platform and
-    kind, and what came of it.
+    it takes more time than anything else there (docs/performance.md). An alarm in CloudWatch cannot add up over
+    dimensions, so there is a set of them for each question that one asks: how is this environment (Powertools' default
+    dimensions), which platform and kind, and what came of it.
     """
     # An empty service is none: the namespace says as much.
     made = EphemeralMetrics(namespace=NAMESPACE, service="", default_dimensions={"environment": environment})
@@ -70,10 +70,10 @@ class Observability:
     clock: Clock
 
     @classmethod
-    def of(cls, environment: str, log_level: str, clock: Clock | None = None) -> "Observability":
+    def of(cls, environment: str, log_level: str, clock: Clock) -> "Observability":
         logger = Logger(service=SERVICE, level=log_level, logger_handler=_StdoutHandler())
         logger.setLevel(log_level)  # Powertools leaves a logger that is set up already as it is.
-        return cls(environment, logger, clock or SystemClock())
+        return cls(environment, logger, clock)
 
     def fault(self, fault: Fault, request_id: str) -> None:
         """One line about a fault that a caller was answered with."""

@@ -12,7 +12,6 @@ from roomkey.clock import Budget, Clock
 from roomkey.errors import DependencyFailure, Fault, PolicyUnavailable, SwitchUnavailable
 from roomkey.freshness import Reading, Refreshed
 from roomkey.kill_switch import DisableFlag, SwitchState
-from roomkey.platforms.base import TokenKind
 from roomkey.policy import Policy, PolicyProblems
 from roomkey.stores import ParameterStore
 
@@ -77,12 +76,8 @@ class EnvironmentState:
             switch = self._state(self._found.glance, budget).switch
         except Fault:
             return "unknown"
-        off = {switch.flag.is_off(platform, kind) for platform in platforms for kind in TokenKind}
-        if off == {True}:
-            return "off"
-        if switch.too_old_for_on:
-            return "unknown"
-        return "on" if off == {False} else "partly-off"
+        minting = switch.flag.minting(platforms)
+        return "unknown" if switch.too_old_for_on and minting != "off" else minting
 
     @staticmethod
     def _state(read: Callable[[Budget], Reading[_Found]], budget: Budget) -> State:

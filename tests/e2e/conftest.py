@@ -1,10 +1,13 @@
-"""Local stacks for the tests of this folder."""
+"""Local stacks and a browser for the tests of this folder."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import Browser
 
+from e2e.browsers import Visit, chromium, visit
 from e2e.stacks import LocalStack, started
 
 
@@ -19,3 +22,25 @@ def start() -> Iterator[Callable[..., LocalStack]]:
 def local_stack(start: Callable[..., LocalStack]) -> LocalStack:
     """A local stack as `make run` starts it."""
     return start()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def window(browser: Browser, stack: LocalStack) -> Iterator[Visit]:
+    """The browser on the console of the module's own `stack`."""
+    with visit(browser, stack.url) as window:
+        yield window
+
+
+@pytest.fixture
+def console(window: Visit) -> Iterator[Visit]:
+    """The console from the beginning. Whatever is done, it complains of nothing, and asks nobody but the stack."""
+    window.open()
+    yield window
+    assert window.complaints == []
+    assert window.hosts <= {urlsplit(window.url).netloc, ""}

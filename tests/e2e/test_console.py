@@ -9,13 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
-from e2e.browsers import Visit, chromium, needs_chromium, visit
+from e2e.browsers import Visit, needs_chromium, visit
 from e2e.stacks import LocalStack, shell, started
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
@@ -35,32 +34,6 @@ ROLES = {
 def stack() -> Iterator[LocalStack]:
     with started() as stack:
         yield stack
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def window(browser: Browser, stack: LocalStack) -> Iterator[Visit]:
-    with visit(browser, stack.url) as window:
-        yield window
-
-
-@pytest.fixture
-def console(window: Visit) -> Visit:
-    window.open()
-    return window
-
-
-@pytest.fixture(autouse=True)
-def _nothing_goes_wrong_in_the_browser(window: Visit) -> Iterator[None]:
-    """Whatever is done, the page complains of nothing, and asks nobody but the stack."""
-    yield
-    assert window.complaints == []
-    assert window.hosts <= {urlsplit(window.url).netloc, ""}
 
 
 def test_make_run_says_where_it_is(stack: LocalStack) -> None:

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from playwright.sync_api import Browser, expect
 
-from e2e.browsers import Visit, chromium, needs_chromium, visit
+from e2e.browsers import Visit, needs_chromium, visit
 from e2e.stacks import LocalStack, shell, started
 from roomkey_cli.bounds import STATE_SECONDS
 
@@ -20,25 +20,6 @@ pytestmark = needs_chromium
 def stack() -> Iterator[LocalStack]:
     with started("--access", "jwt", "--policy", "docs/policies/classroom.json") as stack:
         yield stack
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def window(browser: Browser, stack: LocalStack) -> Iterator[Visit]:
-    with visit(browser, stack.url) as window:
-        yield window
-
-
-@pytest.fixture
-def console(window: Visit) -> Iterator[Visit]:
-    window.open()
-    yield window
-    assert window.complaints == []
 
 
 # --- who is asking ---------------------------------------------------------------------------------------------------

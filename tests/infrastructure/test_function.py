@@ -66,8 +66,6 @@ def test_every_parameter_reaches_its_variable_and_nothing_else_is_set() -> None:
         "LONGEST_TOKEN_LIFE": "63",
         "AUDIT_USER_IDS": "omit",
         "LOG_LEVEL": "ERROR",
-        "POWERTOOLS_SERVICE_NAME": "roomkey",
-        "POWERTOOLS_METRICS_NAMESPACE": "Roomkey",
         "RES_OPTIONS": "timeout:1 attempts:1",
         "AWS_ENDPOINT_URL": "",
     }

@@ -1,32 +1,21 @@
 """The published figures: the page says what was measured, and the arithmetic on it is right."""
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+
+from scripts import loaded
 
 ROOT = Path(__file__).parents[2]
 RESULTS = json.loads((ROOT / "benchmarks/results.json").read_text())
 PAGES = [(ROOT / name).read_text() for name in ("docs/performance.md", "README.md")]
 
 
-def _load() -> ModuleType:
-    """benchmarks/report.py, which is a script and in no package."""
-    spec = importlib.util.spec_from_file_location("report", ROOT / "benchmarks/report.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["report"] = module  # Dataclasses look their module up.
-    spec.loader.exec_module(module)
-    return module
-
-
-report = _load()
+report = loaded("benchmarks/report.py")
+choices = loaded("benchmarks/choices.py")
 
 
 def _measured(**values: float) -> dict[str, Any]:
@@ -39,7 +28,15 @@ def _measured(**values: float) -> dict[str, Any]:
 @pytest.mark.parametrize("page", PAGES)
 def test_the_pages_say_what_was_measured_last(page: str) -> None:
     """If not: `.tools/bench/bin/python benchmarks/report.py`."""
-    assert report.page(page, RESULTS) == page
+    assert report.filled(page, report.blocks(RESULTS)) == page
+
+
+def test_the_page_says_what_each_choice_buys() -> None:
+    """If not: `make choices ARGS=--publish`."""
+    least = json.loads((ROOT / "benchmarks/choices.json").read_text())
+
+    assert report.filled(PAGES[0], choices.tables(least)) == PAGES[0]
+    assert least.keys() == {"as-it-is", *(one.name for one in choices.CHOICES)}
 
 
 def test_every_part_has_its_place_on_a_page() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from roomkey import errors
+from roomkey.clock import SystemClock
 from roomkey.errors import (
     AuditUnavailable,
     CredentialsInvalid,
@@ -23,7 +24,7 @@ from roomkey.observability import MINTED, Observability
 
 @pytest.fixture
 def seen() -> Observability:
-    return Observability.of("prod", "INFO")
+    return Observability.of("prod", "INFO", SystemClock())
 
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -1,8 +1,6 @@
 """The part of botocore's data that is deployed with the function: as botocore has it, and enough for every region."""
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import botocore.session
@@ -11,21 +9,12 @@ from botocore.loaders import Loader
 
 from roomkey.clock import SystemClock
 from roomkey.stores import SDK_DATA, SERVICES, AwsApi
+from scripts import loaded
 
 ROOT = Path(__file__).parents[2]
 
 
-def _load() -> ModuleType:
-    """requirements/sdk_data.py, which is a script and in no package."""
-    spec = importlib.util.spec_from_file_location("sdk_data", ROOT / "requirements/sdk_data.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-script = _load()
+script = loaded("requirements/sdk_data.py")
 
 
 @pytest.fixture(autouse=True)

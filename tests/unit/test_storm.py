@@ -1,8 +1,6 @@
 """Many environments start at once: what their storm costs SSM, how long it lasts, and that docs/capacity.md says so."""
 
-import importlib.util
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +11,13 @@ from botocore.exceptions import ClientError
 
 from roomkey import freshness, stores
 from roomkey.api import WAITING_SECONDS
+from scripts import loaded
 
 ROOT = Path(__file__).parents[2]
 CAPACITY = (ROOT / "docs/capacity.md").read_text()
 
 
-def _load() -> Any:
-    """benchmarks/storm.py, which is a script and in no package."""
-    spec = importlib.util.spec_from_file_location("storm", ROOT / "benchmarks/storm.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["storm"] = module  # Dataclasses look their module up.
-    spec.loader.exec_module(module)
-    return module
-
-
-storm = _load()
+storm = loaded("benchmarks/storm.py")
 
 SMALL = 100
 """Environments: more than SSM lets through in the second in which they start, and its saved up second."""

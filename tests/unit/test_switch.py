@@ -122,5 +122,5 @@ def test_what_another_switch_keeps_off_is_said(flag: str, scope: str, others: st
     ],
 )
 def test_what_is_off_in_words(flag: str, minting: str, words: str) -> None:
-    assert switch.minting(DisableFlag.parse(flag)) == minting
+    assert DisableFlag.parse(flag).minting(PLATFORMS) == minting
     assert switch.off(DisableFlag.parse(flag)) == words

@@ -14,9 +14,7 @@ from pathlib import Path
 import typer
 
 from roomkey import __version__
-from roomkey.kill_switch import DisableFlag
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import TokenKind
 from roomkey.settings import Settings, SettingsError
 from roomkey_cli import endpoint, parameters, policy_files, secret_checks, secrets_store, stacks, switch
 from roomkey_cli.aws import DENIED, Aws, AwsError
@@ -320,7 +318,7 @@ def _health(patient: _Patient) -> Iterator[Finding]:
         cure = "use the release that is deployed, or deploy this one"
         yield Finding("health", WARN, f"it runs version {version}, this command is {__version__}", cure)
     flag = patient.state.flag.flag if patient.state.flag else None
-    expected = _expected(flag, answer) if flag else "unknown"
+    expected = flag.minting(platform.name for platform in answer.platforms) if flag else "unknown"
     if minting == expected:
         yield Finding("health", OK, f"{patient.url} answers: minting {minting}")
     elif minting == "unknown":
@@ -331,12 +329,6 @@ def _health(patient: _Patient) -> Iterator[Finding]:
             "environment's"
         )
         yield Finding("health", WARN, f"minting {minting}, while the flag says {expected}", cure)
-
-
-def _expected(flag: DisableFlag, answer: endpoint.Answer) -> str:
-    """What health should say of the platforms that it serves."""
-    off = {flag.is_off(platform.name, kind) for platform in answer.platforms for kind in TokenKind}
-    return "off" if off == {True} else "on" if off == {False} else "partly-off"
 
 
 _CHECKS: Mapping[str, Callable[[_Patient], Iterator[Finding]]] = {

@@ -33,7 +33,7 @@ def status(
     function = _function(aws, environment)
     flag = state.flag.flag if state.flag else None
     policy = state.policy.policy if state.policy else None
-    minting = switch.minting(flag) if flag else "unknown"
+    minting = flag.minting(PLATFORMS) if flag else "unknown"
 
     if as_json:
         say_json(

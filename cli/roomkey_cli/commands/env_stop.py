@@ -33,7 +33,7 @@ def stop(
 ) -> None:
     """Keep Lambda from running the function at all: its reserved concurrency becomes 0. Needs no SSM.
 
-    Callers get an error of AWS's own (503), health included. roomkey env disable is the friendlier switch. Deploy
+    Callers get an error of AWS's own, health included. roomkey env disable is the friendlier switch. Deploy
     nothing while it is stopped: a deploy that sets the reserved concurrency starts it.
 
     Example: roomkey env stop prod

@@ -1,22 +1,15 @@
 """`roomkey run`: the whole stack on this machine."""
 
 import socket
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from roomkey.settings import Settings, SettingsError
+from roomkey.settings import Access, Settings, SettingsError
 from roomkey_cli import credential_files, inputs
 from roomkey_cli.options import CredentialsFile, IssuerUrl
 from roomkey_cli.terminal import REFUSED, USAGE, fail
-
-
-class _Access(StrEnum):
-    OPEN = "open"
-    JWT = "jwt"
-    IAM = "iam"
 
 
 def run(
@@ -27,8 +20,8 @@ def run(
         Path | None, typer.Option(help="JSON file with the policy. Default: everything to anyone.", show_default=False)
     ] = None,
     access: Annotated[
-        _Access, typer.Option(help="Who may ask for app tokens, as the stack's AppTokenAccess.")
-    ] = _Access.OPEN,
+        Access, typer.Option(help="Who may ask for app tokens, as the stack's AppTokenAccess.")
+    ] = Access.OPEN,
     issuer: IssuerUrl = None,
     audience: Annotated[str, typer.Option(help="With --issuer: the audience its tokens must be for.")] = "roomkey",
     origin: Annotated[
@@ -45,7 +38,7 @@ def run(
     """
     from roomkey_cli.local import stack  # It loads a web server and moto, which no other command needs.
 
-    if issuer and access is not _Access.JWT:
+    if issuer and access is not Access.JWT:
         fail("--issuer goes with --access jwt", USAGE)
     options = stack.Options(
         listen=stack.Address(host, port),

@@ -1,0 +1,20 @@
+"""Scripts of the repository, which are in no package, as modules that tests can look into."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+def loaded(path: str) -> Any:
+    """The script at `path`, below the repository's root."""
+    name = Path(path).stem
+    spec = importlib.util.spec_from_file_location(name, ROOT / path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # Dataclasses look their module up.
+    spec.loader.exec_module(module)
+    return module
