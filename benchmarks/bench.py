@@ -2,8 +2,8 @@
 """What Roomkey costs, and what others would: cold start, warm path, memory, calls to AWS, money.
 
 Every contender runs under AWS's runtime interface emulator, Python with AWS's own runtime client, against a stand-in
-for Secrets Manager and SSM that takes the same time for every answer. They are started in turn, round after round, so
-that whatever else the machine does strikes all of them. `report.py` makes tables and a plot of the figures.
+for Secrets Manager and SSM that takes the same time for every answer. They are started and asked in turn, round after
+round, so that whatever else the machine does strikes all of them. `report.py` makes tables and a plot of the figures.
 """
 
 import argparse
@@ -20,8 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from packages import CERTIFICATE, MADE, ROOT, Contender, contenders, emulator
 EVENT = ROOT / "events/app-token-jwt-same-user.json"
 LATENCY = 0.010
 """Seconds that the stand-in takes for an answer, beside what the network and TLS take."""
+SLICES = 20
+"""How often each contender has its turn in a round."""
 
 _INVOKE = "/2015-03-31/functions/function/invocations"
 _INIT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
@@ -47,6 +49,8 @@ class Life:
     """From the start of the process to its asking for the first request, as Lambda's "Init Duration"."""
     first: float
     """The first request after that, as Lambda's "Duration": what SnapStart would leave."""
+    round_trip: float
+    """A call to the stand-in just before the start, by somebody who has all in place to make it."""
     cold_cpu: float
     """Processor time up to the first answer."""
     cold_calls: int
@@ -72,17 +76,14 @@ def main() -> None:
         sys.exit("One of the contenders runs on Node: install Node.js 20 or later, with npm.")
     chosen = [one for one in contenders(npm) if not arguments.only or one.name in arguments.only]
     lives: dict[str, list[Life]] = {one.name: [] for one in chosen}
-    round_trips: list[float] = []
     with stand_in() as aws:
         for number in range(1, arguments.rounds + 1):
             print(f"round {number} of {arguments.rounds}", flush=True)
-            for one in chosen:
-                round_trips += _round_trips(aws)
-                lives[one.name].append(_live(one, node, aws, arguments.warm // (5 if one.asks_aws_always else 1)))
+            for one, life in zip(chosen, _round(chosen, node, aws, arguments.warm), strict=True):
+                lives[one.name].append(life)
     results = {
         "machine": _machine(node),
         "rounds": arguments.rounds,
-        "round_trip": statistics.median(round_trips),
         "contenders": [
             {
                 "name": one.name,
@@ -107,43 +108,78 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=15, help="how often each contender is started")
-    parser.add_argument("--warm", type=int, default=400, help="requests after the first, in each round")
+    parser.add_argument("--rounds", type=int, default=30, help="how often each contender is started")
+    parser.add_argument("--warm", type=int, default=200, help="requests after the first, in each round")
     parser.add_argument("--only", action="append", metavar="NAME", help="this contender (may be given more than once)")
     parser.add_argument("--publish", action="store_true", help="write docs/performance.md and benchmarks/results.json")
     return parser.parse_args()
 
 
-# --- one life ------------------------------------------------------------------------------------------------------
+# --- a round --------------------------------------------------------------------------------------------------------
 
 
-def _live(contender: Contender, node: str, aws: int, requests: int) -> Life:
-    """Starts the contender, asks it once, then `requests` times more, and ends it."""
-    _calls(aws)
-    with _emulated(contender, node, aws) as (connection, processor, log):
-        _ask(connection)
-        cold_cpu, cold_calls = processor.milliseconds(), _calls(aws)
-        for _ in range(requests):
-            _ask(connection)
-        warm_cpu, warm_calls, memory = processor.milliseconds() - cold_cpu, _calls(aws), processor.most_memory()
-        text = log.read_text()
-    durations = [float(duration) for duration in _DONE.findall(text)]
-    if len(durations) != 1 + requests:
-        raise RuntimeError(f"{contender.name}: {len(durations)} requests in the emulator's log")
-    [init] = _INIT.findall(text)
-    own = [line for line in text.splitlines() if not _EMULATORS_OWN.search(line)]
-    return Life(
-        init=float(init),
-        first=durations[0],
-        cold_cpu=cold_cpu,
-        cold_calls=cold_calls,
-        warm=statistics.median(durations[1:]),
-        warm_p99=statistics.quantiles(durations[1:], n=100, method="inclusive")[98],
-        warm_cpu=warm_cpu / requests,
-        warm_calls=warm_calls / requests,
-        memory=memory,
-        log_bytes=sum(len(line) + 1 for line in own) / (1 + requests),
-    )
+def _round(chosen: Sequence[Contender], node: str, aws: int, requests: int) -> Iterator[Life]:
+    """Starts the contenders in turn and asks each once, then asks all in turn, a few requests at a time.
+
+    So a slow second of the machine strikes all of them, and ratios within a round stay what they are.
+    """
+    with ExitStack() as until_the_end:
+        started = []
+        for one in chosen:
+            round_trip, _ = _round_trip(aws), _calls(aws)
+            running = _Running(one, round_trip, *until_the_end.enter_context(_emulated(one, node, aws)))
+            running.ask(1)
+            running.cold_cpu, running.cold_calls = running.processor.milliseconds(), _calls(aws)
+            started.append(running)
+        for _ in range(SLICES):
+            for running in started:
+                before = running.processor.milliseconds()
+                running.ask(requests // SLICES // (5 if running.contender.asks_aws_always else 1))
+                running.warm_cpu += running.processor.milliseconds() - before
+                running.warm_calls += _calls(aws)
+        yield from (running.life() for running in started)
+
+
+@dataclass(slots=True)
+class _Running:
+    """A contender that has been started. Processor times in milliseconds."""
+
+    contender: Contender
+    round_trip: float
+    connection: http.client.HTTPConnection
+    processor: "_Processor"
+    log: Path
+    asked: int = 0
+    cold_cpu: float = 0.0
+    cold_calls: int = 0
+    warm_cpu: float = 0.0
+    warm_calls: int = 0
+
+    def ask(self, times: int) -> None:
+        for _ in range(times):
+            _ask(self.connection)
+        self.asked += times
+
+    def life(self) -> Life:
+        text = self.log.read_text()
+        first, *warm = (float(duration) for duration in _DONE.findall(text))
+        if 1 + len(warm) != self.asked:
+            raise RuntimeError(f"{self.contender.name}: {1 + len(warm)} requests in the emulator's log")
+        [init] = _INIT.findall(text)
+        own = [line for line in text.splitlines() if not _EMULATORS_OWN.search(line)]
+        return Life(
+            init=float(init),
+            first=first,
+            round_trip=self.round_trip,
+            cold_cpu=self.cold_cpu,
+            cold_calls=self.cold_calls,
+            warm=statistics.median(warm),
+            warm_p99=statistics.quantiles(warm, n=100, method="inclusive")[98],
+            warm_cpu=self.warm_cpu / len(warm),
+            warm_calls=self.warm_calls / len(warm),
+            memory=self.processor.most_memory(),
+            log_bytes=sum(len(line) + 1 for line in own) / self.asked,
+        )
 
 
 @contextmanager
@@ -257,7 +293,7 @@ def _calls(port: int) -> int:
     return calls
 
 
-def _round_trips(port: int) -> list[float]:
+def _round_trip(port: int) -> float:
     """Milliseconds that calls on new connections take whoever has all in place to make them."""
     taken = []
     for _ in range(3):
@@ -268,7 +304,7 @@ def _round_trips(port: int) -> list[float]:
         connection.getresponse().read()
         taken.append((time.perf_counter() - begun) * 1000)
         connection.close()
-    return taken
+    return statistics.median(taken)
 
 
 # --- the machine ----------------------------------------------------------------------------------------------------

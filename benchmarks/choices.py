@@ -1,22 +1,28 @@
 #!/usr/bin/env python
 """What each choice for speed buys: the built function as it is, and with that one choice taken back.
 
-Each is a fresh interpreter that is given the function's package and the runtime's, and nothing else; they are started
-in turn. It is processor time that is measured, of a start, of the first request after it and of the requests then,
-against the stand-in for Secrets Manager and SSM. With `--publish`, docs/performance.md gets the tables.
+Each is a fresh interpreter that is given the function's package and the runtime's, and nothing else. The two are
+started one after the other and asked in turn, and it is the ratio of their processor times that counts: of a start, of
+the first request after it, or of the requests then, against the stand-in for Secrets Manager and SSM. With
+`--publish`, docs/performance.md gets the tables.
 """
 
 import argparse
+import functools
 import json
+import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self, TextIO, cast
 
-from report import filled
+from report import Figure, filled
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).with_suffix(".json")
@@ -25,28 +31,24 @@ PAGE = ROOT / "docs/performance.md"
 START, FIRST, WARM = "a start", "the first request", "a warm request"
 
 _PROBE = """
-import gc, json, sys, time
+import gc, json, os, sys, time
 
 gc.disable()  # As the handler's first line does. Some preludes import parts of the function before it.
-prelude, event, requests, results = sys.argv[1:]
+prelude, event, results = sys.argv[1:]
 began = time.process_time()
 exec(prelude)
 from roomkey.handler import handler
-measured = {"a start": time.process_time() - began}
-if int(requests):
-    with open(event) as file:
-        event = json.load(file)
-
-    def ask(count):
+took = time.process_time() - began
+with open(event) as file:
+    event = json.load(file)
+with open(int(results), "w", buffering=1) as results:
+    print(took, file=results)
+    for line in sys.stdin:
         began = time.process_time()
-        for _ in range(count):
+        for _ in range(int(line)):
             if handler(event, None)["statusCode"] != 200:
                 raise RuntimeError("no token")
-        return (time.process_time() - began) / count
-
-    measured |= {"the first request": ask(1), "a warm request": ask(int(requests))}
-with open(results, "w") as file:
-    json.dump(measured, file)
+        print(time.process_time() - began, file=results)
 """
 
 
@@ -62,7 +64,6 @@ class Choice:
     figure: str
     prelude: str = ""
     bytecode: bool = True
-    starts_only: bool = False
     deployed: bool = True
 
 
@@ -76,16 +77,52 @@ CHOICES = (
            "folders ([why](decisions/0011-a-part-of-the-sdk-s-data-of-our-own.md))", START, _OWN_SDK_DATA),
     Choice("folders", "of that, the look through the folders of all services", START,
            "import roomkey.stores as stores; del stores._SdkData.list_available_services"),
+    Choice("handlers", "botocore's hooks for other services are not registered", START,
+           "import botocore.session as sdk; plain = sdk.Session\n"
+           "sdk.Session = lambda include_builtin_handlers: plain()"),
     Choice("garbage", "No garbage collection during a start: what it makes, stays", START,
            "gc.disable = gc.freeze = lambda: None; gc.enable()"),
-    Choice("ready", "Clients and certificate authorities are made ready at init, not by the first request "
-           "([why](decisions/0012-ready-before-the-first-request.md))", FIRST,
+    Choice("ready", "Clients and certificate authorities are made ready at init, and calls rehearsed, not by the first "
+           "request ([why](decisions/0012-ready-before-the-first-request.md))", FIRST,
            "import roomkey.stores as stores; stores.AwsApi.prepare = lambda self: None"),
     Choice("metrics", "Powertools makes the form of a line of metrics once for each set of dimensions, not for each "
            "request", WARM,
            "import roomkey.observability as seen; seen._form = seen._form.__wrapped__"),
-    Choice("key", "PyJWT looks for PEM, SSH and JWK in a key once, when it is loaded, and not for each token that it "
-           "signs", WARM, _HS256 + "hs256._signer = jwt.PyJWS(options={'enforce_minimum_key_length': True})"),
+    Choice("jws", "PyJWT's HMAC signs below a header that is written once; PyJWT would write it, and look for PEM, SSH "
+           "and JWK in the key, for each token ([why](decisions/0013-pyjwt-s-hmac-below-a-header-of-our-own.md))", WARM,
+           _HS256 + """
+signer = jwt.PyJWS(options={"enforce_minimum_key_length": True})
+def sign(claims, key):
+    payload = hs256._encoder.encode(claims)
+    for hostile, escaped in hs256._FOR_ATOB.items():
+        payload = payload.replace(hostile, escaped)
+    return signer.encode(payload.encode(), key, algorithm="HS256")
+hs256.sign = sign
+"""),
+    Choice("rules", "Whether a rule grants is one expression, and not a generator of its fields", WARM, """
+from roomkey import policy
+def fields(rule, request, caller):
+    yield "kinds", request.kind in rule.kinds
+    yield "platforms", request.platform.name in rule.platforms
+    yield "services", rule.services.issuperset(request.services)
+    yield "who", rule._is_for(caller)
+    yield "roles", policy._named(request.role, rule.roles, caller)
+    yield "rooms", policy._named(request.room_id, rule.rooms, caller)
+policy.Rule.grants = lambda *asked: all(named for _, named in fields(*asked))
+"""),
+    Choice("shape", "What a body may hold is put together once for each kind of token", WARM,
+           "from roomkey import token_requests; token_requests._shape = token_requests._shape.__wrapped__"),
+    Choice("values", "What every request makes and may show is a `NamedTuple`, not a frozen dataclass", WARM, """
+import dataclasses, types, typing
+import aws_lambda_powertools.metrics, botocore.httpsession, botocore.session, jwt
+class Frozen(type):
+    def __new__(kind, name, bases, body):
+        others = tuple(base for base in bases if base is not typing.NamedTuple)
+        made = types.new_class(name, others, {}, lambda to: to.update(body))
+        made._replace = dataclasses.replace
+        return dataclasses.dataclass(frozen=True, slots=True)(made)
+typing.NamedTuple = type.__new__(Frozen, "NamedTuple", (), {})
+"""),
     Choice("coders", "JSON encoders and decoders with options are made once", WARM, _HS256 + """
 from roomkey import strict_json
 class Anew:
@@ -95,12 +132,14 @@ strict_json._DECODER = Anew(decode=lambda text: json.loads(text, object_pairs_ho
     parse_constant=strict_json._refused, parse_float=strict_json._finite))
 hs256._encoder = Anew(lambda claims: json.dumps(claims, separators=(",", ":")))
 """),
-    Choice("atob", "Characters that `atob` cannot take are looked for with one pattern, not replaced one by one", WARM,
+    Choice("atob", "Characters that `atob` cannot take are looked for one by one, not with a pattern", WARM,
            _HS256 + """
-class OneByOne:
-    hostile = {ord(one): f"\\\\u{ord(one):04x}" for one in ">?~\\x7f"}
-    def sub(self, _, text): return text.translate(self.hostile)
-hs256._ATOB_HOSTILE = OneByOne()
+import re
+class Pattern:
+    hostile = re.compile("[>?~]")
+    def encode(self, claims):
+        return self.hostile.sub(lambda found: f"\\\\u{ord(found[0]):04x}", encoder.encode(claims))
+encoder, hs256._encoder, hs256._FOR_ATOB = hs256._encoder, Pattern(), {}
 """),
     Choice("header", "A token's header, the same in all, is read once", WARM,
            _HS256 + "hs256._header = hs256._header.__wrapped__"),
@@ -114,19 +153,57 @@ class Nothing:
     def prepare(self): ssl.create_default_context(cafile=authorities)
 stores = sys.modules["roomkey.stores"] = types.ModuleType("roomkey.stores")
 stores.AwsApi = stores.ParameterStore = stores.SecretStore = stores.Secret = Nothing
-""", starts_only=True, deployed=False),
-    Choice("by-hand", "Tokens put together by hand, with PyJWT's algorithm alone", WARM, _HS256 + """
-algorithm, encoded = jwt.get_algorithm_by_name("HS256"), hs256._encoded
-def sign(claims, key):
-    payload = hs256._ATOB_HOSTILE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", hs256._encoder.encode(claims))
-    signed = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9." + encoded(payload.encode())
-    return signed + "." + encoded(algorithm.sign(signed.encode(), key.encode()))
-hs256.sign = sign
 """, deployed=False),
 )  # fmt: skip
 """A dead end's title says what it does, another's what the function does."""
 
-_AS_IT_IS = Choice("as-it-is", "", "")
+
+class _Started:
+    """An interpreter that has loaded the function, and does as many requests as it is told."""
+
+    def __init__(self, requests: TextIO, results: TextIO) -> None:
+        self._requests, self._results = requests, results
+        self.start = float(results.readline())
+        """Processor time, in seconds, as all here."""
+
+    def ask(self, count: int) -> float:
+        """Does so many requests, and returns what they took."""
+        print(count, file=self._requests, flush=True)
+        return float(self._results.readline())
+
+    @classmethod
+    @contextmanager
+    def probe(
+        cls, environment: Mapping[str, str], event: Path, python: Path, prelude: str, packages: Sequence[Path]
+    ) -> Iterator[Self]:
+        readable, writable = os.pipe()
+        lambdas = {"AWS_LAMBDA_RUNTIME_API": "nowhere", "PYTHONDONTWRITEBYTECODE": "1"}
+        process = subprocess.Popen(
+            [python, "-c", _PROBE, prelude, event, str(writable)],
+            env={**environment, **lambdas, "PYTHONPATH": ":".join(map(str, packages))},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[writable],
+            text=True,
+        )
+        os.close(writable)
+        # Both on the same processor, where there is a choice: one may be slower than the other for a while.
+        os.sched_setaffinity(process.pid, [max(os.sched_getaffinity(0))])
+        with process, os.fdopen(readable) as results:
+            yield cls(cast("TextIO", process.stdin), results)
+            process.communicate()
+
+
+def _ratio(figure: str, without: _Started, as_it_is: _Started) -> float:
+    """What the one takes, of what the other does. They are asked in turn: a slow moment strikes both."""
+    if figure == START:
+        return without.start / as_it_is.start
+    first = without.ask(1) / as_it_is.ask(1)
+    if figure == FIRST:
+        return first
+    for one in (without, as_it_is):
+        one.ask(300)
+    return statistics.median(without.ask(50) / as_it_is.ask(50) for _ in range(24))
 
 
 def main() -> None:
@@ -138,59 +215,49 @@ def main() -> None:
     if not npm:
         sys.exit("The packages are made with those of `make bench`: install Node.js 20 or later, with npm.")
     [roomkey] = [one for one in contenders(npm) if one.name == "roomkey"]
-    measured: dict[str, list[Mapping[str, float]]] = {one.name: [] for one in (_AS_IT_IS, *CHOICES)}
+    # A start is one moment, and a slow one strikes it alone: it takes more of them.
+    starts = tuple(one for one in CHOICES if one.figure == START)
+    ratios: dict[str, list[float]] = {one.name: [] for one in CHOICES}
     with tempfile.TemporaryDirectory() as folder, stand_in() as aws:
         bare = [Path(folder) / part.name for part in roomkey.folders]
         for part, to in zip(roomkey.folders, bare, strict=True):
             shutil.copytree(part, to, ignore=shutil.ignore_patterns("__pycache__"))
+        started = functools.partial(_Started.probe, environ(aws), EVENT)
+        packages = {True: [*roomkey.folders, PYTHON_RUNTIME], False: [*bare, PYTHON_RUNTIME]}
         for number in range(1, arguments.rounds + 1):
             print(f"round {number} of {arguments.rounds}", flush=True)
-            for one in (_AS_IT_IS, *CHOICES):
-                path = ":".join(map(str, [*(roomkey.folders if one.bytecode else bare), PYTHON_RUNTIME]))
-                lambdas = {"AWS_LAMBDA_RUNTIME_API": "nowhere", "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-                results = Path(folder) / "results.json"
-                requests = 0 if one.starts_only else arguments.warm
-                subprocess.run(
-                    [PYTHON, "-c", _PROBE, one.prelude, EVENT, str(requests), results],
-                    env=environ(aws) | lambdas,
-                    stdout=subprocess.DEVNULL,
-                    check=True,
-                )
-                measured[one.name].append(json.loads(results.read_text()))
-    # Whatever else the machine does only adds to processor time: the least is what it takes.
-    least = {
-        name: {figure: round(1000 * min(one[figure] for one in runs), 4) for figure in runs[0]}
-        for name, runs in measured.items()
-    }
-    print("\n\n".join(tables(least).values()))
+            for one in (*CHOICES, *2 * starts):
+                with (
+                    started(PYTHON, "", packages[True]) as as_it_is,
+                    started(PYTHON, one.prelude, packages[one.bytecode]) as without,
+                ):
+                    ratios[one.name].append(_ratio(one.figure, without, as_it_is))
+    measured = {name: [round(ratio, 3) for ratio in found] for name, found in ratios.items()}
+    print("\n\n".join(tables(measured).values()))
     if arguments.publish:
-        RESULTS.write_text(json.dumps(least, indent=1) + "\n")
-        PAGE.write_text(filled(PAGE.read_text(), tables(least)))
+        RESULTS.write_text(json.dumps(measured, indent=1) + "\n")
+        PAGE.write_text(filled(PAGE.read_text(), tables(measured)))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15, help="how often each is started")
-    parser.add_argument("--warm", type=int, default=1000, help="requests after the first, in each round")
     parser.add_argument("--publish", action="store_true", help="write docs/performance.md and benchmarks/choices.json")
     return parser.parse_args()
 
 
-def tables(least: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    """The parts of the page, by the names of their markers: milliseconds of processor time."""
+def tables(measured: Mapping[str, Sequence[float]]) -> dict[str, str]:
+    """The parts of the page, by the names of their markers, from each choice's ratios."""
     deployed = [one for one in CHOICES if one.deployed]
     return {
-        "choices": _table(("", "of", "with it", "without it"), deployed, least),
-        "dead-ends": _table(("", "of", "as it is", "with it"), [one for one in CHOICES if not one.deployed], least),
+        "choices": _table("without it, of what it takes", deployed, measured),
+        "dead-ends": _table("with it, of what it takes", [one for one in CHOICES if not one.deployed], measured),
     }
 
 
-def _table(head: Sequence[str], choices: Sequence[Choice], least: Mapping[str, Mapping[str, float]]) -> str:
-    rows = [head, ("---", "---", "---:", "---:")]
-    for one in choices:
-        digits = 3 if one.figure == WARM else 0
-        both = (f"{least[name][one.figure]:.{digits}f} ms" for name in (_AS_IT_IS.name, one.name))
-        rows.append((one.title, one.figure, *both))
+def _table(head: str, choices: Sequence[Choice], measured: Mapping[str, Sequence[float]]) -> str:
+    rows = [("", "of", head), ("---", "---", "---:")]
+    rows += [(one.title, one.figure, Figure.of(measured[one.name]).text(2)) for one in choices]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

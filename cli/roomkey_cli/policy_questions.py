@@ -159,7 +159,7 @@ def as_json(policy: Policy, question: Question, verdict: Verdict) -> dict[str, o
 
 def reasons(index: int, rule: Rule, question: Question) -> Iterator[str]:
     """What a rule has to say to a question, a line for the rule and one for each field that does not name it."""
-    lacking = [name for name, named in rule.compare(question.request, question.caller) if not named]
+    lacking = [name for name, named in rule.compare(question.request, question.caller).items() if not named]
     place = f"rules[{index}]"
     title = place if rule.name == place else f'{place} "{rule.name}"'
     life = "" if rule.longest_life is None else f", for {rule.longest_life} s at most"

@@ -131,7 +131,7 @@ class Request:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str:
@@ -313,7 +313,7 @@ class Api:
                 stale_seconds[what] = known.age
                 if record.minted:
                     seen.served_stale(what, known.failure, request.request_id)
-        seen.count(record.platform, record.kind, failure, budget.spent() * 1000, stale_seconds)
+        seen.count(record.platform, record.kind, failure, budget, stale_seconds)
 
     def _observe(self, request: Request, tell: Callable[[Observability], None]) -> None:
         """What goes wrong in telling costs nobody their token: the audit line is already written."""

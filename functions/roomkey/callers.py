@@ -50,7 +50,7 @@ def identify(authorizer: Mapping[str, Any], access: Access, names: ClaimNames) -
 
 def _block(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     block = parent.get(name)
-    if not isinstance(block, Mapping) or not block:
+    if not isinstance(block, dict) or not block:
         raise Unauthenticated
     return block
 

@@ -5,15 +5,14 @@ set back finds values of the future. So an instant is read from both clocks and 
 """
 
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from roomkey.errors import DeadlineExceeded
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
+class Instant(NamedTuple):
     """One moment on both clocks: Unix seconds, and seconds of a clock that is never set."""
 
     wall: float
@@ -57,7 +56,7 @@ class Budget:
     seconds: float
     started: Instant
     grace: float
-    calls: Counter[str] = field(default_factory=Counter)
+    calls: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     @classmethod
     def starting_now(cls, clock: Clock, seconds: float, grace: float = 0.0) -> "Budget":

@@ -70,5 +70,5 @@ class Dependencies:
                 SecretStore(aws), settings.secret_name, platforms.values(), clock=clock, random=jitter
             ),
             audit=AuditTrail(settings.environment, settings.audit_user_ids, stdout),
-            observability=Observability.of(settings.environment, settings.log_level, clock),
+            observability=Observability.of(settings.environment, settings.log_level),
         )

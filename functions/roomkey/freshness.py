@@ -14,6 +14,7 @@ old a value may be, what happens when it cannot be read again, and how often tha
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from roomkey.clock import Budget, Clock, Instant
 from roomkey.errors import OUT_OF_TIME, DeadlineExceeded, DependencyFailure
@@ -25,8 +26,7 @@ REST_SECONDS = 5.0
 """The least time between a failed refresh and the next try."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading[T]:
+class Reading[T](NamedTuple):
     """A value, how old it is in seconds, and why it could not be refreshed where it is stale (else None)."""
 
     value: T

@@ -7,6 +7,7 @@ other text is not "on". See docs/operations.md for how to turn it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from roomkey.errors import DependencyFailure, MintingDisabled, SwitchUnavailable
 from roomkey.platforms import PLATFORMS
@@ -53,8 +54,7 @@ class DisableFlag:
         return "off" if off == {True} else "on" if off == {False} else "partly-off"
 
 
-@dataclass(frozen=True, slots=True)
-class SwitchState:
+class SwitchState(NamedTuple):
     """The flag as it is known: `age` seconds old, and not to be had newer because of `failure`, if that is not None."""
 
     flag: DisableFlag

@@ -6,7 +6,7 @@ never leaves this file.
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from roomkey.clock import Clock
@@ -55,7 +55,7 @@ def mint(
         services=request.services,
     )
     if grant.user_id is None and platform.binds_user(request.kind):
-        grant = replace(grant, user_id=str(randomness.uuid()))
+        grant = grant._replace(user_id=str(randomness.uuid()))
     make = platform.app_token if request.kind is TokenKind.APP else platform.management_token
     token = make(credentials, grant, imprint)
 

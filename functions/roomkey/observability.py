@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from roomkey.clock import Clock
+from roomkey.clock import Budget
 from roomkey.errors import DependencyFailure, Fault, RoomkeyError
 from roomkey.platforms.base import TokenKind
 
@@ -40,8 +40,21 @@ class _StdoutHandler(logging.StreamHandler[TextIO]):
         pass
 
 
+_UNITS = {
+    "TokenMinted": MetricUnit.Count,
+    "TokenRefused": MetricUnit.Count,
+    "Fault": MetricUnit.Count,
+    "ManagementTokenMinted": MetricUnit.Count,
+    "Duration": MetricUnit.Milliseconds,
+    "SwitchStaleSeconds": MetricUnit.Seconds,
+    "CredentialsStaleSeconds": MetricUnit.Seconds,
+    "DependencyFailure": MetricUnit.Count,
+}
+"""The metrics that there are."""
+
+
 @functools.cache
-def _form(environment: str, platform: str, kind: str, code: str, metrics: tuple[tuple[str, MetricUnit], ...]) -> str:
+def _form(environment: str, platform: str, kind: str, code: str, metrics: tuple[str, ...]) -> str:
     """A line of CloudWatch's embedded format with a place, in the way of `%`, for `Timestamp` and each metric's number.
 
     Made by Powertools, once for each form that there is, which closed lists of words keep few: made for every request
@@ -53,11 +66,11 @@ def _form(environment: str, platform: str, kind: str, code: str, metrics: tuple[
     made = EphemeralMetrics(namespace=NAMESPACE, service="", default_dimensions={"environment": environment})
     made.add_dimensions(platform=platform, kind=kind)
     made.add_dimensions(code=code)
-    for name, unit in metrics:
-        made.add_metric(name, unit, 0)
+    for name in metrics:
+        made.add_metric(name, _UNITS[name], 0)
     line: dict[str, Any] = dict(made.serialize_metric_set())
     line["_aws"]["Timestamp"] = "%(Timestamp)d"
-    line |= {name: [f"%({name})r"] for name, _ in metrics}
+    line |= {name: [f"%({name})r"] for name in metrics}
     return re.sub(r'"(%\(\w+\)[dr])"', r"\1", json.dumps(line, separators=(",", ":"))) + "\n"
 
 
@@ -67,13 +80,12 @@ class Observability:
 
     environment: str
     logger: Logger
-    clock: Clock
 
     @classmethod
-    def of(cls, environment: str, log_level: str, clock: Clock) -> "Observability":
+    def of(cls, environment: str, log_level: str) -> "Observability":
         logger = Logger(service=SERVICE, level=log_level, logger_handler=_StdoutHandler())
         logger.setLevel(log_level)  # Powertools leaves a logger that is set up already as it is.
-        return cls(environment, logger, clock)
+        return cls(environment, logger)
 
     def fault(self, fault: Fault, request_id: str) -> None:
         """One line about a fault that a caller was answered with."""
@@ -103,30 +115,29 @@ class Observability:
         platform: str,
         kind: str,
         failure: RoomkeyError | None,
-        duration_ms: float,
+        budget: Budget,
         stale_seconds: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """The metrics of one request to a minting route, as one line of CloudWatch's embedded format.
 
+        They count for the time at which it started, as its audit line has it, and its duration is what it has spent.
         `stale_seconds` is the age of what could not be read again and was used all the same, by `switch` and
         `credentials`.
         """
         outcome = "TokenMinted" if failure is None else "Fault" if isinstance(failure, Fault) else "TokenRefused"
         failed_reads = len(stale_seconds) + (isinstance(failure, Fault) and _is_a_read(failure.failure))
-        metrics: dict[str, tuple[MetricUnit, float]] = {outcome: (MetricUnit.Count, 1)}
+        metrics: dict[str, float] = {outcome: 1.0}
         if failure is None and kind == TokenKind.MANAGEMENT:
             # For an alarm, which could not add up over the platforms.
-            metrics["ManagementTokenMinted"] = (MetricUnit.Count, 1)
-        metrics["Duration"] = (MetricUnit.Milliseconds, duration_ms)
+            metrics["ManagementTokenMinted"] = 1.0
+        metrics["Duration"] = budget.spent() * 1000
         for what, age in stale_seconds.items():
-            metrics[f"{what.capitalize()}StaleSeconds"] = (MetricUnit.Seconds, age)
+            metrics[f"{what.capitalize()}StaleSeconds"] = float(age)
         if failed_reads:
-            metrics["DependencyFailure"] = (MetricUnit.Count, failed_reads)
+            metrics["DependencyFailure"] = float(failed_reads)
 
-        units = tuple((name, unit) for name, (unit, _) in metrics.items())
-        form = _form(self.environment, platform, kind, failure.code if failure else MINTED, units)
-        numbers = {name: float(value) for name, (_, value) in metrics.items()}
-        sys.stdout.write(form % {"Timestamp": self.clock.now().wall * 1000, **numbers})
+        form = _form(self.environment, platform, kind, failure.code if failure else MINTED, tuple(metrics))
+        sys.stdout.write(form % {"Timestamp": budget.started.wall * 1000, **metrics})
 
 
 def _is_a_read(failure: DependencyFailure | None) -> bool:

@@ -7,6 +7,7 @@ that cannot be used leaves nothing to go on, while without a policy it can still
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from roomkey.clock import Budget, Clock
 from roomkey.errors import DependencyFailure, Fault, PolicyUnavailable, SwitchUnavailable
@@ -26,8 +27,7 @@ class _Found:
     policy: Policy | DependencyFailure
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """An environment's state as it is known: `age` seconds old, not to be had newer because of `failure`, if any."""
 
     flag: DisableFlag

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.credentials import ContainerMetadataFetcher, ContainerProvider, CredentialResolver, Credentials
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
@@ -44,6 +45,8 @@ _REASONS = {
 
 
 SERVICES = ("secretsmanager", "ssm")
+_REHEARSED = (("secretsmanager", "get_secret_value", {"SecretId": "-"}), ("ssm", "get_parameters", {"Names": ["-"]}))
+"""A call of each kind that there is."""
 SDK_DATA = Path(__file__).parent / "sdk_data"
 """Of botocore's descriptions of services and endpoints the part that is used here (`requirements/sdk_data.py`)."""
 
@@ -89,6 +92,11 @@ class _RoleCredentials(Credentials):  # type: ignore[misc]
         return found
 
 
+def _no_signer(**_: Any) -> object:
+    """Answers botocore's `choose-signer` event."""
+    return UNSIGNED
+
+
 class AwsApi:
     """botocore clients whose calls are bounded in time and number, and whose errors are ours.
 
@@ -107,13 +115,26 @@ class AwsApi:
         # both: no thread is left that a frozen environment could stop.
         with ThreadPoolExecutor(max_workers=1) as beside:
             beside.submit(self._transport.prepare)
-            with suppress(BotoCoreError):  # No region, for one: each call will say so in its turn.
-                for service in SERVICES:
-                    self._client(service)
+            with suppress(Exception):  # No region, for one: each call will say so in its turn.
+                for service, operation, parameters in _REHEARSED:
+                    self._rehearse(self._client(service), operation, parameters)
+
+    def _rehearse(self, client: Any, operation: str, parameters: Mapping[str, Any]) -> None:
+        """Makes a call that goes nowhere, for all that botocore finds out with its first one and keeps.
+
+        It is not signed, since the role's credentials may not be there yet.
+        """
+        client.meta.events.register("choose-signer", _no_signer)
+        try:
+            with self._transport.within(None):
+                getattr(client, operation)(**parameters)
+        finally:
+            client.meta.events.unregister("choose-signer", _no_signer)
 
     @cached_property
     def _session(self) -> Any:
-        session = botocore.session.get_session()
+        # The handlers are botocore's hooks for other services, and for writing its documentation.
+        session = botocore.session.Session(include_builtin_handlers=False)
         session.register_component("data_loader", _SdkData())
         # Under SnapStart the role's credentials come over HTTP, from inside a call: they get the call's time, no more.
         fetcher = ContainerMetadataFetcher(session=self._transport, sleep=lambda _: None)

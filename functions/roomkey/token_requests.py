@@ -1,9 +1,10 @@
 """From a request body to a token request that can be judged: known fields, right types, a life in bounds."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
 
 from roomkey.errors import FieldError, InvalidRequest, NotAllowed, UserMismatch
 from roomkey.platforms.base import Platform, RequestField, TokenKind
@@ -13,8 +14,7 @@ _MOST_ERRORS = 20
 """A body of sixteen KiB can hold thousands of wrong fields; nobody reads more than this many."""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
+class TokenRequest(NamedTuple):
     """What is asked for, in words that all platforms share. What a kind or platform has not is None or empty."""
 
     platform: Platform
@@ -58,28 +58,45 @@ def parse(
 
     Raises `InvalidRequest` with every field that is at fault.
     """
-    life = RequestField("expires_in", _life_between(SHORTEST_LIFE, cap(platform, lives)))
-    fields = {field.name: field for field in (*platform.request_fields[kind], life)}
+    shape = _shape(platform, kind, cap(platform, lives))
     sent = dict(body)
     if form.empty_user and sent.get("user_id") in ("", None):
         sent.pop("user_id", None)
 
-    values: dict[str, Any] = {field.target: field.default for field in fields.values() if field.default is not None}
+    values: dict[str, Any] = {**shape.defaults}
     errors = []
-    for name, field in fields.items():
+    for name, field in shape.fields.items():
         if name in sent:
             try:
                 values[field.target] = field.check(sent[name])
             except ValueError as error:
                 errors.append(FieldError(name, str(error)))
-    expected = [field for field in fields.values() if not (signed_in and field.name == "user_id")]
-    errors += _missing_or_doubled(expected, sent)
+    errors += _missing_or_doubled(shape.by_target, sent, known="user_id" if signed_in else None)
     if not form.stray_fields:
-        errors += [_unknown(name) for name in sorted(sent) if name not in fields]
+        errors += [_unknown(name) for name in sorted(sent.keys() - shape.fields.keys())]
     errors = errors or [FieldError(*conflict) for conflict in platform.conflicts(values)]
     if errors:
         raise InvalidRequest(*errors[:_MOST_ERRORS])
     return TokenRequest(platform, kind, **values)
+
+
+class _Shape(NamedTuple):
+    """What a body may hold: its fields by name, the same by what they mean, and what is meant where none is sent."""
+
+    fields: Mapping[str, RequestField]
+    by_target: Mapping[str, Sequence[RequestField]]
+    defaults: Mapping[str, object]
+
+
+@cache
+def _shape(platform: Platform, kind: TokenKind, longest_life: int) -> _Shape:
+    life = RequestField("expires_in", _life_between(SHORTEST_LIFE, longest_life))
+    fields = {field.name: field for field in (*platform.request_fields[kind], life)}
+    by_target: dict[str, list[RequestField]] = {}
+    for field in fields.values():
+        by_target.setdefault(field.target, []).append(field)
+    defaults = {field.target: field.default for field in fields.values() if field.default is not None}
+    return _Shape(fields, by_target, defaults)
 
 
 def bind(request: TokenRequest, user_id: str) -> TokenRequest:
@@ -93,7 +110,7 @@ def bind(request: TokenRequest, user_id: str) -> TokenRequest:
         return request
     if request.user_id not in (None, user_id):
         raise UserMismatch
-    bound = replace(request, user_id=user_id)
+    bound = request._replace(user_id=user_id)
     try:
         user.check(user_id)
     except ValueError:
@@ -131,17 +148,19 @@ def _life_between(shortest: int, longest: int) -> Callable[[object], int]:
     return check
 
 
-def _missing_or_doubled(fields: Iterable[RequestField], sent: Mapping[str, Any]) -> list[FieldError]:
-    """Of the fields that mean the same thing, exactly one may be sent, and one must be if they are required."""
-    by_target: dict[str, list[RequestField]] = {}
-    for field in fields:
-        by_target.setdefault(field.target, []).append(field)
+def _missing_or_doubled(
+    by_target: Mapping[str, Sequence[RequestField]], sent: Mapping[str, Any], known: str | None
+) -> list[FieldError]:
+    """Of the fields that mean the same thing, exactly one may be sent, and one must be if they are required.
+
+    What they mean may be `known` without them: then it is all one.
+    """
     errors = []
-    for alternatives in by_target.values():
-        found = sum(field.name in sent for field in alternatives)
-        if found > 1 or (found == 0 and alternatives[0].required):
-            words = "exactly one of " + " and ".join(field.name for field in alternatives) + " must be sent"
-            errors.append(FieldError(alternatives[0].name, words if len(alternatives) > 1 else "is missing"))
+    for target, fields in by_target.items():
+        found = [field for field in fields if field.name in sent]
+        if target != known and (len(found) > 1 or (not found and fields[0].required)):
+            words = "exactly one of " + " and ".join(field.name for field in fields) + " must be sent"
+            errors.append(FieldError(fields[0].name, words if len(fields) > 1 else "is missing"))
     return errors
 
 

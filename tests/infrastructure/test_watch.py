@@ -9,7 +9,7 @@ import pytest
 
 from infrastructure.template import EVERYTHING, JWT, ROOT, Stack, stack
 from roomkey.api import STATUS
-from roomkey.clock import SystemClock
+from roomkey.clock import Budget, SystemClock
 from roomkey.errors import DependencyFailure, MintingDisabled, NotAllowed, SwitchUnavailable
 from roomkey.observability import Observability
 from roomkey_cli.commands.probe import MINTED_METRIC, REFUSED_METRIC
@@ -115,10 +115,16 @@ def _asked(alarm: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]
 @pytest.fixture
 def written(capsys: pytest.CaptureFixture[str]) -> set[tuple[str, tuple[str, ...]]]:
     """Every metric that the function writes, with each set of dimensions that it has."""
-    seen = Observability.of("prod", "INFO", SystemClock())
+    seen = Observability.of("prod", "INFO")
     failed = SwitchUnavailable(DependencyFailure("ssm", "throttled", transient=True))
     for failure in (None, NotAllowed(), failed):
-        seen.count("100ms", "management", failure, 1.0, {"switch": 40.0, "credentials": 400.0})
+        seen.count(
+            "100ms",
+            "management",
+            failure,
+            Budget.starting_now(SystemClock(), 1),
+            {"switch": 40.0, "credentials": 400.0},
+        )
     lines = [json.loads(line)["_aws"]["CloudWatchMetrics"][0] for line in capsys.readouterr().out.splitlines()]
     return {
         (metric["Name"], tuple(sorted(names)))

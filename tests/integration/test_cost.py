@@ -104,6 +104,7 @@ def test_a_start_loads_no_more_modules_than_before(loaded: set[str]) -> None:
     ours = {module for module in loaded if module.partition(".")[0] in IN_LAMBDA}
 
     assert len(ours) <= PACKAGES_MODULES, f"{len(ours)}: find out with `python -X importtime` which ones, and why"
+    assert len(ours) >= PACKAGES_MODULES - 5, f"{len(ours)}: write down what was gained"
 
 
 @pytest.mark.skipif(sys.version_info[:2] not in STANDARD_MODULES, reason="no count was written down for this Python")
@@ -113,9 +114,20 @@ def test_a_start_loads_no_more_of_the_standard_library_than_before(loaded: set[s
     assert len(standard) <= STANDARD_MODULES[sys.version_info[:2]], f"{len(standard)}"
 
 
+BUILT = ROOT / ".aws-sam/build"
+
+
+@pytest.mark.skipif(not (BUILT / "Function").exists(), reason="nothing is built: `make build`")
+def test_what_is_deployed_stays_small() -> None:
+    """A start has to fetch it and unpack it. With bytecode, as `make build` leaves it."""
+    files = (file for part in ("Function", "Dependencies") for file in (BUILT / part).rglob("*"))
+
+    assert sum(file.stat().st_size for file in files if file.is_file()) < 10_000_000
+
+
 # --- a request -----------------------------------------------------------------------------------------------------
 
-INSTRUCTIONS = {(3, 13): {"100ms": 7421, "videosdk": 7547, "agora": 9832, "agora-whiteboard": 8587}}
+INSTRUCTIONS = {(3, 13): {"100ms": 5853, "videosdk": 5942, "agora": 8385, "agora-whiteboard": 7483}}
 """Bytecode instructions of a warm request for an app token, audit line and metrics included, by Python's version."""
 
 EVENTS = {

@@ -6,7 +6,6 @@ route and method, who is calling, the body, is minting on, credentials, mint, ve
 import io
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Never
 from unittest.mock import Mock
 
@@ -375,7 +374,7 @@ def test_c5_an_exception_that_nobody_expects_is_a_fault_in_the_envelope_with_one
 def test_a_token_that_says_something_else_than_was_granted_is_not_handed_out(deploy: Deploy) -> None:
     class Confused(Hms):
         def app_token(self, credentials: Any, grant: Any, imprint: Any) -> str:
-            return super().app_token(credentials, replace(grant, role="host"), imprint)
+            return super().app_token(credentials, grant._replace(role="host"), imprint)
 
     answer = deploy().with_parts(platforms={"100ms": Confused()}).answer(load_event("api-token-web.json"))
 

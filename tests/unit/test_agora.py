@@ -8,7 +8,6 @@ import json
 import string
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -67,7 +66,7 @@ def grant_of(request: TokenRequest, expires_at: int) -> Grant:
 
 def minted(request: TokenRequest, *, at: float = NOW, life: int = 600, salt: int = 1, keys: Credentials = KEYS) -> str:
     imprint = Imprint(at, NO_ID, salt)
-    grant = replace(grant_of(request, int(at) + life), services=request.services)
+    grant = grant_of(request, int(at) + life)._replace(services=request.services)
     make = AGORA.app_token if request.kind is TokenKind.APP else AGORA.management_token
     return make(keys, grant, imprint)
 
@@ -418,7 +417,7 @@ def test_a_known_token_is_good_when_it_is_issued(name: str) -> None:
     if request := accepted(vector):
         assert explanation.warnings == ()
         expires_at = vector["expect"]["issue_ts"] + vector["expect"]["expire"]
-        assert explanation.grant == AGORA.carried(replace(grant_of(request, expires_at), services=request.services))
+        assert explanation.grant == AGORA.carried(grant_of(request, expires_at)._replace(services=request.services))
 
 
 WITHOUT_CREDENTIALS_GENUINE = {
@@ -500,7 +499,7 @@ def test_no_app_token_has_chats_app_privilege(services: list[str]) -> None:
 @pytest.mark.parametrize("missing", ["room_id", "role", "user_id"])
 @pytest.mark.parametrize("value", [None, ""])
 def test_no_app_token_is_made_of_a_grant_with_a_hole(missing: str, value: str | None) -> None:
-    grant = replace(grant_of(asked(), NOW + 600), **{missing: value})
+    grant = grant_of(asked(), NOW + 600)._replace(**{missing: value})
     with pytest.raises(ValueError, match="stand for any"):
         AGORA.app_token(KEYS, grant, Imprint(NOW, NO_ID, 1))
 

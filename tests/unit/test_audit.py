@@ -163,6 +163,15 @@ def test_a_line_says_everything_that_became_known_and_nothing_else() -> None:
     assert checked(written(minted(), spent=budget(ssm=2, secretsmanager=1))) == MINTED
 
 
+@pytest.mark.parametrize(
+    ("fraction", "said"), [(0.0, "00.000"), (0.25, "00.250"), (0.123, "00.123"), (0.9996, "00.999")]
+)
+def test_a_line_says_when_its_request_came_to_the_millisecond_that_had_passed(fraction: float, said: str) -> None:
+    spent = Budget.starting_now(FakeClock(wall=NOW + fraction), 3)
+
+    assert json.loads(written(minted(), spent=spent))["ts"] == f"2027-01-15T08:00:{said}Z"
+
+
 def test_what_was_not_reached_is_not_there() -> None:
     assert checked(written(arrived(failure=NotAllowed()), status=403)) == ARRIVED
 
@@ -190,7 +199,7 @@ def test_what_was_served_stale_is_called_so() -> None:
     record = minted()
     assert record.switch
     assert record.credentials
-    record.switch, record.credentials = replace(record.switch, failure=DOWN), replace(record.credentials, failure=DOWN)
+    record.switch, record.credentials = record.switch._replace(failure=DOWN), record.credentials._replace(failure=DOWN)
     said = checked(written(record))
     assert (said["switch"]["stale"], said["credentials"]["stale"]) == (True, True)
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from clocks import FakeClock
 from roomkey import errors
-from roomkey.clock import SystemClock
+from roomkey.clock import Budget
 from roomkey.errors import (
     AuditUnavailable,
     CredentialsInvalid,
@@ -21,10 +22,20 @@ from roomkey.errors import (
 )
 from roomkey.observability import MINTED, Observability
 
+NOW = FakeClock().now()
+
+
+def _after(seconds: float) -> Budget:
+    """That of a request which has taken so long."""
+    clock = FakeClock()
+    budget = Budget.starting_now(clock, 2.6)
+    clock.advance(seconds)
+    return budget
+
 
 @pytest.fixture
 def seen() -> Observability:
-    return Observability.of("prod", "INFO", SystemClock())
+    return Observability.of("prod", "INFO")
 
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -38,11 +49,12 @@ def _failed(dependency: str) -> DependencyFailure:
 def test_a_minted_token_is_one_line_that_counts_in_every_set(
     seen: Observability, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen.count("100ms", "app", None, 1.5)
+    seen.count("100ms", "app", None, _after(1.5))
 
     (line,) = _lines(capsys)
-    directive = line.pop("_aws")["CloudWatchMetrics"]
-    assert directive == [
+    directive = line.pop("_aws")
+    assert directive["Timestamp"] == NOW.wall * 1000
+    assert directive["CloudWatchMetrics"] == [
         {
             "Namespace": "Roomkey",
             "Dimensions": [["environment"], ["environment", "platform", "kind"], ["environment", "code"]],
@@ -55,7 +67,7 @@ def test_a_minted_token_is_one_line_that_counts_in_every_set(
         "kind": "app",
         "code": MINTED,
         "TokenMinted": [1.0],
-        "Duration": [1.5],
+        "Duration": [1500.0],
     }
 
 
@@ -72,7 +84,7 @@ def test_a_minted_token_is_one_line_that_counts_in_every_set(
 def test_a_refusal_is_no_fault_and_both_say_their_code(
     seen: Observability, capsys: pytest.CaptureFixture[str], failure: RoomkeyError, outcome: str
 ) -> None:
-    seen.count("agora", "management", failure, 1.0)
+    seen.count("agora", "management", failure, _after(1.0))
 
     (line,) = _lines(capsys)
     assert line["code"] == failure.code
@@ -83,7 +95,7 @@ def test_a_refusal_is_no_fault_and_both_say_their_code(
 def test_what_was_used_though_stale_is_counted_with_its_age(
     seen: Observability, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen.count("100ms", "app", None, 1.0, {"switch": 61.5, "credentials": 900.0})
+    seen.count("100ms", "app", None, _after(1.0), {"switch": 61.5, "credentials": 900.0})
 
     (line,) = _lines(capsys)
     units = {metric["Name"]: metric["Unit"] for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
@@ -111,19 +123,19 @@ def test_reads_that_failed_are_counted_and_nothing_else_is(
     stale: dict[str, float],
     reads: int | None,
 ) -> None:
-    seen.count("100ms", "app", failure, 1.0, stale)
+    seen.count("100ms", "app", failure, _after(1.0), stale)
 
     (line,) = _lines(capsys)
     assert line.get("DependencyFailure") == (None if reads is None else [float(reads)])
 
 
 def test_no_request_leaves_anything_to_the_next(seen: Observability, capsys: pytest.CaptureFixture[str]) -> None:
-    seen.count("100ms", "app", SwitchUnavailable(_failed("ssm")), 1.0, {"switch": 61.5})
-    seen.count("agora", "management", None, 2.0)
+    seen.count("100ms", "app", SwitchUnavailable(_failed("ssm")), _after(1.0), {"switch": 61.5})
+    seen.count("agora", "management", None, _after(2.0))
 
     before, after = _lines(capsys)
     assert before.keys() - after.keys() == {"Fault", "SwitchStaleSeconds", "DependencyFailure"}
-    assert (after["TokenMinted"], after["Duration"], after["platform"]) == ([1.0], [2.0], "agora")
+    assert (after["TokenMinted"], after["Duration"], after["platform"]) == ([1.0], [2000.0], "agora")
 
 
 def test_a_line_that_could_not_be_printed_is_not_printed_later(
@@ -136,11 +148,11 @@ def test_a_line_that_could_not_be_printed_is_not_printed_later(
     with monkeypatch.context() as broken:
         broken.setattr("sys.stdout", _Full())
         with pytest.raises(OSError, match="No space left"):
-            seen.count("100ms", "app", None, 1.0)
-    seen.count("100ms", "app", None, 2.0)
+            seen.count("100ms", "app", None, _after(1.0))
+    seen.count("100ms", "app", None, _after(2.0))
 
     (line,) = _lines(capsys)
-    assert (line["TokenMinted"], line["Duration"]) == ([1.0], [2.0])
+    assert (line["TokenMinted"], line["Duration"]) == ([1.0], [2000.0])
 
 
 def test_requests_at_the_same_time_are_counted_apart(seen: Observability, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +163,7 @@ def test_requests_at_the_same_time_are_counted_apart(seen: Observability, capsys
     def count(number: int, platform: str) -> None:
         together.wait()
         for _ in range(50):
-            seen.count(platform, "app", None, float(number))
+            seen.count(platform, "app", None, _after(float(number)))
 
     threads = [threading.Thread(target=count, args=each) for each in enumerate(platforms)]
     for thread in threads:
@@ -162,7 +174,7 @@ def test_requests_at_the_same_time_are_counted_apart(seen: Observability, capsys
     lines = _lines(capsys)
     assert len(lines) == 200
     assert {(line["platform"], *line["Duration"], *line["TokenMinted"]) for line in lines} == {
-        (platform, float(number), 1.0) for number, platform in enumerate(platforms)
+        (platform, 1000.0 * number, 1.0) for number, platform in enumerate(platforms)
     }
 
 

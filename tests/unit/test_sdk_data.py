@@ -5,6 +5,7 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.loaders import Loader
 
 from roomkey.clock import SystemClock
@@ -79,22 +80,49 @@ def test_what_is_not_in_it_comes_from_botocore(monkeypatch: pytest.MonkeyPatch) 
         assert loader.load_data(name) == Loader().load_data(name)
 
 
-def test_clients_are_made_without_looking_for_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under SnapStart they are made before the snapshot, and the role's credentials come over HTTP."""
+def test_clients_are_made_and_tried_without_a_connection_or_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under SnapStart that is before the snapshot, and the role's credentials come over HTTP."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9/credentials")
     aws = AwsApi(SystemClock(), lambda: 0.5)
-    asked: list[object] = []
+    asked: list[AWSPreparedRequest] = []
 
-    def send(request: object, **_: object) -> None:
+    def send(request: AWSPreparedRequest, **how: object) -> AWSResponse:
         asked.append(request)
+        return really_send(request, **how)
 
+    def connect(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    really_send = aws._transport.send
     monkeypatch.setattr(aws._transport, "send", send)
+    monkeypatch.setattr(aws._transport, "_connect", connect)
 
     aws.prepare()
 
     assert aws._clients.keys() == set(SERVICES)
-    assert asked == []
+    assert [one.headers["X-Amz-Target"].decode() for one in asked] == [
+        "secretsmanager.GetSecretValue",
+        "AmazonSSM.GetParameters",
+    ]
+    assert not any("Authorization" in one.headers for one in asked)
+
+
+def test_after_a_call_was_tried_calls_are_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "made-up")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    aws = AwsApi(SystemClock(), lambda: 0.5)
+    aws.prepare()
+    asked: list[AWSPreparedRequest] = []
+    for service in SERVICES:
+        aws._client(service).meta.events.register_first("before-send", lambda request, **_: asked.append(request))
+
+    with aws._transport.within(None):
+        aws._client("ssm").get_parameters(Names=["a"])
+        aws._client("secretsmanager").get_secret_value(SecretId="a")
+
+    assert [one.headers["Authorization"].decode()[:36] for one in asked] == 2 * ["AWS4-HMAC-SHA256 Credential=made-up/"]
 
 
 def test_without_a_region_a_start_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

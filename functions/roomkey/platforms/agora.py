@@ -131,7 +131,7 @@ class Agora(Platform):
 
     def carried(self, grant: Grant) -> Grant:
         """What of `grant` its token says: RTM and Chat know neither channel nor role."""
-        return grant if "rtc" in grant.services else replace(grant, room_id=None, role=None)
+        return grant if "rtc" in grant.services else grant._replace(room_id=None, role=None)
 
     def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
         if not (grant.room_id and grant.role and grant.user_id):

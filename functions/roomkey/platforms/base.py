@@ -1,14 +1,15 @@
 """What a platform is to Roomkey: the words it uses, and four things it can do.
 
-A further vendor is one file with a class that fits `Platform`, and one line in `roomkey.platforms`.
+A further vendor is one file with a subclass of `Platform`, and one line in `roomkey.platforms`.
 """
 
 import re
 import unicodedata
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple
 from uuid import UUID
 
 
@@ -181,8 +182,7 @@ class CredentialProblems(ValueError):
 # --- what is minted, and what a token says -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(NamedTuple):
     """What a token is to say. Fields that a kind or platform does not have are None or empty."""
 
     kind: TokenKind
@@ -193,8 +193,7 @@ class Grant:
     services: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Imprint:
+class Imprint(NamedTuple):
     """What makes one token differ from the next with the same grant: when it is minted, and what is drawn by chance.
 
     `minted_at` is in Unix seconds with a fraction. `id` becomes a jti or a nonce, `salt` (1 to 99 999 999) Agora's.
@@ -213,8 +212,7 @@ class Send:
     prefix: str
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(NamedTuple):
     """What a token says and what its platform would make of it.
 
     `grant` is what it grants, as far as it can be read. `facts` are what it holds, in the token's own words.
@@ -232,7 +230,7 @@ class Explanation:
     token_id: str | None = None
 
 
-class Platform(Protocol):
+class Platform(ABC):
     """A vendor whose tokens Roomkey mints."""
 
     name: str
@@ -265,14 +263,14 @@ class Platform(Protocol):
         """`values`, if tokens signed with them can work. Raises `CredentialProblems`."""
         return check_credentials(self.credential_fields, values)
 
+    @abstractmethod
     def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
         """The token with which the holder of `grant` joins a room."""
-        ...
 
+    @abstractmethod
     def management_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
         """The token with which a server calls the vendor's API."""
-        ...
 
+    @abstractmethod
     def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
         """What `token` is, seen at `at` (Unix seconds); None where it is none of this platform's."""
-        ...

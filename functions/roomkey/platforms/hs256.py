@@ -9,13 +9,12 @@ import functools
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 from jwt.algorithms import HMACAlgorithm
+from jwt.utils import base64url_encode
 
 from roomkey.platforms.base import CredentialProblems, Credentials
 
@@ -24,33 +23,32 @@ BACKDATED_SECONDS = 30
 
 _ALGORITHM = "HS256"
 _SIGNATURE_BYTES = hashlib.sha256().digest_size
+_hmac = HMACAlgorithm(HMACAlgorithm.SHA256)
 
 
-class _ForCheckedKeys(HMACAlgorithm):
-    """PyJWT's HMAC, without the search for PEM, SSH and JWK in the key, which takes as long as all the rest.
-
-    `check_key` has made it when the key was loaded.
-    """
-
-    def prepare_key(self, key: str | bytes) -> bytes:
-        return key.encode() if isinstance(key, str) else key
-
-
-_any_key = HMACAlgorithm(HMACAlgorithm.SHA256)
-_signer = jwt.PyJWS(options={"enforce_minimum_key_length": True})
-_signer.unregister_algorithm(_ALGORITHM)
-_signer.register_algorithm(_ALGORITHM, _ForCheckedKeys(HMACAlgorithm.SHA256))
+_HEADER = base64url_encode(json.dumps({"alg": _ALGORITHM, "typ": "JWT"}, separators=(",", ":")).encode())
 
 # 100ms's web client decodes the payload with `atob`, which knows neither "-" nor "_" and reads bytes as Latin-1. In
-# ASCII text base64url needs the two only where one of these four stands, and JSON has them only inside strings.
-_ATOB_HOSTILE = re.compile(r"[>?~\x7f]")
+# ASCII text that can be printed, which is all that the encoder writes, base64url needs the two only where one of these
+# three stands, and JSON has them only inside strings.
+_FOR_ATOB = {hostile: f"\\u{ord(hostile):04x}" for hostile in ">?~"}
 _encoder = json.JSONEncoder(separators=(",", ":"))
 
 
 def sign(claims: Mapping[str, object], key: str) -> str:
-    """`claims` as a token. Raises `jwt.InvalidKeyError` where the key is shorter than the hash."""
-    payload = _ATOB_HOSTILE.sub(lambda found: f"\\u{ord(found[0]):04x}", _encoder.encode(claims))
-    return _signer.encode(payload.encode(), key, algorithm=_ALGORITHM)
+    """`claims` as a token in JWS's compact form (RFC 7515, 3.1), signed by PyJWT with a key that `check_key` passed.
+
+    `jwt.encode` would look for PEM, SSH and JWK in the key each time, and write the same header. Checked or not, a key
+    that is shorter than the hash signs nothing: raises `jwt.InvalidKeyError`.
+    """
+    secret = key.encode()
+    if short := _hmac.check_key_length(secret):
+        raise jwt.InvalidKeyError(short)
+    payload = _encoder.encode(claims)
+    for hostile, escaped in _FOR_ATOB.items():
+        payload = payload.replace(hostile, escaped)
+    signed = _HEADER + b"." + base64url_encode(payload.encode())
+    return (signed + b"." + base64url_encode(_hmac.sign(signed, secret))).decode()
 
 
 def check_key(name: str, credentials: Credentials) -> None:
@@ -60,7 +58,7 @@ def check_key(name: str, credentials: Credentials) -> None:
     """
     key = credentials[name]
     try:
-        _any_key.prepare_key(key)
+        _hmac.prepare_key(key)
         sign({}, key)
     except jwt.PyJWTError:
         raise CredentialProblems(f"{name}: is no key for HMAC-SHA256") from None
@@ -81,8 +79,7 @@ def _is_der(key: str) -> bool:
     return 2 + size + length == len(content)
 
 
-@dataclass(frozen=True, slots=True)
-class Unverified:
+class Unverified(NamedTuple):
     """What a token says, whether it is genuine or not. `signature` is None where there was no key to check it with."""
 
     header: Mapping[str, Any]
