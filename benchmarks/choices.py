@@ -154,6 +154,25 @@ class Nothing:
 stores = sys.modules["roomkey.stores"] = types.ModuleType("roomkey.stores")
 stores.AwsApi = stores.ParameterStore = stores.SecretStore = stores.Secret = Nothing
 """, deployed=False),
+    Choice("no-powertools", "No Powertools at all: the most that loading it late could save", START, """
+import types
+class Nothing:
+    def __init__(self, **_): pass
+    def setLevel(self, level): pass
+powertools, metrics = types.ModuleType("aws_lambda_powertools"), types.ModuleType("aws_lambda_powertools.metrics")
+powertools.Logger = metrics.EphemeralMetrics = Nothing
+metrics.MetricUnit = types.SimpleNamespace(Count="Count", Milliseconds="Milliseconds", Seconds="Seconds")
+sys.modules |= {"aws_lambda_powertools": powertools, "aws_lambda_powertools.metrics": metrics}
+""", deployed=False),
+    Choice("threads", "The SDK imported on a thread, beside the rest", START,
+           "import threading; threading.Thread(target=__import__, args=['botocore.session']).start()", deployed=False),
+    Choice("authorities", "Certificate authorities handed to OpenSSL by Python, not read by it", START, """
+import ssl
+made = ssl.create_default_context
+def handed(*, cafile):
+    with open(cafile) as authorities: return made(cadata=authorities.read())
+ssl.create_default_context = handed
+""", deployed=False),
 )  # fmt: skip
 """A dead end's title says what it does, another's what the function does."""
 
@@ -215,9 +234,10 @@ def main() -> None:
     if not npm:
         sys.exit("The packages are made with those of `make bench`: install Node.js 20 or later, with npm.")
     [roomkey] = [one for one in contenders(npm) if one.name == "roomkey"]
+    chosen = [one for one in CHOICES if not arguments.only or one.name in arguments.only]
     # A start is one moment, and a slow one strikes it alone: it takes more of them.
-    starts = tuple(one for one in CHOICES if one.figure == START)
-    ratios: dict[str, list[float]] = {one.name: [] for one in CHOICES}
+    starts = tuple(one for one in chosen if one.figure == START)
+    ratios: dict[str, list[float]] = {one.name: [] for one in chosen}
     with tempfile.TemporaryDirectory() as folder, stand_in() as aws:
         bare = [Path(folder) / part.name for part in roomkey.folders]
         for part, to in zip(roomkey.folders, bare, strict=True):
@@ -226,13 +246,15 @@ def main() -> None:
         packages = {True: [*roomkey.folders, PYTHON_RUNTIME], False: [*bare, PYTHON_RUNTIME]}
         for number in range(1, arguments.rounds + 1):
             print(f"round {number} of {arguments.rounds}", flush=True)
-            for one in (*CHOICES, *2 * starts):
+            for one in (*chosen, *2 * starts):
                 with (
                     started(PYTHON, "", packages[True]) as as_it_is,
                     started(PYTHON, one.prelude, packages[one.bytecode]) as without,
                 ):
                     ratios[one.name].append(_ratio(one.figure, without, as_it_is))
-    measured = {name: [round(ratio, 3) for ratio in found] for name, found in ratios.items()}
+    measured = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    measured |= {name: [round(ratio, 3) for ratio in found] for name, found in ratios.items()}
+    measured = {one.name: measured[one.name] for one in CHOICES}
     print("\n\n".join(tables(measured).values()))
     if arguments.publish:
         RESULTS.write_text(json.dumps(measured, indent=1) + "\n")
@@ -242,6 +264,10 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=15, help="how often each is started")
+    parser.add_argument(
+        "--only", action="append", choices=[one.name for one in CHOICES],
+        help="this one (may be given more than once); the others stay as they were measured last",
+    )  # fmt: skip
     parser.add_argument("--publish", action="store_true", help="write docs/performance.md and benchmarks/choices.json")
     return parser.parse_args()
 

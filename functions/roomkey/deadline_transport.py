@@ -68,7 +68,7 @@ class DeadlineTransport:
         """Answers botocore's `before-send` event. Raises `Unreachable` or `OutOfTime`, and nothing of botocore's."""
         budget, url = self._budget.get(), urlsplit(request.url)
         if budget is None:
-            return AWSResponse(request.url, 200, {}, _ReadBody(b"{}"))
+            return AWSResponse(request.url, http.client.OK, {}, _ReadBody(b"{}"))
         try:
             sock = self._connect(url.hostname or "", url.port, tls=url.scheme == "https", budget=budget)
         except OSError:
