@@ -134,7 +134,7 @@ def _round(chosen: Sequence[Contender], node: str, aws: int, requests: int) -> I
         for _ in range(SLICES):
             for running in started:
                 before = running.processor.milliseconds()
-                running.ask(requests // SLICES // (5 if running.contender.asks_aws_always else 1))
+                running.ask(max(1, requests // SLICES // (5 if running.contender.asks_aws_always else 1)))
                 running.warm_cpu += running.processor.milliseconds() - before
                 running.warm_calls += _calls(aws)
         yield from (running.life() for running in started)

@@ -7,8 +7,8 @@ token is known by its SHA-256, and no secret, header or body has a place. docs/o
 
 import hashlib
 import sys
-import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TextIO
 
 from roomkey import __version__, strict_json
@@ -135,5 +135,4 @@ class AuditTrail:
 
 
 def _rfc3339(seconds: float) -> str:
-    whole, milliseconds = divmod(int(seconds * 1000), 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03d}Z"
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

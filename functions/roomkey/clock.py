@@ -5,7 +5,7 @@ set back finds values of the future. So an instant is read from both clocks and 
 """
 
 import time
-from collections import defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -56,7 +56,7 @@ class Budget:
     seconds: float
     started: Instant
     grace: float
-    calls: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    calls: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def starting_now(cls, clock: Clock, seconds: float, grace: float = 0.0) -> "Budget":

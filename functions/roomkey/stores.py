@@ -44,9 +44,12 @@ _REASONS = {
 }
 
 
-SERVICES = ("secretsmanager", "ssm")
-_REHEARSED = (("secretsmanager", "get_secret_value", {"SecretId": "-"}), ("ssm", "get_parameters", {"Names": ["-"]}))
-"""A call of each kind that there is."""
+_REHEARSED: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "secretsmanager": ("get_secret_value", {"SecretId": "-"}),
+    "ssm": ("get_parameters", {"Names": ["-"]}),
+}
+"""A call of each kind that there is, by service."""
+SERVICES = tuple(_REHEARSED)
 SDK_DATA = Path(__file__).parent / "sdk_data"
 """Of botocore's descriptions of services and endpoints the part that is used here (`requirements/sdk_data.py`)."""
 
@@ -116,7 +119,7 @@ class AwsApi:
         with ThreadPoolExecutor(max_workers=1) as beside:
             beside.submit(self._transport.prepare)
             with suppress(Exception):  # No region, for one: each call will say so in its turn.
-                for service, operation, parameters in _REHEARSED:
+                for service, (operation, parameters) in _REHEARSED.items():
                     self._rehearse(self._client(service), operation, parameters)
 
     def _rehearse(self, client: Any, operation: str, parameters: Mapping[str, Any]) -> None:

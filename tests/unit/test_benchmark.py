@@ -77,3 +77,42 @@ def test_what_a_million_tokens_cost(memory: float, values: dict[str, float], dol
 def test_a_figure_is_the_median_and_the_middle_half() -> None:
     assert report.Figure.of([1, 2, 3, 4, 100]).median == 3
     assert report.Figure.of([7.0]) == (7.0, 7.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("median", "strictly", "met"), [(0.69, False, True), (0.7, False, True), (0.7, True, False), (0.71, False, False)]
+)
+def test_a_goal_is_met_up_to_its_bound_and_below_it_where_that_is_asked(
+    median: float, strictly: bool, met: bool
+) -> None:
+    goal = report.Goal("a ratio", 0.7, report.Figure(median, 0.6, 0.8), strictly=strictly)
+
+    assert (goal.met, goal.bound) == (met, "below 0.7" if strictly else "at most 0.7")
+
+
+def test_ratios_are_of_the_same_round_and_a_constant_can_be_left_out_of_both() -> None:
+    """A machine that is half as quick in the second round leaves them as they are."""
+    cpu = {"roomkey": 3, "powertools": 5, "constant": 1, "hs256": 2, "node": 4}
+    results = {
+        "contenders": [
+            {
+                "name": name,
+                "size": 7_000_000,
+                "lives": [
+                    _measured(**dict.fromkeys(("init", "first", "cold_cpu", "warm", "warm_cpu"), slow * one))["lives"][
+                        0
+                    ]
+                    | {"round_trip": 0.5}
+                    for slow in (1, 2)
+                ],
+            }
+            for name, one in cpu.items()
+        ]
+    }
+
+    found = {goal.what: goal.measured for goal in report.goals(results)}
+
+    assert found["warm processor time, of Powertools with validation"] == (0.6, 0.6, 0.6)
+    assert found["the same, without what the constant takes"] == (0.5, 0.5, 0.5)
+    assert found["warm median, of the HS256 floor"] == (1.5, 1.5, 1.5)
+    assert report.goals({"contenders": results["contenders"][1:]}) == []
