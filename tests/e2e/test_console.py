@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from e2e.browsers import Visit, needs_chromium, visit
 from e2e.stacks import LocalStack, shell, started
@@ -282,6 +282,23 @@ def test_what_a_token_says_is_text_and_never_markup(console: Visit) -> None:
     console.go("Watch")
     expect(console.page.get_by_text("for <img src=x onerror=alert(1)>").first).to_be_visible()
     assert console.page.locator("main img").count() == 0
+
+
+# --- the switch ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_chosen_before_it_is_known_what_is_stored(console: Visit) -> None:
+    held = []
+
+    def hold(asked: Route) -> None:
+        held.append(asked)
+
+    console.page.route("**/console/api/state", hold, times=1)
+    console.go("Switch")
+    expect(console.page.locator("#flag-form")).to_have_js_property("inert", True)
+
+    held[0].continue_()
+    console.choose("Minting is", "off in part")
 
 
 # --- for everybody ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import pytest
@@ -14,6 +15,20 @@ from e2e.stacks import LocalStack, shell, started
 from roomkey_cli.bounds import STATE_SECONDS
 
 pytestmark = needs_chromium
+
+
+FLAG = {"Name": "/roomkey/local/disabled"}
+
+
+def parameters(stack: LocalStack) -> Any:
+    """SSM of the stack, as somebody asks it from a terminal."""
+    return boto3.client(
+        "ssm",
+        endpoint_url=stack.aws,
+        region_name="us-east-1",
+        aws_access_key_id="any",
+        aws_secret_access_key="any",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -181,15 +196,9 @@ def test_what_is_put_here_bites_within_its_bound(console: Visit, stack: LocalSta
         assert float(after[1]) <= STATE_SECONDS
     expect(page.get_by_text("Minting partly off")).to_be_visible()
 
-    ssm = boto3.client(
-        "ssm",
-        endpoint_url=stack.aws,
-        region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-    )
-    assert ssm.get_parameter(Name="/roomkey/local/disabled")["Parameter"]["Value"] == "videosdk,agora/app"
-    ssm.put_parameter(Name="/roomkey/local/disabled", Value="true", Type="String", Overwrite=True)
+    ssm = parameters(stack)
+    assert ssm.get_parameter(**FLAG)["Parameter"]["Value"] == "videosdk,agora/app"
+    ssm.put_parameter(**FLAG, Value="true", Overwrite=True)
     expect(page.get_by_role("radio", name="off", exact=True)).to_be_checked()
     expect(flag).to_contain_text("at the latest")
 
@@ -200,6 +209,26 @@ def test_what_is_put_here_bites_within_its_bound(console: Visit, stack: LocalSta
     console.choose("Platform", "Agora")
     console.mint("subscriber")
     console.shows("Refused: minting-disabled.")
+
+
+def test_what_is_being_chosen_outlives_what_others_put(console: Visit, stack: LocalStack) -> None:
+    ssm = parameters(stack)
+    ssm.put_parameter(**FLAG, Value="true", Overwrite=True)
+    console.go("Switch")
+    flag, off = console.page.locator("#flag-form"), console.page.get_by_role("radio", name="off", exact=True)
+    expect(off).to_be_checked()
+
+    console.choose("Minting is", "off in part")
+    flag.get_by_role("checkbox", name="every token of agora", exact=True).check()
+    with console.page.expect_response(lambda response: response.json().get("flag", {}).get("text") == "videosdk"):
+        ssm.put_parameter(**FLAG, Value="videosdk", Overwrite=True)
+    expect(flag).to_contain_text("The flag will say agora")
+    console.press("Turn the switch")
+
+    expect(flag).to_contain_text("at the latest")
+    assert ssm.get_parameter(**FLAG)["Parameter"]["Value"] == "agora"
+    ssm.put_parameter(**FLAG, Value="true", Overwrite=True)
+    expect(off).to_be_checked()
 
 
 # --- watch -----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ import { stack } from './stack.js';
 
 const KINDS = ['app', 'management'];
 
+let stored;
+
 const boxes = () => [...$('scopes').querySelectorAll('input')];
 
 /** Whether a wider scope than this one is ticked: then it is off already. */
@@ -39,8 +41,15 @@ function drawFlag() {
   $('flag-text').textContent = flagText();
 }
 
-/** Puts the form as `text` has it. */
+/** What is stored goes into the form, unless something else is being chosen there. */
 export function show(text) {
+  const draft = flagText();
+  const untouched = draft === stored || draft === text;
+  stored = text;
+  if (untouched) setFlag(text);
+}
+
+function setFlag(text) {
   const whole = ['true', 'false'].includes(text);
   choose($('flag-mode'), whole ? text : 'part');
   const scopes = whole ? [] : text.split(',');
@@ -49,6 +58,7 @@ export function show(text) {
     box.checked = scopes.includes(box.value);
   }
   drawFlag();
+  stored = flagText();
 }
 
 /** Builds the form; `put` is told the text when the switch is turned. */
@@ -101,5 +111,5 @@ export function lay(put) {
     event.preventDefault();
     put(flagText());
   });
-  drawFlag();
+  setFlag('false');
 }

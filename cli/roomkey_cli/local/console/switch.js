@@ -26,6 +26,7 @@ async function look() {
   clearTimeout(timer);
   try {
     const state = await ask('GET', 'state');
+    $('flag-form').inert = false; // What is chosen before it is known what is stored would be lost.
     for (const [key, what] of Object.entries(WHAT)) follow(key, what, state);
   } catch (error) {
     for (const what of Object.values(WHAT)) showBite(what, 'bad', error.message);
@@ -85,6 +86,7 @@ function showBite(what, tone, text, ...more) {
 async function put(key, what, text) {
   try {
     await ask('PUT', key, { text });
+    what.form.show(text);
     await look();
   } catch (error) {
     showBite(what, 'bad', error.message);
