@@ -99,6 +99,40 @@ def sign(claims, key):
     return signer.encode(payload.encode(), key, algorithm="HS256")
 hs256.sign = sign
 """),
+    Choice("uuid", "A random UUID is written from its bytes, not by way of `uuid.UUID` "
+           "([why](decisions/0014-a-uuid-written-from-its-bytes.md))", WARM, """
+import uuid
+from roomkey import dependencies
+from roomkey.platforms.base import Randomness
+dependencies.Randomness = lambda: Randomness(uuid=lambda: str(uuid.uuid4()))
+"""),
+    Choice("signature", "A signature is checked with `hmac.new`: for `hmac.digest` OpenSSL looks parts up each time",
+           WARM, _HS256 + """
+import hmac
+class OneShot:
+    compare_digest = hmac.compare_digest
+    def __init__(self, *asked): self.asked = asked
+    def digest(self): return hmac.digest(*self.asked)
+    new = classmethod(lambda made, key, message, digest: made(key, message, "sha256"))
+hs256.hmac = OneShot
+"""),
+    Choice("near", "Rules are sorted, when a policy is read, by what they are for and how long a life they grant", WARM,
+           """
+from roomkey import policy
+def decide(self, request, caller):
+    granting = [rule for rule in self.rules if rule.grants(request, caller)]
+    if not granting: return policy.Decision(allowed=False)
+    life = lambda rule: policy.math.inf if rule.longest_life is None else rule.longest_life
+    rule = max(granting, key=life)
+    return policy.Decision((request.expires_in or 0) <= life(rule), rule.name, rule.longest_life)
+policy.Policy.decide = decide
+"""),
+    Choice("loops", "Whom a rule is for, and its patterns, are asked in loops, not by `any` of a generator", WARM, """
+from roomkey import policy
+policy.Rule._is_for = lambda rule, caller: any(subject.matches(caller) for subject in rule.who)
+policy._named = lambda value, patterns, caller: (
+    value is None or any(pattern.matches(value, caller) for pattern in patterns))
+"""),
     Choice("rules", "Whether a rule grants is one expression, and not a generator of its fields", WARM, """
 from roomkey import policy
 def fields(rule, request, caller):
@@ -127,11 +161,18 @@ typing.NamedTuple = type.__new__(Frozen, "NamedTuple", (), {})
 from roomkey import strict_json
 class Anew:
     def __init__(self, encode=None, decode=None): self.encode, self.decode = encode, decode
-strict_json._ENCODER = Anew(lambda document: json.dumps(document, ensure_ascii=True, allow_nan=False))
+strict_json._ENCODER = Anew(lambda document: json.dumps(document, check_circular=False, allow_nan=False))
 strict_json._DECODER = Anew(decode=lambda text: json.loads(text, object_pairs_hook=strict_json.without_repeats,
     parse_constant=strict_json._refused, parse_float=strict_json._finite))
-hs256._encoder = Anew(lambda claims: json.dumps(claims, separators=(",", ":")))
+hs256._encoder = Anew(lambda claims: json.dumps(claims, check_circular=False, separators=(",", ":")))
 """),
+    Choice("circles", "JSON encoders do not look for documents that hold themselves: none of ours does", WARM,
+           _HS256 + """
+from roomkey import strict_json
+strict_json._ENCODER.check_circular = hs256._encoder.check_circular = True
+"""),
+    Choice("minute", "The minute of an audit line's `ts` is written once for each minute", WARM,
+           "from roomkey import audit; audit._minute = audit._minute.__wrapped__"),
     Choice("atob", "Characters that `atob` cannot take are looked for one by one, not with a pattern", WARM,
            _HS256 + """
 import re

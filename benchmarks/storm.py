@@ -357,7 +357,7 @@ class Environment:
         seen = self.seen
         try:
             state = self._state.read(budget)
-            if state.failure is None and budget.calls:
+            if state.switch.failure is None and budget.calls:
                 seen.read.append(self._clock.at)
             state.switch.require_on(PLATFORM.name, TokenKind.APP)
             state.policy_in_force()
@@ -367,9 +367,9 @@ class Environment:
             seen.refused.append(Refusal(self._clock.at, fault.transient))
         else:
             seen.answered.append(self._clock.at)
-            seen.oldest = max(seen.oldest, state.age)
+            seen.oldest = max(seen.oldest, state.switch.age)
         if budget.calls:
-            seen.waited.append((self._clock.at, budget.spent()))
+            seen.waited.append((self._clock.at, budget.spent().seconds))
             seen.most_calls = max(seen.most_calls, *budget.calls.values())
         self._clock.sleep(OWN_WORK)
 

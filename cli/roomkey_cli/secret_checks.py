@@ -1,11 +1,11 @@
 """Whether a secret is good: its shape, and whether it makes tokens that work."""
 
+import time
 from typing import Any
 
-from roomkey.clock import SystemClock
 from roomkey.errors import InternalError
-from roomkey.minting import Randomness, mint
-from roomkey.platforms.base import CredentialProblems, Platform, TokenKind
+from roomkey.minting import mint
+from roomkey.platforms.base import CredentialProblems, Platform, Randomness, TokenKind
 from roomkey.settings import STANDARD_LIVES
 from roomkey.token_requests import granted_life, parse
 from roomkey_cli import secrets_store
@@ -26,7 +26,7 @@ def problems_of(text: str, platform: Platform) -> list[str]:
     for kind in TokenKind:
         request = parse(platform, kind, least_request(platform, kind), lives=STANDARD_LIVES)
         try:
-            mint(request, granted_life(request, STANDARD_LIVES), keys, clock=SystemClock(), randomness=Randomness())
+            mint(request, granted_life(request, STANDARD_LIVES), keys, at=time.time(), randomness=Randomness())
         except InternalError as error:
             found = error.failure.problems if error.failure else ()
             problems.append(f"the {kind} token that it signs is not good: {', '.join(found)}")

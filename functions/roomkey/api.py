@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from roomkey import __version__, bodies, callers, strict_json, token_requests
 from roomkey.audit import AuditRecord
-from roomkey.clock import Budget
+from roomkey.clock import Budget, Spent
 from roomkey.dependencies import Dependencies
 from roomkey.errors import AuditUnavailable, Fault, InternalError, MethodNotAllowed, NotAllowed, NotFound, RoomkeyError
 from roomkey.minting import Minted, mint
@@ -85,8 +85,7 @@ _HEADERS = frozenset({"content-type", "origin", "x-amzn-trace-id"})
 """Those that are read. The others, the caller's credentials among them, stay in the event."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Request:
+class Request(NamedTuple):
     """What the API reads from an event of payload format 2.0. Whatever is missing or of another type is empty.
 
     Never shown by `repr`: the event holds the caller's credentials.
@@ -103,6 +102,9 @@ class Request:
     lambda_request_id: str
     source_ip: str
     user_agent: str
+
+    def __repr__(self) -> str:
+        return object.__repr__(self)
 
     @classmethod
     def from_event(cls, event: Any, context: Any) -> "Request":
@@ -274,34 +276,33 @@ class Api:
         expires_in = token_requests.granted_life(record.request, settings.lives, allowed_life)
 
         record.credentials = self._with.credentials.read(platform, budget)
-        budget.check()
         record.minted = mint(
             record.request,
             expires_in,
             record.credentials.value.credentials,
-            clock=self._with.clock,
+            at=budget.check().wall,
             randomness=self._with.randomness,
         )
 
     def _conclude(self, request: Request, record: AuditRecord, budget: Budget) -> dict[str, Any]:
         """Writes the audit line, and only then hands out what it is about."""
-        failure = record.failure
+        failure, spent = record.failure, budget.spent()
         try:
             status = STATUS[failure.code] if failure else 200
-            self._with.audit.write(record, status=status, fault=isinstance(failure, Fault), budget=budget)
+            self._with.audit.write(record, status=status, fault=isinstance(failure, Fault), spent=spent)
         except Exception:
             # A refusal stays what it is: nothing is handed out that a record would have to be kept of.
             unwritten = AuditUnavailable()
             self._observe(request, lambda seen: seen.fault(unwritten, request.request_id))
             failure = failure or unwritten
-        self._observe(request, lambda seen: self._tell(seen, request, record, failure, budget))
+        self._observe(request, lambda seen: self._tell(seen, request, record, failure, spent))
         if failure or record.minted is None:
             return self._refuse(request, failure or InternalError())
         return self._respond(request, 200, _success(record.minted, record.request))
 
     @staticmethod
     def _tell(
-        seen: Observability, request: Request, record: AuditRecord, failure: RoomkeyError | None, budget: Budget
+        seen: Observability, request: Request, record: AuditRecord, failure: RoomkeyError | None, spent: Spent
     ) -> None:
         """Logs and counts what came of a request."""
         known_already = failure is None or isinstance(failure, AuditUnavailable) or _is_unexpected(failure)
@@ -313,7 +314,7 @@ class Api:
                 stale_seconds[what] = known.age
                 if record.minted:
                     seen.served_stale(what, known.failure, request.request_id)
-        seen.count(record.platform, record.kind, failure, budget, stale_seconds)
+        seen.count(record.platform, record.kind, failure, spent, stale_seconds)
 
     def _observe(self, request: Request, tell: Callable[[Observability], None]) -> None:
         """What goes wrong in telling costs nobody their token: the audit line is already written."""

@@ -6,27 +6,30 @@ for a local run: no authorizer block where one is due is a caller who has not si
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from roomkey.errors import NotAllowed, Unauthenticated
 from roomkey.platforms.base import check_id
 from roomkey.settings import Access, ClaimNames
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """Who is calling. `user_id` and `groups` come from a JWT, `principal` from SigV4; anyone at all has none of them.
 
-    `principal` is an ARN: a role's, whatever the session is called, or a user's.
+    `principal` is an ARN: a role's, whatever the session is called, or a user's. Never shown by `repr`: claims are
+    what an issuer knows of a person.
     """
 
     access: Access
     user_id: str | None = None
     issuer: str | None = None
     groups: tuple[str, ...] = ()
-    claims: Mapping[str, str] = field(default_factory=dict, repr=False)
+    claims: Mapping[str, str] = MappingProxyType({})
     principal: str | None = None
+
+    def __repr__(self) -> str:
+        return object.__repr__(self)
 
     def require_user(self) -> None:
         """Raises `NotAllowed` where somebody signed in whose token names no user that a token could be for."""
@@ -81,10 +84,10 @@ def _groups(text: str) -> tuple[str, ...]:
     Brackets inside are a nested claim (`[map[name:x teachers]]`), from which no group is ever taken.
     """
     listed = text.startswith("[") and text.endswith("]")
-    names = text[1:-1].split(" ") if listed else [text]
-    if any("[" in name or "]" in name for name in names):
+    inside = text[1:-1] if listed else text
+    if "[" in inside or "]" in inside:
         return ()
-    return tuple(filter(None, names))
+    return tuple(filter(None, inside.split(" ") if listed else [inside]))
 
 
 _ASSUMED_ROLE = re.compile(r"arn:(?P<partition>[a-z-]+):sts::(?P<account>\d{12}):assumed-role/(?P<role>[^/]+)/.+")

@@ -5,7 +5,7 @@ set back finds values of the future. So an instant is read from both clocks and 
 """
 
 import time
-from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -45,32 +45,43 @@ class SystemClock:
         time.sleep(seconds)
 
 
+class Spent(NamedTuple):
+    """What one request has spent from `since` (Unix seconds): `seconds`, and `calls` to AWS, by service."""
+
+    since: float
+    seconds: float
+    calls: Mapping[str, int]
+
+
 @dataclass(slots=True)
 class Budget:
     """What one request may spend, from `started`: `seconds` on waiting for others, `grace` more on its own work.
 
-    A refresh may use up all the time there is for waiting; what was known before can still serve. Counts AWS calls.
+    A refresh may use up all the time there is for waiting; what was known before can still serve. `calls` are those to
+    AWS, by service.
     """
 
     clock: Clock
     seconds: float
     started: Instant
     grace: float
-    calls: Counter[str] = field(default_factory=Counter)
+    calls: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def starting_now(cls, clock: Clock, seconds: float, grace: float = 0.0) -> "Budget":
         return cls(clock, seconds, clock.now(), grace)
 
-    def spent(self) -> float:
-        """Seconds since the start."""
-        return self.started.age(self.clock.now())
+    def spent(self) -> Spent:
+        """What has been spent up to now."""
+        return Spent(self.started.wall, self.started.age(self.clock.now()), self.calls)
 
     def remaining(self) -> float:
         """Seconds left for waiting; zero or less when there are none."""
-        return self.seconds - self.spent()
+        return self.seconds - self.started.age(self.clock.now())
 
-    def check(self) -> None:
-        """Raises `DeadlineExceeded` when there is no time left for anything."""
-        if self.remaining() + self.grace <= 0:
+    def check(self) -> Instant:
+        """Now. Raises `DeadlineExceeded` when there is no time left for anything."""
+        now = self.clock.now()
+        if self.started.age(now) >= self.seconds + self.grace:
             raise DeadlineExceeded
+        return now

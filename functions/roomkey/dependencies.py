@@ -8,10 +8,9 @@ from typing import TextIO
 from roomkey.audit import AuditTrail
 from roomkey.clock import Clock, SystemClock
 from roomkey.credentials import CredentialSource
-from roomkey.minting import Randomness
 from roomkey.observability import Observability
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Platform
+from roomkey.platforms.base import Platform, Randomness
 from roomkey.settings import Settings
 from roomkey.state import EnvironmentState
 from roomkey.stores import AwsApi, ParameterStore, SecretStore

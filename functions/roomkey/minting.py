@@ -4,62 +4,53 @@ A token that does not say exactly what was granted, as far as its format can say
 never leaves this file.
 """
 
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from uuid import UUID, uuid4
+from typing import NamedTuple
 
-from roomkey.clock import Clock
 from roomkey.errors import DependencyFailure, InternalError
-from roomkey.platforms.base import Credentials, Grant, Imprint, TokenKind
+from roomkey.platforms.base import Credentials, Grant, Imprint, Randomness, TokenKind
 from roomkey.token_requests import TokenRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Randomness:
-    """Where chance comes from: the operating system, for each token anew, never a seed. Tests pass their own."""
-
-    uuid: Callable[[], UUID] = uuid4
-    salt: Callable[[], int] = lambda: 1 + secrets.randbelow(99_999_999)
-
-
-@dataclass(frozen=True, slots=True)
-class Minted:
+class Minted(NamedTuple):
     """A token that has been read back and found right, what it grants, and its own id where it has one.
 
-    Times are Unix seconds, `expires_in` counts from `minted_at`.
+    Times are Unix seconds, `expires_in` counts from `minted_at`. Never shown by `repr`.
     """
 
-    token: str = field(repr=False)
+    token: str
     token_id: str | None
     grant: Grant
     minted_at: int
     expires_in: int
 
+    def __repr__(self) -> str:
+        return object.__repr__(self)
+
 
 def mint(
-    request: TokenRequest, expires_in: int, credentials: Credentials, *, clock: Clock, randomness: Randomness
+    request: TokenRequest, expires_in: int, credentials: Credentials, *, at: float, randomness: Randomness
 ) -> Minted:
-    """A token for `request` that lives `expires_in` seconds from now. Who names no user gets a random one.
+    """A token for `request` that lives `expires_in` seconds from `at` (Unix seconds), which is to be now.
+
+    Who names no user gets a random one.
 
     Raises `InternalError` where the token does not say what it should.
     """
     platform = request.platform
-    imprint = Imprint(minted_at=clock.now().wall, id=randomness.uuid(), salt=randomness.salt())
     grant = Grant(
         kind=request.kind,
-        expires_at=int(imprint.minted_at) + expires_in,
+        expires_at=int(at) + expires_in,
         room_id=request.room_id,
         role=request.role,
         user_id=request.user_id,
         services=request.services,
     )
     if grant.user_id is None and platform.binds_user(request.kind):
-        grant = grant._replace(user_id=str(randomness.uuid()))
+        grant = grant._replace(user_id=randomness.uuid())
     make = platform.app_token if request.kind is TokenKind.APP else platform.management_token
-    token = make(credentials, grant, imprint)
+    token = make(credentials, grant, Imprint(at, randomness))
 
-    explanation = platform.explain(token, credentials, at=imprint.minted_at)
+    explanation = platform.explain(token, credentials, at)
     if (
         explanation is None
         or explanation.problems
@@ -69,4 +60,4 @@ def mint(
     ):
         found = (*explanation.problems, *explanation.warnings) if explanation else ("it is none of the platform's",)
         raise InternalError(DependencyFailure("minting", "not-what-was-granted", transient=False, problems=found))
-    return Minted(token, explanation.token_id, grant, int(imprint.minted_at), expires_in)
+    return Minted(token, explanation.token_id, grant, int(at), expires_in)

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from roomkey.clock import Budget
+from roomkey.clock import Spent
 from roomkey.errors import DependencyFailure, Fault, RoomkeyError
 from roomkey.platforms.base import TokenKind
 
@@ -55,7 +55,7 @@ _UNITS = {
 
 @functools.cache
 def _form(environment: str, platform: str, kind: str, code: str, metrics: tuple[str, ...]) -> str:
-    """A line of CloudWatch's embedded format with a place, in the way of `%`, for `Timestamp` and each metric's number.
+    """A line of CloudWatch's embedded format with places, in the way of `%`, for `Timestamp` and the metrics' numbers.
 
     Made by Powertools, once for each form that there is, which closed lists of words keep few: made for every request
     it takes more time than anything else there (docs/performance.md). An alarm in CloudWatch cannot add up over
@@ -69,9 +69,9 @@ def _form(environment: str, platform: str, kind: str, code: str, metrics: tuple[
     for name in metrics:
         made.add_metric(name, _UNITS[name], 0)
     line: dict[str, Any] = dict(made.serialize_metric_set())
-    line["_aws"]["Timestamp"] = "%(Timestamp)d"
-    line |= {name: [f"%({name})r"] for name in metrics}
-    return re.sub(r'"(%\(\w+\)[dr])"', r"\1", json.dumps(line, separators=(",", ":"))) + "\n"
+    line["_aws"]["Timestamp"] = "%d"
+    line |= {name: ["%r"] for name in metrics}
+    return re.sub(r'"(%[dr])"', r"\1", json.dumps(line, separators=(",", ":"))) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Observability:
         platform: str,
         kind: str,
         failure: RoomkeyError | None,
-        budget: Budget,
+        spent: Spent,
         stale_seconds: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """The metrics of one request to a minting route, as one line of CloudWatch's embedded format.
@@ -130,14 +130,14 @@ class Observability:
         if failure is None and kind == TokenKind.MANAGEMENT:
             # For an alarm, which could not add up over the platforms.
             metrics["ManagementTokenMinted"] = 1.0
-        metrics["Duration"] = budget.spent() * 1000
+        metrics["Duration"] = spent.seconds * 1000
         for what, age in stale_seconds.items():
             metrics[f"{what.capitalize()}StaleSeconds"] = float(age)
         if failed_reads:
             metrics["DependencyFailure"] = float(failed_reads)
 
         form = _form(self.environment, platform, kind, failure.code if failure else MINTED, tuple(metrics))
-        sys.stdout.write(form % {"Timestamp": budget.started.wall * 1000, **metrics})
+        sys.stdout.write(form % (spent.since * 1000, *metrics.values()))
 
 
 def _is_a_read(failure: DependencyFailure | None) -> bool:

@@ -174,11 +174,19 @@ class Rule:
         }
 
     def _is_for(self, caller: Caller) -> bool:
-        return any(subject.matches(caller) for subject in self.who)
+        for subject in self.who:
+            if subject.matches(caller):
+                return True
+        return False
 
 
 def _named(value: str | None, patterns: Iterable[Pattern], caller: Caller) -> bool:
-    return value is None or any(pattern.matches(value, caller) for pattern in patterns)
+    if value is None:
+        return True
+    for pattern in patterns:
+        if pattern.matches(value, caller):
+            return True
+    return False
 
 
 class Decision(NamedTuple):
@@ -198,15 +206,25 @@ class Policy:
 
     mode: Mode
     rules: tuple[Rule, ...] = field(repr=False)
+    _near: Mapping[tuple[TokenKind, str], Sequence[Rule]] = field(init=False, repr=False)
+    """The rules for each kind of token on each platform, those with the longest life first."""
+
+    def __post_init__(self) -> None:
+        rules = sorted(self.rules, key=lambda rule: -math.inf if rule.longest_life is None else -rule.longest_life)
+        near = {
+            (kind, platform): [rule for rule in rules if kind in rule.kinds and platform in rule.platforms]
+            for kind in TokenKind
+            for platform in PLATFORMS
+        }
+        object.__setattr__(self, "_near", near)
 
     def decide(self, request: TokenRequest, caller: Caller) -> Decision:
         """What the rules say of `request`: of those that grant it, the one with the longest life speaks."""
-        granting = [rule for rule in self.rules if rule.grants(request, caller)]
-        if not granting:
-            return Decision(allowed=False)
-        rule = max(granting, key=lambda rule: math.inf if rule.longest_life is None else rule.longest_life)
-        longest_life = math.inf if rule.longest_life is None else rule.longest_life
-        return Decision((request.expires_in or 0) <= longest_life, rule.name, rule.longest_life)
+        for rule in self._near[request.kind, request.platform.name]:
+            if rule.grants(request, caller):
+                allowed = rule.longest_life is None or (request.expires_in or 0) <= rule.longest_life
+                return Decision(allowed, rule.name, rule.longest_life)
+        return Decision(allowed=False)
 
     @classmethod
     def parse(cls, text: str) -> "Policy":
@@ -255,6 +273,7 @@ class _Reader:
         longest_life = fields.get("longest_life")
         if longest_life is not None and (type(longest_life) is not int or longest_life < SHORTEST_LIFE):
             self._problem(f"{where}.longest_life", f"must be a whole number of seconds, at least {SHORTEST_LIFE}")
+            longest_life = None
         name = fields.get("name", where)
         if not isinstance(name, str) or not re.fullmatch(r"[\x20-\x7e]{1,64}", name):
             self._problem(f"{where}.name", "must be 1 to 64 plain characters")

@@ -28,23 +28,18 @@ class _Found:
 
 
 class State(NamedTuple):
-    """An environment's state as it is known: `age` seconds old, not to be had newer because of `failure`, if any."""
+    """An environment's state as it is known. The policy is as old as the flag."""
 
-    flag: DisableFlag
+    switch: SwitchState
     policy: Policy | DependencyFailure
-    age: float
-    failure: DependencyFailure | None
-
-    @property
-    def switch(self) -> SwitchState:
-        return SwitchState(self.flag, self.age, self.failure)
 
     def policy_in_force(self) -> Policy:
         """The policy to decide by. Raises `PolicyUnavailable` where there is none, or none that is new enough."""
         if isinstance(self.policy, DependencyFailure):
             raise PolicyUnavailable(self.policy)
-        if self.age > POLICY_FOR_SECONDS:  # The switch is no more patient, and asked first; this does not lean on it.
-            raise PolicyUnavailable(self.failure)
+        # The switch is no more patient, and asked first; this does not lean on it.
+        if self.switch.age > POLICY_FOR_SECONDS:
+            raise PolicyUnavailable(self.switch.failure)
         return self.policy
 
 
@@ -85,7 +80,7 @@ class EnvironmentState:
             reading = read(budget)
         except DependencyFailure as failure:
             raise SwitchUnavailable(failure) from None
-        return State(reading.value.flag, reading.value.policy, reading.age, reading.failure)
+        return State(SwitchState(reading.value.flag, reading.age, reading.failure), reading.value.policy)
 
 
 def _flag(text: str | None) -> DisableFlag:

@@ -170,7 +170,7 @@ class AwsApi:
         """
 
         def attempt() -> T:
-            budget.calls[service] += 1
+            budget.calls[service] = budget.calls.get(service, 0) + 1
             return self._attempt(service, operation, understand, budget, parameters)
 
         return twice(attempt, budget, self._clock, self._random)

@@ -47,4 +47,4 @@ def _finite(text: str) -> float:
 
 # Made once: with options, `json` makes them anew for every document.
 _DECODER = json.JSONDecoder(object_pairs_hook=without_repeats, parse_constant=_refused, parse_float=_finite)
-_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False)
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, check_circular=False)

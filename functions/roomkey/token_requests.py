@@ -1,7 +1,7 @@
 """From a request body to a token request that can be judged: known fields, right types, a life in bounds."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -65,15 +65,18 @@ def parse(
 
     values: dict[str, Any] = {**shape.defaults}
     errors = []
-    for name, field in shape.fields.items():
-        if name in sent:
+    for target, fields in shape.fields.items():
+        found = [field for field in fields if field.name in sent]
+        for field in found:
             try:
-                values[field.target] = field.check(sent[name])
+                values[target] = field.check(sent[field.name])
             except ValueError as error:
-                errors.append(FieldError(name, str(error)))
-    errors += _missing_or_doubled(shape.by_target, sent, known="user_id" if signed_in else None)
+                errors.append(FieldError(field.name, str(error)))
+        # Of fields that mean the same, one at most may be sent, and one must be where they are required.
+        if (len(found) > 1 or (not found and fields[0].required)) and not (signed_in and target == "user_id"):
+            errors.append(_one_of(fields))
     if not form.stray_fields:
-        errors += [_unknown(name) for name in sorted(sent.keys() - shape.fields.keys())]
+        errors += map(_unknown, sorted(sent.keys() - shape.names))
     errors = errors or [FieldError(*conflict) for conflict in platform.conflicts(values)]
     if errors:
         raise InvalidRequest(*errors[:_MOST_ERRORS])
@@ -81,22 +84,22 @@ def parse(
 
 
 class _Shape(NamedTuple):
-    """What a body may hold: its fields by name, the same by what they mean, and what is meant where none is sent."""
+    """What a body may hold: its fields by what they mean, their names, and what is meant where none is sent."""
 
-    fields: Mapping[str, RequestField]
-    by_target: Mapping[str, Sequence[RequestField]]
+    fields: Mapping[str, Sequence[RequestField]]
+    names: Set[str]
     defaults: Mapping[str, object]
 
 
 @cache
 def _shape(platform: Platform, kind: TokenKind, longest_life: int) -> _Shape:
     life = RequestField("expires_in", _life_between(SHORTEST_LIFE, longest_life))
-    fields = {field.name: field for field in (*platform.request_fields[kind], life)}
+    fields = (*platform.request_fields[kind], life)
     by_target: dict[str, list[RequestField]] = {}
-    for field in fields.values():
+    for field in fields:
         by_target.setdefault(field.target, []).append(field)
-    defaults = {field.target: field.default for field in fields.values() if field.default is not None}
-    return _Shape(fields, by_target, defaults)
+    defaults = {field.target: field.default for field in fields if field.default is not None}
+    return _Shape(by_target, {field.name for field in fields}, defaults)
 
 
 def bind(request: TokenRequest, user_id: str) -> TokenRequest:
@@ -105,10 +108,12 @@ def bind(request: TokenRequest, user_id: str) -> TokenRequest:
     Raises `UserMismatch` where the request names another user, and `NotAllowed` where the signed-in user's id is none
     that the platform takes.
     """
+    if request.user_id == user_id:
+        return request
     user = next((field for field in request.platform.request_fields[request.kind] if field.name == "user_id"), None)
     if user is None:
         return request
-    if request.user_id not in (None, user_id):
+    if request.user_id is not None:
         raise UserMismatch
     bound = request._replace(user_id=user_id)
     try:
@@ -148,20 +153,10 @@ def _life_between(shortest: int, longest: int) -> Callable[[object], int]:
     return check
 
 
-def _missing_or_doubled(
-    by_target: Mapping[str, Sequence[RequestField]], sent: Mapping[str, Any], known: str | None
-) -> list[FieldError]:
-    """Of the fields that mean the same thing, exactly one may be sent, and one must be if they are required.
-
-    What they mean may be `known` without them: then it is all one.
-    """
-    errors = []
-    for target, fields in by_target.items():
-        found = [field for field in fields if field.name in sent]
-        if target != known and (len(found) > 1 or (not found and fields[0].required)):
-            words = "exactly one of " + " and ".join(field.name for field in fields) + " must be sent"
-            errors.append(FieldError(fields[0].name, words if len(fields) > 1 else "is missing"))
-    return errors
+def _one_of(fields: Sequence[RequestField]) -> FieldError:
+    """That not exactly one of the `fields`, which all mean the same thing, was sent."""
+    words = "exactly one of " + " and ".join(field.name for field in fields) + " must be sent"
+    return FieldError(fields[0].name, words if len(fields) > 1 else "is missing")
 
 
 _PRINTABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")

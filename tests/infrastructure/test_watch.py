@@ -9,7 +9,7 @@ import pytest
 
 from infrastructure.template import EVERYTHING, JWT, ROOT, Stack, stack
 from roomkey.api import STATUS
-from roomkey.clock import Budget, SystemClock
+from roomkey.clock import Spent
 from roomkey.errors import DependencyFailure, MintingDisabled, NotAllowed, SwitchUnavailable
 from roomkey.observability import Observability
 from roomkey_cli.commands.probe import MINTED_METRIC, REFUSED_METRIC
@@ -122,7 +122,7 @@ def written(capsys: pytest.CaptureFixture[str]) -> set[tuple[str, tuple[str, ...
             "100ms",
             "management",
             failure,
-            Budget.starting_now(SystemClock(), 1),
+            Spent(1_800_000_000.5, 0.1, {}),
             {"switch": 40.0, "credentials": 400.0},
         )
     lines = [json.loads(line)["_aws"]["CloudWatchMetrics"][0] for line in capsys.readouterr().out.splitlines()]

@@ -523,7 +523,10 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         editing(credentials, "parse_secret", "platform.check_credentials(values)", "Credentials(values)"),
         lambda machine: machine.put_a_secret("short", "AWSCURRENT"),
     ),
-    "nobody-looks-at-the-time": (editing(api.Api, "_mint", "budget.check()", "pass"), late(7.29)),
+    "nobody-looks-at-the-time": (
+        editing(api.Api, "_mint", "budget.check().wall", "budget.clock.now().wall"),
+        late(7.29),
+    ),
     "no-audit-line": (
         editing(api.Api, "_conclude", "self._with.audit.write(", "status or self._with.audit.write("),
         lambda machine: machine.mint_both(),

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from integration.commands import DEMO, Account, roomkey
-from roomkey.clock import SystemClock
 from roomkey.credentials import parse_secret
-from roomkey.minting import Randomness, mint
+from roomkey.minting import mint
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import TokenKind
+from roomkey.platforms.base import Randomness, TokenKind
 from roomkey.settings import STANDARD_LIVES
 from roomkey.token_requests import parse
 from roomkey_cli.least_requests import least_request
@@ -32,7 +31,7 @@ def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, life
     vendor = PLATFORMS[platform]
     request = parse(vendor, kind, least_request(vendor, kind), lives=STANDARD_LIVES)
     keys = parse_secret(DEMO[platform], vendor)
-    made = mint(request, life, keys, clock=SystemClock(), randomness=Randomness())
+    made = mint(request, life, keys, at=time.time(), randomness=Randomness())
     return 200, {"success": True, "token": made.token, "expires_at": made.grant.expires_at}
 
 

@@ -10,19 +10,26 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkey.clock import Instant, SystemClock
 from roomkey.errors import InvalidRequest, NotAllowed
-from roomkey.minting import Randomness, mint
+from roomkey.minting import mint
 from roomkey.platforms import access_token2
 from roomkey.platforms.access_token2 import APAAS, CHAT, FPA, RTC, RTM, AccessToken2, Service
 from roomkey.platforms.agora import Agora
-from roomkey.platforms.base import CredentialProblems, Credentials, Explanation, Grant, Imprint, Send, TokenKind
+from roomkey.platforms.base import (
+    CredentialProblems,
+    Credentials,
+    Explanation,
+    Grant,
+    Imprint,
+    Randomness,
+    Send,
+    TokenKind,
+)
 from roomkey.settings import STANDARD_LIVES
 from roomkey.token_requests import TokenRequest, bind, granted_life, parse
 
@@ -39,7 +46,6 @@ KEYS = Credentials(SECRET)
 NOW = 1_700_000_000
 SERVICES = ("rtc", "rtm", "chat")
 CHARACTERS = string.ascii_letters + string.digits + " !#$%&()+-:;<=.>?@[]^_{}|~,"
-NO_ID = UUID(int=0)
 
 
 def body(**changes: object) -> dict[str, object]:
@@ -65,7 +71,7 @@ def grant_of(request: TokenRequest, expires_at: int) -> Grant:
 
 
 def minted(request: TokenRequest, *, at: float = NOW, life: int = 600, salt: int = 1, keys: Credentials = KEYS) -> str:
-    imprint = Imprint(at, NO_ID, salt)
+    imprint = Imprint(at, Randomness(salt=lambda: salt))
     grant = grant_of(request, int(at) + life)._replace(services=request.services)
     make = AGORA.app_token if request.kind is TokenKind.APP else AGORA.management_token
     return make(keys, grant, imprint)
@@ -459,11 +465,6 @@ def test_every_negative_is_there() -> None:
 # --- minting -------------------------------------------------------------------------------------------------------
 
 
-class StoppedClock(SystemClock):
-    def now(self) -> Instant:
-        return Instant(wall=NOW + 0.9, monotonic=0.0)
-
-
 def services_in(token: str) -> tuple[Service, ...]:
     return access_token2.read(token).token.services
 
@@ -501,27 +502,27 @@ def test_no_app_token_has_chats_app_privilege(services: list[str]) -> None:
 def test_no_app_token_is_made_of_a_grant_with_a_hole(missing: str, value: str | None) -> None:
     grant = grant_of(asked(), NOW + 600)._replace(**{missing: value})
     with pytest.raises(ValueError, match="stand for any"):
-        AGORA.app_token(KEYS, grant, Imprint(NOW, NO_ID, 1))
+        AGORA.app_token(KEYS, grant, Imprint(NOW, Randomness()))
 
 
 @pytest.mark.parametrize("role", ["publisher", "subscriber"])
 @pytest.mark.parametrize("services", [["rtc"], ["rtc", "rtm"], ["rtc", "chat"], list(SERVICES)])
 def test_what_is_minted_passes_the_check_after_minting(role: str, services: list[str]) -> None:
     randomness = Randomness(salt=lambda: 99_999_999)
-    result = mint(asked(role=role, services=services), 600, KEYS, clock=StoppedClock(), randomness=randomness)
+    result = mint(asked(role=role, services=services), 600, KEYS, at=NOW + 0.9, randomness=randomness)
     assert result.grant == Grant(TokenKind.APP, NOW + 600, "lobby", role, "alice", tuple(services))
     assert (result.token_id, result.minted_at, result.expires_in) == (None, NOW, 600)
     assert access_token2.read(result.token).token.salt == 99_999_999
 
 
 def test_a_management_token_passes_the_check_after_minting() -> None:
-    result = mint(asked(TokenKind.MANAGEMENT), 900, KEYS, clock=StoppedClock(), randomness=Randomness())
+    result = mint(asked(TokenKind.MANAGEMENT), 900, KEYS, at=NOW + 0.9, randomness=Randomness())
     assert result.grant == Grant(TokenKind.MANAGEMENT, NOW + 900)
 
 
 @pytest.mark.parametrize("services", [["rtm"], ["chat"], ["rtm", "chat"], None])
 def test_what_carries_less_than_was_asked_passes_it_too(services: list[str] | None) -> None:
-    result = mint(asked(services=services), 600, KEYS, clock=StoppedClock(), randomness=Randomness())
+    result = mint(asked(services=services), 600, KEYS, at=NOW + 0.9, randomness=Randomness())
     assert result.grant == Grant(TokenKind.APP, NOW + 600, "lobby", "publisher", "alice", tuple(services or ["rtc"]))
 
 

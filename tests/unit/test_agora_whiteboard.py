@@ -14,11 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from roomkey import minting, token_requests
-from roomkey.clock import Instant
 from roomkey.errors import InvalidRequest
-from roomkey.minting import Minted, Randomness
+from roomkey.minting import Minted
 from roomkey.platforms.agora_whiteboard import AgoraWhiteboard, pack, unpack
-from roomkey.platforms.base import CredentialProblems, Credentials, Grant, Imprint, TokenKind
+from roomkey.platforms.base import CredentialProblems, Credentials, Grant, Imprint, Randomness, TokenKind
 from roomkey.settings import STANDARD_LIVES
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
@@ -41,19 +40,6 @@ GOOD = vectors("whiteboard.json")
 NEGATIVE = vectors("negative_whiteboard.json")
 
 
-class At:
-    """A clock that stands still."""
-
-    def __init__(self, wall: float) -> None:
-        self.wall = wall
-
-    def now(self) -> Instant:
-        return Instant(self.wall, 0.0)
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("minting waits for nothing")
-
-
 def keys_of(vector: dict[str, Any]) -> Credentials:
     return Credentials({name: vector["inputs"][name] for name in ("access_key", "secret_key")})
 
@@ -63,7 +49,7 @@ def mint(
 ) -> Minted:
     request = token_requests.parse(WHITEBOARD, kind, body, lives=STANDARD_LIVES)
     life = token_requests.granted_life(request, STANDARD_LIVES)
-    return minting.mint(request, life, keys, clock=At(at), randomness=Randomness(uuid=lambda: nonce))
+    return minting.mint(request, life, keys, at=at, randomness=Randomness(uuid=lambda: str(nonce)))
 
 
 def written(kind: str, query: str) -> str:
@@ -186,7 +172,7 @@ def test_reproduces_lives_that_no_request_may_have(name: str) -> None:
         room_id=inputs["content"].get("uuid"),
         role={0: "admin", 2: "reader"}[int(inputs["content"]["role"])],
     )
-    assert make(keys_of(vector), grant, Imprint(at, UUID(inputs["nonce"]), 1)) == vector["token"]
+    assert make(keys_of(vector), grant, Imprint(at, Randomness(uuid=lambda: inputs["nonce"]))) == vector["token"]
 
 
 FOR_EVER = "it never expires: nothing but disabling its access key ends it"

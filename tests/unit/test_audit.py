@@ -20,12 +20,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from audit_lines import SCHEMA, VALIDATOR, checked
-from clocks import FakeClock
 from roomkey import __version__, audit
 from roomkey.api import DEFAULT_ROUTE, MINTING_ROUTES, STATUS
 from roomkey.audit import AuditRecord, AuditTrail
 from roomkey.callers import Caller
-from roomkey.clock import Budget
+from roomkey.clock import Spent
 from roomkey.credentials import LoadedCredentials
 from roomkey.errors import (
     AuditUnavailable,
@@ -89,21 +88,16 @@ def minted(token: str = TOKEN, **known: Any) -> AuditRecord:
     return arrived(**steps | known)
 
 
-def budget(seconds_ago: float = 0.0123, **calls: int) -> Budget:
-    """A budget that began a while ago, `calls` of which are spent."""
-    clock = FakeClock(wall=NOW + 0.25)
-    started = Budget.starting_now(clock, 3)
-    clock.advance(seconds_ago)
-    started.calls.update(calls)
-    return started
+def spent(since: float = NOW + 0.25, **calls: int) -> Spent:
+    return Spent(since, 0.0123, calls)
 
 
 def written(
-    record: AuditRecord, *, status: int = 200, fault: bool = False, user_ids: bool = True, spent: Budget | None = None
+    record: AuditRecord, *, status: int = 200, fault: bool = False, user_ids: bool = True, after: Spent | None = None
 ) -> str:
     """What `record` puts into the stream."""
     stream = io.StringIO()
-    AuditTrail("prod", user_ids, stream).write(record, status=status, fault=fault, budget=spent or budget())
+    AuditTrail("prod", user_ids, stream).write(record, status=status, fault=fault, spent=after or spent())
     return stream.getvalue()
 
 
@@ -160,16 +154,15 @@ MINTED = ARRIVED | {
 
 
 def test_a_line_says_everything_that_became_known_and_nothing_else() -> None:
-    assert checked(written(minted(), spent=budget(ssm=2, secretsmanager=1))) == MINTED
+    assert checked(written(minted(), after=spent(ssm=2, secretsmanager=1))) == MINTED
 
 
 @pytest.mark.parametrize(
     ("fraction", "said"), [(0.0, "00.000"), (0.25, "00.250"), (0.123, "00.123"), (0.9996, "00.999")]
 )
 def test_a_line_says_when_its_request_came_to_the_millisecond_that_had_passed(fraction: float, said: str) -> None:
-    spent = Budget.starting_now(FakeClock(wall=NOW + fraction), 3)
 
-    assert json.loads(written(minted(), spent=spent))["ts"] == f"2027-01-15T08:00:{said}Z"
+    assert json.loads(written(minted(), after=spent(NOW + fraction)))["ts"] == f"2027-01-15T08:00:{said}Z"
 
 
 def test_what_was_not_reached_is_not_there() -> None:
@@ -212,7 +205,7 @@ def test_an_iam_caller_is_known_by_the_principal() -> None:
 
 @pytest.mark.threat("H7")
 def test_user_ids_are_left_out_where_the_stack_says_so_and_nothing_else_is() -> None:
-    line = written(minted(), user_ids=False, spent=budget(ssm=2, secretsmanager=1))
+    line = written(minted(), user_ids=False, after=spent(ssm=2, secretsmanager=1))
     expected = copy.deepcopy(MINTED)
     for block in ("caller", "requested", "token"):
         expected[block]["user_id"] = None
@@ -224,9 +217,9 @@ def test_without_a_stream_of_its_own_it_writes_to_standard_output_as_it_is_by_th
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trail, later = AuditTrail("prod", user_ids=True), io.StringIO()
-    trail.write(minted(), status=200, fault=False, budget=budget())
+    trail.write(minted(), status=200, fault=False, spent=spent())
     monkeypatch.setattr(sys, "stdout", later)
-    trail.write(minted(), status=200, fault=False, budget=budget())
+    trail.write(minted(), status=200, fault=False, spent=spent())
     assert capsys.readouterr().out == later.getvalue() == written(minted())
 
 
@@ -287,9 +280,7 @@ NOT_JSON: Mapping[str, Callable[[AuditRecord], AuditRecord]] = {
 def test_what_json_cannot_say_is_not_written(spoil: Callable[[AuditRecord], AuditRecord]) -> None:
     stream = io.StringIO()
     with pytest.raises(AuditUnavailable):
-        AuditTrail("prod", user_ids=True, stream=stream).write(
-            spoil(minted()), status=200, fault=False, budget=budget()
-        )
+        AuditTrail("prod", user_ids=True, stream=stream).write(spoil(minted()), status=200, fault=False, spent=spent())
     assert stream.getvalue() == ""
 
 
@@ -391,7 +382,7 @@ def test_a_stream_that_fails_is_never_taken_for_one_that_took_the_line(
     if broken is full_disk and not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     with broken() as stream, pytest.raises(AuditUnavailable) as caught:
-        AuditTrail("prod", user_ids=True, stream=stream).write(minted(), status=200, fault=False, budget=budget())
+        AuditTrail("prod", user_ids=True, stream=stream).write(minted(), status=200, fault=False, spent=spent())
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert str(caught.value) == "audit-unavailable"
@@ -401,7 +392,7 @@ def test_a_line_is_out_when_it_has_been_written() -> None:
     """Through two buffers: what only lay in one of them would be lost with an environment that is frozen."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(io.BufferedWriter(raw, buffer_size=1 << 20), write_through=False)  # type: ignore[arg-type]
-    AuditTrail("prod", user_ids=True, stream=stream).write(minted(), status=200, fault=False, budget=budget())
+    AuditTrail("prod", user_ids=True, stream=stream).write(minted(), status=200, fault=False, spent=spent())
     assert raw.getvalue().decode() == written(minted())
 
 

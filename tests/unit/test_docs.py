@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 import yaml
@@ -18,7 +17,7 @@ from infrastructure.template import accepts, default_parameters
 from roomkey import bodies
 from roomkey.api import CORS_EXPOSED, CORS_HEADERS, HEALTH_ROUTE, MINTING_ROUTES, STATUS
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Credentials, Grant, Imprint, Platform, RequestField, TokenKind
+from roomkey.platforms.base import Credentials, Grant, Imprint, Platform, Randomness, RequestField, TokenKind
 from roomkey.settings import SHORTEST_LIFE, STANDARD_LIVES
 from roomkey_cli import credential_files
 
@@ -247,7 +246,7 @@ def test_the_table_names_what_a_token_holds(name: str, column: str, unsaid: set[
 def facts(platform: Platform, kind: TokenKind) -> Mapping[str, object]:
     """What a token of this kind holds."""
     keys = Credentials({name: str(value) for name, value in credential_files.demo()[platform.name].items()})
-    imprint = Imprint(minted_at=1_800_000_000.5, id=UUID(int=7, version=4), salt=1)
+    imprint = Imprint(minted_at=1_800_000_000.5, randomness=Randomness())
     roles = {"100ms": "host", "videosdk": "guest", "agora-whiteboard": "reader"}
     grant = Grant(kind, expires_at=1_800_003_600, room_id="0" * 32, role=roles[platform.name], user_id="u")
     make = platform.app_token if kind is TokenKind.APP else platform.management_token

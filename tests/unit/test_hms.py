@@ -19,9 +19,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from clocks import FakeClock
-from roomkey.minting import Minted, Randomness, mint
-from roomkey.platforms.base import Credentials, Grant, Imprint, TokenKind, check_id, check_role
+from roomkey.minting import Minted, mint
+from roomkey.platforms.base import Credentials, Grant, Imprint, Randomness, TokenKind, check_id, check_role
 from roomkey.platforms.hms import Hms
 from roomkey.token_requests import TokenRequest
 
@@ -76,8 +75,8 @@ def _minted(claims: Mapping[str, Any], credentials: Credentials) -> Minted:
         ),
         claims["exp"] - at,
         credentials,
-        clock=FakeClock(wall=at + 0.75),
-        randomness=Randomness(uuid=lambda: UUID(claims["jti"]), salt=lambda: 1),
+        at=at + 0.75,
+        randomness=Randomness(uuid=lambda: claims["jti"]),
     )
 
 
@@ -196,7 +195,8 @@ def test_there_is_a_vector_for_every_reason() -> None:
 ACCESS_KEY, SECRET = "5f1e3a7c9d2b4860af13c5e7", "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"
 CREDENTIALS = HMS.check_credentials({"app_access_key": ACCESS_KEY, "app_secret": SECRET})
 NOW = 1_800_000_000
-IMPRINT = Imprint(minted_at=NOW + 0.5, id=UUID("8e1f3c52-9d47-4b1a-a0c6-2f7d5e9b3a10"), salt=1)
+TOKEN_ID = UUID("8e1f3c52-9d47-4b1a-a0c6-2f7d5e9b3a10")
+IMPRINT = Imprint(minted_at=NOW + 0.5, randomness=Randomness(uuid=lambda: str(TOKEN_ID)))
 
 
 def _app_token(room_id: str = "physics", role: str = "guest", user_id: str = "ada") -> str:
@@ -220,7 +220,7 @@ def test_g2_claims_are_exactly_those_of_each_kind() -> None:
         "room_id": "physics",
         "role": "guest",
         "user_id": "ada",
-        "jti": str(IMPRINT.id),
+        "jti": str(TOKEN_ID),
         "iat": NOW - 30,
         "nbf": NOW - 30,
         "exp": NOW + 3600,
@@ -231,7 +231,7 @@ def test_g2_claims_are_exactly_those_of_each_kind() -> None:
         "access_key": ACCESS_KEY,
         "type": "management",
         "version": 2,
-        "jti": str(IMPRINT.id),
+        "jti": str(TOKEN_ID),
         "iat": NOW - 30,
         "nbf": NOW - 30,
         "exp": NOW + 900,
@@ -358,7 +358,7 @@ def test_plain_atob_reads_every_token_whatever_the_ids(room_id: str, role: str, 
 @example(253402300799, 60, 0.0)
 def test_g3_times_are_whole_seconds_in_order(minted_at: int, life: int, fraction: float) -> None:
     assume(minted_at >= 30)
-    imprint = Imprint(minted_at + fraction, IMPRINT.id, 1)
+    imprint = Imprint(minted_at + fraction, Randomness())
     grant = Grant(TokenKind.MANAGEMENT, int(imprint.minted_at) + life)
     token = HMS.management_token(CREDENTIALS, grant, imprint)
     _, claims = opened(token, SECRET)

@@ -15,7 +15,7 @@ import pytest
 import audit_lines
 from infrastructure.template import ROOT, source
 from roomkey import api, audit, credentials, errors, freshness, kill_switch, state
-from roomkey.clock import Budget, SystemClock
+from roomkey.clock import Spent
 from roomkey.errors import DependencyFailure, MintingDisabled, SwitchUnavailable
 from roomkey.kill_switch import DisableFlag
 from roomkey.observability import NAMESPACE, Observability
@@ -223,9 +223,7 @@ def test_there_is_something_to_do_for_each_503_and_nothing_else() -> None:
 def test_every_metric_is_in_the_table_with_its_unit_and_its_dimensions(capsys: pytest.CaptureFixture[str]) -> None:
     seen = Observability.of("prod", "INFO")
     for failure in (None, MintingDisabled(), SwitchUnavailable(DependencyFailure("ssm", "throttled", transient=True))):
-        seen.count(
-            "100ms", "management", failure, Budget.starting_now(SystemClock(), 1), dict.fromkeys(stale_words(), 40.0)
-        )
+        seen.count("100ms", "management", failure, Spent(1_800_000_000.5, 0.1, {}), dict.fromkeys(stale_words(), 40.0))
     lines = [json.loads(line)["_aws"]["CloudWatchMetrics"][0] for line in capsys.readouterr().out.splitlines()]
     emitted = {metric["Name"]: metric["Unit"] for line in lines for metric in line["Metrics"]}
     assert {words(row[0])[0]: row[1] for row in rows(OPERATIONS, "### What is counted")} == emitted

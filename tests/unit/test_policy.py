@@ -1181,3 +1181,9 @@ def test_the_schema_knows_the_words_that_the_code_knows() -> None:
 #
 # Of one name it is the same to be among three and to be among three and not all of them.
 #   policy._Reader._subject: subject.keys() <= {'user', 'group'… → subject.keys() < {'user', 'group',…
+#
+# The rules that are near are only those worth asking: each is asked about kind and platform all the same.
+#   policy.Policy.__post_init__: kind in rule.kinds and platform in… → True
+#   policy.Policy.__post_init__: …nd in rule.kinds and platform in r… → …nd in rule.kinds or platform in ru…
+#   policy.Policy.__post_init__: kind in rule.kinds and platform in… → platform in rule.platforms
+#   policy.Policy.__post_init__: …ind in rule.kinds and platform in … → …ind in rule.kinds

@@ -143,7 +143,6 @@ def test_a_state_is_as_old_as_its_reading(subject: Subject) -> None:
 
     state = subject.read()
 
-    assert (state.age, state.failure) == (40, DOWN)
     assert (state.switch.age, state.switch.failure) == (40, DOWN)
 
 

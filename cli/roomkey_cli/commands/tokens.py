@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +13,10 @@ from uuid import UUID
 import typer
 
 from roomkey.bodies import json_object
-from roomkey.clock import Instant, SystemClock
 from roomkey.errors import MalformedBody, MintingDisabled, RoomkeyError, SwitchUnavailable
-from roomkey.minting import Minted, Randomness, mint
+from roomkey.minting import Minted, mint
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import CredentialProblems, Credentials, Explanation, Platform
+from roomkey.platforms.base import CredentialProblems, Credentials, Explanation, Platform, Randomness
 from roomkey.settings import STANDARD_LIVES
 from roomkey.token_requests import TokenRequest, granted_life, parse
 from roomkey_cli import credential_files, explanations, inputs, local_audit, parameters, secrets_store
@@ -82,13 +82,13 @@ def mint_command(
         _refuse(refusal)
     drawn = Randomness()
     randomness = Randomness(
-        uuid=(lambda: token_id) if token_id else drawn.uuid,
+        uuid=(lambda: str(token_id)) if token_id else drawn.uuid,
         salt=(lambda: salt) if salt else drawn.salt,
     )
 
     def minted_with(keys: Credentials) -> Minted:
         try:
-            return mint(request, life, keys, clock=_StoppedClock(at), randomness=randomness)
+            return mint(request, life, keys, at=time.time() if at is None else at, randomness=randomness)
         except RoomkeyError as refusal:
             _refuse(refusal)
 
@@ -157,17 +157,6 @@ class _Operator:
             fail(f"a token that cannot be recorded is not handed out: {local_audit.path()}: {error.strerror}", REFUSED)
 
 
-class _StoppedClock(SystemClock):
-    """Stands at one moment, if it was told one."""
-
-    def __init__(self, at: float | None) -> None:
-        self._at = at
-
-    def now(self) -> Instant:
-        now = super().now()
-        return now if self._at is None else Instant(self._at, now.monotonic)
-
-
 def explain(
     token: Annotated[str, typer.Argument(metavar="TOKEN", help="The token; - reads it from standard input.")],
     credentials: CredentialsFile = None,
@@ -183,7 +172,7 @@ def explain(
     Example: roomkey explain --credentials keys.json "$TOKEN"
     """
     text = (sys.stdin.read() if token == "-" else token).strip()  # noqa: S105 - a dash, no password.
-    moment = SystemClock().now().wall if at is None else at
+    moment = time.time() if at is None else at
     secrets = inputs.secrets(credentials) if credentials else {}
 
     def keys_of(platform: Platform) -> Credentials | None:

@@ -213,7 +213,7 @@ class Console:
         faults: dict[str, str | None] = dict.fromkeys(("flag", "policy"))
         try:
             state = self._with.state.read(Budget.starting_now(self._with.clock, _READING_SECONDS))
-            read_at = time.time() - state.age
+            read_at = time.time() - state.switch.age
             state.policy_in_force()
         except SwitchUnavailable as fault:
             faults = dict.fromkeys(("flag", "policy"), _in_words(fault))

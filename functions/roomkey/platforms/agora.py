@@ -144,7 +144,7 @@ class Agora(Platform):
         return self._sign(credentials, imprint, life, _management_services(life))
 
     def _sign(self, credentials: Credentials, imprint: Imprint, life: int, services: tuple[Service, ...]) -> str:
-        token = AccessToken2(credentials["app_id"], int(imprint.minted_at), life, imprint.salt, services)
+        token = AccessToken2(credentials["app_id"], int(imprint.minted_at), life, imprint.randomness.salt(), services)
         return access_token2.sign(token, credentials["app_certificate"])
 
     def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:

@@ -178,7 +178,7 @@ def _sign(prefix: str, credentials: Credentials, grant: Grant, imprint: Imprint,
     lifespan = grant.expires_at - int(imprint.minted_at)
     fields = {
         "ak": credentials["access_key"],
-        "nonce": str(imprint.id),
+        "nonce": imprint.randomness.uuid(),
         "role": ROLES[str(grant.role)],
         "expireAt": str(_milliseconds(imprint.minted_at) + lifespan * 1000),
         **says,

@@ -4,13 +4,13 @@ A further vendor is one file with a subclass of `Platform`, and one line in `roo
 """
 
 import re
+import secrets
 import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
-from uuid import UUID
 
 
 class TokenKind(StrEnum):
@@ -193,15 +193,34 @@ class Grant(NamedTuple):
     services: tuple[str, ...] = ()
 
 
+def random_uuid() -> str:
+    """A random UUID as text (RFC 9562, 5.4): what `str(uuid.uuid4())` is, by way of an object that takes longer."""
+    drawn = bytearray(secrets.token_bytes(16))
+    drawn[6] = drawn[6] & 0x0F | 0x40  # Version 4.
+    drawn[8] = drawn[8] & 0x3F | 0x80  # The RFC's variant.
+    text = drawn.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Randomness:
+    """Where chance comes from: the operating system, for each token anew, never a seed. Tests pass their own.
+
+    `uuid` draws a jti, a nonce or a user's id, `salt` Agora's (1 to 99 999 999).
+    """
+
+    uuid: Callable[[], str] = random_uuid
+    salt: Callable[[], int] = lambda: 1 + secrets.randbelow(99_999_999)
+
+
 class Imprint(NamedTuple):
     """What makes one token differ from the next with the same grant: when it is minted, and what is drawn by chance.
 
-    `minted_at` is in Unix seconds with a fraction. `id` becomes a jti or a nonce, `salt` (1 to 99 999 999) Agora's.
+    `minted_at` is in Unix seconds with a fraction.
     """
 
     minted_at: float
-    id: UUID
-    salt: int
+    randomness: Randomness
 
 
 @dataclass(frozen=True, slots=True)

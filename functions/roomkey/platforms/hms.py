@@ -68,7 +68,7 @@ class Hms(Platform):
             "type": str(grant.kind),
             "version": 2,
             **says,
-            "jti": str(imprint.id),
+            "jti": imprint.randomness.uuid(),
             "iat": begins,
             "nbf": begins,
             "exp": grant.expires_at,
@@ -77,18 +77,17 @@ class Hms(Platform):
 
     def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
         read = hs256.read(token, credentials["app_secret"] if credentials else None)
-        if read is None or not {"access_key", "type"} & read.claims.keys():
+        if read is None or read.claims.keys().isdisjoint(("access_key", "type")):
             return None
         claim_problems = _claim_problems(read.claims, credentials["app_access_key"] if credentials else None)
-        problems = [
-            *(["the signature is not this secret's (40109 Bad JWT Token)"] if read.signature is False else []),
-            *hs256.header_problems(read.header),
-            *claim_problems,
-            *hs256.time_problems(read.claims, at, required=("iat", "nbf", "exp"), longest_life=self.longest_life),
-        ]
+        problems = ["the signature is not this secret's (40109 Bad JWT Token)"] if read.signature is False else []
+        problems += hs256.header_problems(read.header)
+        problems += claim_problems
+        problems += hs256.time_problems(read.claims, at, required=("iat", "nbf", "exp"), longest_life=self.longest_life)
         warnings = hs256.client_warnings(read)
         kind = read.claims.get("type")
-        if isinstance(kind, str) and (unknown := read.claims.keys() - _CLAIMS.get(kind, read.claims.keys())):
+        known = _CLAIMS.get(kind) if isinstance(kind, str) else None
+        if known and (unknown := [name for name in read.claims if name not in known]):
             warnings.append(f"it has claims that 100ms does not know: {', '.join(sorted(unknown))}")
         return Explanation(
             platform=self.name,

@@ -32,7 +32,7 @@ _HEADER = base64url_encode(json.dumps({"alg": _ALGORITHM, "typ": "JWT"}, separat
 # ASCII text that can be printed, which is all that the encoder writes, base64url needs the two only where one of these
 # three stands, and JSON has them only inside strings.
 _FOR_ATOB = {hostile: f"\\u{ord(hostile):04x}" for hostile in ">?~"}
-_encoder = json.JSONEncoder(separators=(",", ":"))
+_encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
 def sign(claims: Mapping[str, object], key: str) -> str:
@@ -42,8 +42,8 @@ def sign(claims: Mapping[str, object], key: str) -> str:
     that is shorter than the hash signs nothing: raises `jwt.InvalidKeyError`.
     """
     secret = key.encode()
-    if short := _hmac.check_key_length(secret):
-        raise jwt.InvalidKeyError(short)
+    if len(secret) < _SIGNATURE_BYTES:
+        raise jwt.InvalidKeyError("a key for HMAC-SHA256 is at least as long as the hash")
     payload = _encoder.encode(claims)
     for hostile, escaped in _FOR_ATOB.items():
         payload = payload.replace(hostile, escaped)
@@ -99,18 +99,23 @@ def read(token: str, key: str | None) -> Unverified | None:
     if len(segments) != 3:
         return None
     try:
-        header, payload, signature = _header(segments[0]), _decoded(segments[1]), _decoded(segments[2])
+        header, payload = _header(segments[0]), _decoded(segments[1])
         claims = json.loads(payload.decode())
+        holds = _holds(token, segments[2], key)
     except (ValueError, RecursionError):
         return None
     if not isinstance(header, dict) or not isinstance(claims, dict):
         return None
-    holds: bool | None = None
-    if len(signature) != _SIGNATURE_BYTES:
-        holds = False
-    elif key is not None:
-        holds = hmac.compare_digest(signature, hmac.digest(key.encode(), token.rpartition(".")[0].encode(), "sha256"))
     return Unverified(header, claims, holds, payload, segments[1])
+
+
+def _holds(token: str, signature: str, key: str | None) -> bool | None:
+    """Whether a token's signature is the one that `key` gives, if there is a key. Raises `ValueError` if it is none."""
+    if key is not None:
+        right = _encoded(hmac.new(key.encode(), token[: -len(signature) - 1].encode(), hashlib.sha256).digest())
+        if hmac.compare_digest(right.encode(), signature.encode()):
+            return True
+    return None if len(_decoded(signature)) == _SIGNATURE_BYTES and key is None else False
 
 
 @functools.lru_cache(maxsize=16)  # All tokens of ours have the same one.
@@ -141,14 +146,12 @@ def time_problems(
     claims: Mapping[str, Any], at: float, *, required: tuple[str, ...], longest_life: int | None
 ) -> list[str]:
     """What is wrong with `iat`, `nbf` and `exp`, without leeway, seen at `at`."""
-    names = ("iat", "nbf", "exp")
-    problems = [f"{name} is missing" for name in required if name not in claims]
-    problems += [
-        f"{name} is not a whole number of seconds" for name in names if name in claims and not is_int(claims[name])
-    ]
+    times = {name: claims[name] for name in ("iat", "nbf", "exp") if name in claims}
+    problems = [f"{name} is missing" for name in required if name not in times]
+    problems += [f"{name} is not a whole number of seconds" for name in times if type(times[name]) is not int]
     if problems:
         return problems
-    iat, nbf, exp = (claims.get(name) for name in names)
+    iat, nbf, exp = times.get("iat"), times.get("nbf"), times.get("exp")
     if exp is not None and exp <= at:
         problems.append("it has expired")
     if nbf is not None and nbf > at:
@@ -171,12 +174,12 @@ def is_text(value: object) -> bool:
 
 def is_int(value: object) -> bool:
     """Whether `value` is a JSON whole number: `true` is one to Python, and not to JSON."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    return type(value) is int
 
 
 def whole(value: object) -> int | None:
     """`value`, if it is a JSON whole number."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if type(value) is int else None
 
 
 def client_warnings(token: Unverified) -> list[str]:
