@@ -146,7 +146,7 @@ policy.Rule.grants = lambda *asked: all(named for _, named in fields(*asked))
 """),
     Choice("shape", "What a body may hold is put together once for each kind of token", WARM,
            "from roomkey import token_requests; token_requests._shape = token_requests._shape.__wrapped__"),
-    Choice("values", "What every request makes and may show is a `NamedTuple`, not a frozen dataclass", WARM, """
+    Choice("values", "What every request makes is a `NamedTuple`, not a frozen dataclass", WARM, """
 import dataclasses, types, typing
 import aws_lambda_powertools.metrics, botocore.httpsession, botocore.session, jwt
 class Frozen(type):

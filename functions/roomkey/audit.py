@@ -136,7 +136,7 @@ class AuditTrail:
 
 
 def _in_tenths(number: float) -> float:
-    """As `round` with one digit, which goes by way of the number's text."""
+    """`number` to one digit. `round`, told so, goes by way of the number's text, and takes longer."""
     return round(number * 10) / 10
 
 

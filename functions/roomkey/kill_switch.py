@@ -46,7 +46,7 @@ class DisableFlag:
 
     def is_off(self, platform: str, kind: TokenKind) -> bool:
         """Whether tokens of this kind for this platform may not be made."""
-        if not self.scopes:
+        if self.everything or not self.scopes:
             return self.everything
         return not self.scopes.isdisjoint((kind, platform, f"{platform}/{kind}"))
 

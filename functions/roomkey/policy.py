@@ -152,7 +152,7 @@ class Rule:
     longest_life: int | None
 
     def grants(self, request: TokenRequest, caller: Caller) -> bool:
-        """Whether every part of `request` but its life is named here. What most rules fail by is asked first."""
+        """Whether every part of `request` but its life is named here."""
         return (
             request.kind in self.kinds
             and request.platform.name in self.platforms

@@ -13,7 +13,7 @@ from fuzz.targets import TARGETS
 from roomkey import strict_json
 from roomkey.kill_switch import DisableFlag
 from roomkey.platforms import hs256
-from roomkey.policy import Rule
+from roomkey.policy import Decision, Policy
 
 
 def test_every_target_can_be_asked_for() -> None:
@@ -52,7 +52,10 @@ def _read_as_python_does(patch: pytest.MonkeyPatch) -> None:
 
 
 def _grant_everything(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Rule, "grants", lambda *_: True)
+    def decide(self: Policy, *_: object) -> Decision:
+        return next((Decision(True, rule.name, rule.longest_life) for rule in self.rules), Decision(allowed=False))
+
+    patch.setattr(Policy, "decide", decide)
 
 
 def _switch_nothing_off(patch: pytest.MonkeyPatch) -> None:
@@ -60,7 +63,7 @@ def _switch_nothing_off(patch: pytest.MonkeyPatch) -> None:
 
 
 def _believe_every_signature(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(hs256, "hmac", SimpleNamespace(digest=hmac.digest, compare_digest=lambda *_: True))
+    patch.setattr(hs256, "hmac", SimpleNamespace(new=hmac.new, compare_digest=lambda *_: True))
 
 
 @pytest.mark.parametrize(

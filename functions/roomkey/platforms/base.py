@@ -214,7 +214,7 @@ class Randomness:
 
 
 class Imprint(NamedTuple):
-    """What makes one token differ from the next with the same grant: when it is minted, and what is drawn by chance.
+    """What makes one token differ from the next with the same grant: when it is minted, and chance to draw from.
 
     `minted_at` is in Unix seconds with a fraction.
     """

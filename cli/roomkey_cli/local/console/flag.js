@@ -4,7 +4,9 @@ import { $, h, choice, choose, chosen } from './dom.js';
 import { stack } from './stack.js';
 
 const KINDS = ['app', 'management'];
+const WHOLE = ['true', 'false'];
 
+/** What was last seen to be stored, as `drawn` writes it. */
 let stored;
 
 const boxes = () => [...$('scopes').querySelectorAll('input')];
@@ -41,16 +43,22 @@ function drawFlag() {
   $('flag-text').textContent = flagText();
 }
 
+/** What a text turns off, the same for all the ways to write it. */
+const meaning = (text) => (text.includes(',') ? text.split(',').sort().join() : text);
+
+/** What is being chosen: of two that come to nothing, the one that says "off in part" is another. */
+const drawn = () => `${chosen($('flag-mode')) === 'part'} ${meaning(flagText())}`;
+
 /** What is stored goes into the form, unless something else is being chosen there. */
 export function show(text) {
-  const draft = flagText();
-  const untouched = draft === stored || draft === text;
-  stored = text;
+  const same = `${!WHOLE.includes(text)} ${meaning(text)}`;
+  const untouched = [stored, same].includes(drawn());
+  stored = same;
   if (untouched) setFlag(text);
 }
 
 function setFlag(text) {
-  const whole = ['true', 'false'].includes(text);
+  const whole = WHOLE.includes(text);
   choose($('flag-mode'), whole ? text : 'part');
   const scopes = whole ? [] : text.split(',');
   for (const box of boxes()) {
@@ -58,7 +66,7 @@ function setFlag(text) {
     box.checked = scopes.includes(box.value);
   }
   drawFlag();
-  stored = flagText();
+  stored = drawn();
 }
 
 /** Builds the form; `put` is told the text when the switch is turned. */

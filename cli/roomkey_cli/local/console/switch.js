@@ -85,8 +85,9 @@ function showBite(what, tone, text, ...more) {
 
 async function put(key, what, text) {
   try {
+    const before = what.stored;
     await ask('PUT', key, { text });
-    what.form.show(text);
+    if (what.stored === before) what.form.show(text);
     await look();
   } catch (error) {
     showBite(what, 'bad', error.message);
