@@ -57,6 +57,13 @@ def test_a_flag_for_one_platform_leaves_the_others_alone() -> None:
     assert DisableFlag.parse("true").is_off("another", MANAGEMENT)
 
 
+def test_everything_is_off_whatever_is_named_beside_it() -> None:
+    flag = DisableFlag(everything=True, scopes=frozenset({"agora/app"}))
+
+    assert flag.is_off("100ms", MANAGEMENT)
+    assert flag.text == "true"
+
+
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_every_platform_can_be_named(platform: str) -> None:
     assert DisableFlag.parse(platform).is_off(platform, APP)
