@@ -46,9 +46,7 @@ class DisableFlag:
 
     def is_off(self, platform: str, kind: TokenKind) -> bool:
         """Whether tokens of this kind for this platform may not be made."""
-        if self.everything or not self.scopes:
-            return self.everything
-        return not self.scopes.isdisjoint((kind, platform, f"{platform}/{kind}"))
+        return self.everything or not self.scopes.isdisjoint((kind, platform, f"{platform}/{kind}"))
 
     def minting(self, platforms: Iterable[str]) -> str:
         """`on`, `off` or `partly-off`, over both kinds of token for these platforms."""
