@@ -206,7 +206,7 @@ class Policy:
 
     mode: Mode
     rules: tuple[Rule, ...] = field(repr=False)
-    _near: Mapping[tuple[TokenKind, str], Sequence[Rule]] = field(init=False, repr=False)
+    _near: Mapping[tuple[TokenKind, str], Sequence[Rule]] = field(init=False, repr=False, compare=False)
     """The rules for each kind of token on each platform, those with the longest life first."""
 
     def __post_init__(self) -> None:

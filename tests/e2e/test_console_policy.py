@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import boto3
@@ -211,6 +212,11 @@ def test_what_is_put_here_bites_within_its_bound(console: Visit, stack: LocalSta
     console.shows("Refused: minting-disabled.")
 
 
+def seen(console: Visit, text: str) -> AbstractContextManager[object]:
+    """Until the page has been told that the flag says so."""
+    return console.page.expect_response(lambda response: response.json().get("flag", {}).get("text") == text)
+
+
 def test_what_is_being_chosen_outlives_what_others_put(console: Visit, stack: LocalStack) -> None:
     ssm = parameters(stack)
     ssm.put_parameter(**FLAG, Value="true", Overwrite=True)
@@ -219,8 +225,11 @@ def test_what_is_being_chosen_outlives_what_others_put(console: Visit, stack: Lo
     expect(off).to_be_checked()
 
     console.choose("Minting is", "off in part")
+    with seen(console, "false"):
+        ssm.put_parameter(**FLAG, Value="false", Overwrite=True)
+    expect(console.page.get_by_role("radio", name="off in part", exact=True)).to_be_checked()
     flag.get_by_role("checkbox", name="every token of agora", exact=True).check()
-    with console.page.expect_response(lambda response: response.json().get("flag", {}).get("text") == "videosdk"):
+    with seen(console, "videosdk"):
         ssm.put_parameter(**FLAG, Value="videosdk", Overwrite=True)
     expect(flag).to_contain_text("The flag will say agora")
     console.press("Turn the switch")

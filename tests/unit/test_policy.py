@@ -595,6 +595,13 @@ def test_a_star_alone_is_all_of_them_also_those_that_come_later() -> None:
     assert everything.services == {"rtc", "rtm", "chat"} == set(SERVICES)
 
 
+def test_a_policy_is_a_value() -> None:
+    one, same, other = policy(rule(rooms=["a"])), policy(rule(rooms=["a"])), policy(rule(rooms=["b"]))
+
+    assert (one, hash(one)) == (same, hash(same))
+    assert one != other
+
+
 def test_a_policy_shows_its_mode_and_not_its_rules() -> None:
     assert repr(Pattern.parse("a-{sub}", placeholders=True)) == "Pattern(text='a-{sub}')"
     assert repr(policy(rule(rooms=["secret-room"]))) == "Policy(mode=<Mode.ENFORCE: 'enforce'>)"

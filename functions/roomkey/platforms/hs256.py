@@ -148,7 +148,7 @@ def time_problems(
     """What is wrong with `iat`, `nbf` and `exp`, without leeway, seen at `at`."""
     times = {name: claims[name] for name in ("iat", "nbf", "exp") if name in claims}
     problems = [f"{name} is missing" for name in required if name not in times]
-    problems += [f"{name} is not a whole number of seconds" for name in times if type(times[name]) is not int]
+    problems += [f"{name} is not a whole number of seconds" for name in times if not is_int(times[name])]
     if problems:
         return problems
     iat, nbf, exp = times.get("iat"), times.get("nbf"), times.get("exp")

@@ -6,8 +6,8 @@ import { stack } from './stack.js';
 const KINDS = ['app', 'management'];
 const WHOLE = ['true', 'false'];
 
-/** What was last seen to be stored, as `drawn` writes it. */
-let stored;
+/** What was last seen to be stored. */
+let stored = 'false';
 
 const boxes = () => [...$('scopes').querySelectorAll('input')];
 
@@ -44,16 +44,24 @@ function drawFlag() {
 }
 
 /** What a text turns off, the same for all the ways to write it. */
-const meaning = (text) => (text.includes(',') ? text.split(',').sort().join() : text);
+function meaning(text) {
+  const scopes = new Set(text.split(','));
+  return [...scopes]
+    .filter((scope) => !implied(scope, scopes))
+    .sort()
+    .join();
+}
 
-/** What is being chosen: of two that come to nothing, the one that says "off in part" is another. */
-const drawn = () => `${chosen($('flag-mode')) === 'part'} ${meaning(flagText())}`;
+/** Whether the form says `text`. "Off in part" is a choice under way, even while nothing is ticked. */
+function says(text) {
+  const part = chosen($('flag-mode')) === 'part';
+  return part !== WHOLE.includes(text) && meaning(flagText()) === meaning(text);
+}
 
 /** What is stored goes into the form, unless something else is being chosen there. */
 export function show(text) {
-  const same = `${!WHOLE.includes(text)} ${meaning(text)}`;
-  const untouched = [stored, same].includes(drawn());
-  stored = same;
+  const untouched = says(stored) || says(text);
+  stored = text;
   if (untouched) setFlag(text);
 }
 
@@ -66,7 +74,6 @@ function setFlag(text) {
     box.checked = scopes.includes(box.value);
   }
   drawFlag();
-  stored = drawn();
 }
 
 /** Builds the form; `put` is told the text when the switch is turned. */
@@ -119,5 +126,5 @@ export function lay(put) {
     event.preventDefault();
     put(flagText());
   });
-  setFlag('false');
+  setFlag(stored);
 }
