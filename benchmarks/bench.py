@@ -75,12 +75,12 @@ def main() -> None:
     if not npm or not node:
         sys.exit("One of the contenders runs on Node: install Node.js 20 or later, with npm.")
     chosen = [one for one in contenders(npm) if not arguments.only or one.name in arguments.only]
-    lives: dict[str, list[Life]] = {one.name: [] for one in chosen}
+    lifetimes: dict[str, list[Life]] = {one.name: [] for one in chosen}
     with stand_in() as aws:
         for number in range(1, arguments.rounds + 1):
             print(f"round {number} of {arguments.rounds}", flush=True)
-            for one, life in zip(chosen, _round(chosen, node, aws, arguments.warm), strict=True):
-                lives[one.name].append(life)
+            for one, lifetime in zip(chosen, _round(chosen, node, aws, arguments.warm), strict=True):
+                lifetimes[one.name].append(lifetime)
     results = {
         "machine": _machine(node),
         "rounds": arguments.rounds,
@@ -90,7 +90,10 @@ def main() -> None:
                 "title": one.title,
                 "bytecode": one.bytecode,
                 "size": one.size,
-                "lives": [{name: round(value, 3) for name, value in asdict(life).items()} for life in lives[one.name]],
+                "lives": [
+                    {name: round(value, 3) for name, value in asdict(lifetime).items()}
+                    for lifetime in lifetimes[one.name]
+                ],
             }
             for one in chosen
         ],
@@ -137,7 +140,7 @@ def _round(chosen: Sequence[Contender], node: str, aws: int, requests: int) -> I
                 running.ask(max(1, requests // SLICES // (5 if running.contender.asks_aws_always else 1)))
                 running.warm_cpu += running.processor.milliseconds() - before
                 running.warm_calls += _calls(aws)
-        yield from (running.life() for running in started)
+        yield from (running.lifetime() for running in started)
 
 
 @dataclass(slots=True)
@@ -160,7 +163,7 @@ class _Running:
             _ask(self.connection)
         self.asked += times
 
-    def life(self) -> Life:
+    def lifetime(self) -> Life:
         text = self.log.read_text()
         first, *warm = (float(duration) for duration in _DONE.findall(text))
         if 1 + len(warm) != self.asked:

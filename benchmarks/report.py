@@ -82,27 +82,27 @@ class Contender:
 
     @classmethod
     def of(cls, measured: Mapping[str, Any]) -> Self:
-        lives = measured["lives"]
+        lifetimes = measured["lives"]
 
         def figure(of: Callable[[Mapping[str, Any]], float]) -> Figure:
-            return Figure.of([of(life) for life in lives])
+            return Figure.of([of(lifetime) for lifetime in lifetimes])
 
         return cls(
             name=measured["name"],
             title=measured["title"],
             bytecode=measured["bytecode"],
             size=measured["size"],
-            init=figure(lambda life: life["init"]),
-            first=figure(lambda life: life["first"]),
-            cold=figure(lambda life: life["init"] + life["first"]),
-            cold_cpu=figure(lambda life: life["cold_cpu"]),
-            warm=figure(lambda life: life["warm"]),
-            warm_p99=figure(lambda life: life["warm_p99"]),
-            warm_cpu=figure(lambda life: life["warm_cpu"]),
-            memory=figure(lambda life: life["memory"]),
-            cold_calls=statistics.median(life["cold_calls"] for life in lives),
-            warm_calls=statistics.median(life["warm_calls"] for life in lives),
-            log_bytes=statistics.median(life["log_bytes"] for life in lives),
+            init=figure(lambda lifetime: lifetime["init"]),
+            first=figure(lambda lifetime: lifetime["first"]),
+            cold=figure(lambda lifetime: lifetime["init"] + lifetime["first"]),
+            cold_cpu=figure(lambda lifetime: lifetime["cold_cpu"]),
+            warm=figure(lambda lifetime: lifetime["warm"]),
+            warm_p99=figure(lambda lifetime: lifetime["warm_p99"]),
+            warm_cpu=figure(lambda lifetime: lifetime["warm_cpu"]),
+            memory=figure(lambda lifetime: lifetime["memory"]),
+            cold_calls=statistics.median(lifetime["cold_calls"] for lifetime in lifetimes),
+            warm_calls=statistics.median(lifetime["warm_calls"] for lifetime in lifetimes),
+            log_bytes=statistics.median(lifetime["log_bytes"] for lifetime in lifetimes),
         )
 
     @property
@@ -140,7 +140,7 @@ def blocks(results: Mapping[str, Any]) -> dict[str, str]:
     """The parts of the pages that are written from the figures, by the names of their markers."""
     of = {one.name: one for one in map(Contender.of, results["contenders"])}
     machine = results["machine"]
-    round_trip = statistics.median(life["round_trip"] for one in results["contenders"] for life in one["lives"])
+    round_trip = statistics.median(lifetime["round_trip"] for one in results["contenders"] for lifetime in one["lives"])
     return {
         "run": (
             f"{results['rounds']} rounds on {machine['date']}: {machine['processor']}, {machine['system']}, "
@@ -213,35 +213,35 @@ class Goal:
 
 def goals(results: Mapping[str, Any]) -> list[Goal]:
     """What there is to reach; nothing where a contender is missing. Ratios are of contenders in the same round."""
-    lives = {one["name"]: one["lives"] for one in results["contenders"]}
-    if not {"roomkey", "powertools", "node", "hs256", "constant"} <= lives.keys():
+    lifetimes = {one["name"]: one["lives"] for one in results["contenders"]}
+    if not {"roomkey", "powertools", "node", "hs256", "constant"} <= lifetimes.keys():
         return []
 
     def ratio(other: str, of: Callable[[Mapping[str, float]], float], less: str | None = None) -> Figure:
-        floor = [of(life) for life in lives[less]] if less else [0.0] * len(lives[other])
-        rounds = zip(map(of, lives["roomkey"]), map(of, lives[other]), floor, strict=True)
+        floor = [of(lifetime) for lifetime in lifetimes[less]] if less else [0.0] * len(lifetimes[other])
+        rounds = zip(map(of, lifetimes["roomkey"]), map(of, lifetimes[other]), floor, strict=True)
         return Figure.of([(ours - least) / (theirs - least) for ours, theirs, least in rounds])
 
-    def cold(life: Mapping[str, float]) -> float:
-        return life["init"] + life["first"]
+    def cold(lifetime: Mapping[str, float]) -> float:
+        return lifetime["init"] + lifetime["first"]
 
-    def cpu(life: Mapping[str, float]) -> float:
-        return life["warm_cpu"]
+    def cpu(lifetime: Mapping[str, float]) -> float:
+        return lifetime["warm_cpu"]
 
     [size] = (one["size"] for one in results["contenders"] if one["name"] == "roomkey")
-    ours = lives["roomkey"]
+    ours = lifetimes["roomkey"]
     careful = "of Powertools with validation"
     return [
         Goal(f"cold start, {careful}", 0.7, ratio("powertools", cold)),
-        Goal(f"its processor time, {careful}", 0.7, ratio("powertools", lambda life: life["cold_cpu"])),
+        Goal(f"its processor time, {careful}", 0.7, ratio("powertools", lambda lifetime: lifetime["cold_cpu"])),
         Goal("cold start, of Node", 1, ratio("node", cold), strictly=True),
         Goal("first request after init, beyond two round trips", 10,
-             Figure.of([life["first"] - 2 * life["round_trip"] for life in ours]), " ms"),
+             Figure.of([lifetime["first"] - 2 * lifetime["round_trip"] for lifetime in ours]), " ms"),
         Goal(f"warm processor time, {careful}", 0.7, ratio("powertools", cpu)),
         Goal("the same, without what the constant takes", 0.7, ratio("powertools", cpu, less="constant")),
-        Goal("warm median, of the HS256 floor", 1.6, ratio("hs256", lambda life: life["warm"])),
-        Goal("AWS calls on a cold start", 2, Figure.of([life["cold_calls"] for life in ours])),
-        Goal("AWS calls on a warm request", 0, Figure.of([life["warm_calls"] for life in ours])),
+        Goal("warm median, of the HS256 floor", 1.6, ratio("hs256", lambda lifetime: lifetime["warm"])),
+        Goal("AWS calls on a cold start", 2, Figure.of([lifetime["cold_calls"] for lifetime in ours])),
+        Goal("AWS calls on a warm request", 0, Figure.of([lifetime["warm_calls"] for lifetime in ours])),
         Goal("package, unzipped", 10, Figure.of([size / 1e6]), " MB"),
     ]  # fmt: skip
 

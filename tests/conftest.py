@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import pytest
 
-pytest.register_assert_rewrite("integration.commands", "integration.deployed", "integration.token_readers")
+pytest.register_assert_rewrite("integration.commands", "integration.stack", "integration.token_readers")
 
 from audit_lines import checked  # noqa: E402 - the line above must come before whatever imports those
 from roomkey.audit import AuditTrail  # noqa: E402

@@ -49,7 +49,7 @@ class Parameter:
 
 
 @dataclass(slots=True)
-class StoredSecret:
+class SecretMetadata:
     """A secret: its versions by id, and which of them each staging label is on."""
 
     versions: dict[str, str | bytes] = field(default_factory=dict)
@@ -89,7 +89,7 @@ class Stored:
 
     def __init__(self) -> None:
         self.parameters: dict[str, Parameter] = {}
-        self.secrets: dict[str, StoredSecret] = {}
+        self.secrets: dict[str, SecretMetadata] = {}
 
     def put_parameter(self, name: str, value: str, **more: Any) -> None:
         """Creates the parameter or overwrites it."""
@@ -97,7 +97,7 @@ class Stored:
 
     def put_secret(self, name: str, value: str | bytes, stage: str = "AWSCURRENT") -> str:
         """Creates the secret or gives it a further version; the version's id."""
-        return self.secrets.setdefault(name, StoredSecret()).put(value, stage)
+        return self.secrets.setdefault(name, SecretMetadata()).put(value, stage)
 
     def healthy(self, operation: str, asked: Mapping[str, Any]) -> Answer:
         match operation:

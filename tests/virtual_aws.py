@@ -18,8 +18,8 @@ import pytest
 import faults
 from clocks import FakeClock
 from faults import Behaviour, Exchange, Operation
+from roomkey.aws.transport import DeadlineTransport
 from roomkey.clock import Instant
-from roomkey.deadline_transport import DeadlineTransport
 
 HOSTS = {"ssm.test": Operation.GET_PARAMETERS, "secretsmanager.test": Operation.GET_SECRET_VALUE}
 ENVIRON = {

@@ -1,7 +1,7 @@
 """AWS for the commands: the caller's own profile and region, and every way to fail as one sentence.
 
 boto3 finds credentials, region and endpoint as it always does, `AWS_ENDPOINT_URL` included: that is how the same
-commands reach the local stack. The function has its own way to AWS (`roomkey.stores`), bounded in time as this is not.
+commands reach the local stack. The function has its own client, bounded in time (`roomkey.aws`).
 """
 
 import os

@@ -2,13 +2,13 @@
 
 import math
 
-from roomkey import credentials, state
-from roomkey.freshness import JITTER
+from roomkey import credentials, operator_config
+from roomkey.cache import TTL_JITTER
 
-STATE_SECONDS = math.ceil(state.FRESH_SECONDS * (1 + JITTER))
+STATE_SECONDS = math.ceil(operator_config.FRESH_SECONDS * (1 + TTL_JITTER))
 """Every environment of the function has read flag and policy anew by then, unless SSM cannot be read."""
 
-SECRET_SECONDS = math.ceil(credentials.FRESH_SECONDS * (1 + JITTER))
+SECRET_SECONDS = math.ceil(credentials.FRESH_SECONDS * (1 + TTL_JITTER))
 """Every environment of the function has read a secret anew by then, unless Secrets Manager cannot be read."""
 
 SIGNATURE_SKEW_SECONDS = 300

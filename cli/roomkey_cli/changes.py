@@ -16,7 +16,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class ApplyOptions:
     """How somebody wants it: shown only, without being asked, told as JSON."""
 
     dry_run: bool
@@ -24,10 +24,10 @@ class Manner:
     as_json: bool
 
 
-def carry_out(
+def apply(
     environment: Environment,
     changes: Sequence[Change],
-    manner: Manner,
+    manner: ApplyOptions,
     *,
     already: str,
     notes: Sequence[str] = (),

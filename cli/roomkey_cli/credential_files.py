@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from roomkey.bodies import json_object
 from roomkey.errors import MalformedBody
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import CredentialField, CredentialProblems, Credentials, Platform
+from roomkey.platforms.base import CredentialField, Credentials, InvalidCredentials, Platform
+from roomkey.request_body import json_object
 
 type Secrets = Mapping[str, Mapping[str, object]]
 """What each platform's secret holds, by the platform's name."""
@@ -38,7 +38,7 @@ def checked(secrets: Secrets, platform: Platform) -> Credentials:
     """The platform's credentials, fit to sign with. Raises `CredentialFileError`."""
     try:
         return platform.check_credentials(_of(secrets, platform))
-    except CredentialProblems as error:
+    except InvalidCredentials as error:
         raise CredentialFileError(f"{platform.name}: {error}") from None
 
 
@@ -71,7 +71,7 @@ def _demo_value(platform: Platform, field: CredentialField) -> str:
     if field.signs and not field.strict:
         return digest
     shapes = (digest[:24], digest[:32], str(uuid.UUID(digest[:32])), digest[:16])
-    return next(shape for shape in shapes if field.fits(shape))
+    return next(shape for shape in shapes if field.matches_format(shape))
 
 
 def as_text(secret: Mapping[str, object]) -> str:

@@ -19,10 +19,10 @@ from roomkey_cli.terminal import progress
 TIMEOUT = 15
 """Seconds: more than a cold start and the function's own deadline together."""
 
-_LARGEST = 1 << 20
+_MAX_BYTES = 1 << 20
 
 
-class Unreachable(Exception):
+class ConnectionFailed(Exception):
     """Nothing answered. The text says why, in a few words."""
 
 
@@ -79,9 +79,9 @@ def ask(method: str, url: str, headers: Mapping[str, str], body: bytes | None = 
         with progress(f"Asking {urlsplit(url).netloc} ..."):
             status, content = _send(request)
     except URLError as error:
-        raise Unreachable(str(error.reason)) from None
+        raise ConnectionFailed(str(error.reason)) from None
     except (OSError, ValueError, HTTPException) as error:
-        raise Unreachable(str(error) or type(error).__name__) from None
+        raise ConnectionFailed(str(error) or type(error).__name__) from None
     duration = (time.monotonic() - started) * 1000
     try:
         document = json.loads(content)
@@ -93,7 +93,7 @@ def ask(method: str, url: str, headers: Mapping[str, str], body: bytes | None = 
 def _send(request: Request) -> tuple[int, bytes]:
     try:
         with build_opener(_NoRedirects).open(request, timeout=TIMEOUT) as response:
-            return response.status, response.read(_LARGEST)
+            return response.status, response.read(_MAX_BYTES)
     except HTTPError as error:
         with error:
-            return error.code, error.read(_LARGEST)
+            return error.code, error.read(_MAX_BYTES)

@@ -30,8 +30,8 @@ class Environment:
         return self.name
 
     @property
-    def flag_name(self) -> str:
-        return self.settings.disable_flag_name
+    def kill_switch_name(self) -> str:
+        return self.settings.kill_switch_name
 
     @property
     def policy_name(self) -> str:

@@ -13,9 +13,9 @@ def least_request(platform: Platform, kind: TokenKind) -> dict[str, str]:
     asked: dict[str, str] = {}
     targets = set()
     for field in platform.request_fields[kind]:
-        if field.required and field.target not in targets:
+        if field.required and field.maps_to_field not in targets:
             asked[field.name] = next(value for value in _VALUES if _fits(field.check, value))
-            targets.add(field.target)
+            targets.add(field.maps_to_field)
     return asked
 
 

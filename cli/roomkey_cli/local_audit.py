@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from roomkey import __version__
-from roomkey.minting import Minted
+from roomkey.minting import MintedToken
 from roomkey.token_requests import TokenRequest
 from roomkey_cli.environments import Environment
 
@@ -34,7 +34,7 @@ def write(
     principal: str,
     flag: str | None,
     version_id: str | None = None,
-    minted: Minted | None = None,
+    minted: MintedToken | None = None,
     reason: str | None = None,
 ) -> Path:
     """Writes one line, and answers where. `reason` is why no token was minted. Raises `OSError`."""

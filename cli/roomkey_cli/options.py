@@ -9,11 +9,11 @@ import typer
 from roomkey.kill_switch import SCOPES
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform, TokenKind
-from roomkey.settings import STANDARD_LIVES
+from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey_cli.endpoint import is_address
 from roomkey_cli.environments import Environment
 
-LATEST = 2**32 - 1 - STANDARD_LIVES.longest
+MAX_TIMESTAMP = 2**32 - 1 - DEFAULT_LIFETIMES.longest
 """The last moment, in Unix seconds, at which a token can begin whose end still has room in every vendor's format."""
 
 
@@ -38,8 +38,8 @@ def _kind(text: str) -> TokenKind:
 
 
 def _moment(text: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?", text) or float(text) > LATEST:
-        raise typer.BadParameter(f"{text!r} is no Unix time in seconds, from 0 to {LATEST}")
+    if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?", text) or float(text) > MAX_TIMESTAMP:
+        raise typer.BadParameter(f"{text!r} is no Unix time in seconds, from 0 to {MAX_TIMESTAMP}")
     return float(text)
 
 

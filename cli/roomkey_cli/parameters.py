@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from roomkey.kill_switch import DisableFlag
-from roomkey.policy import Policy, PolicyProblems
+from roomkey.kill_switch import KillSwitch
+from roomkey.policy import InvalidPolicy, Policy
 from roomkey_cli.aws import DENIED, Aws, AwsError
 from roomkey_cli.environments import Environment
 from roomkey_cli.terminal import REFUSED, fail
@@ -27,10 +27,10 @@ class Parameter:
     arn: str
 
     @property
-    def flag(self) -> DisableFlag | None:
+    def flag(self) -> KillSwitch | None:
         """The flag that this is, None where it is none, as what SSM answers for a SecureString is."""
         try:
-            return DisableFlag.parse(self.text)
+            return KillSwitch.parse(self.text)
         except ValueError:
             return None
 
@@ -39,7 +39,7 @@ class Parameter:
         """The policy that this is, None where it is none."""
         try:
             return Policy.parse(self.text)
-        except PolicyProblems:
+        except InvalidPolicy:
             return None
 
     @property
@@ -47,22 +47,22 @@ class Parameter:
         """What keeps it from being a policy."""
         try:
             Policy.parse(self.text)
-        except PolicyProblems as error:
+        except InvalidPolicy as error:
             return [f"{where} {why}" for where, why in error.problems]
         return []
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class EnvironmentSnapshot:
     """Flag and policy as they stand in SSM, None where there is none."""
 
     flag: Parameter | None
     policy: Parameter | None
 
 
-def read(aws: Aws, environment: Environment) -> State:
+def read(aws: Aws, environment: Environment) -> EnvironmentSnapshot:
     """Both, in the one call that the function makes too. Raises `AwsError`."""
-    names = [environment.flag_name, environment.policy_name]
+    names = [environment.kill_switch_name, environment.policy_name]
     found = {
         one["Name"]: Parameter(
             name=one["Name"],
@@ -74,7 +74,7 @@ def read(aws: Aws, environment: Environment) -> State:
         )
         for one in aws.call("ssm", "get_parameters", Names=names)["Parameters"]
     }
-    return State(found.get(environment.flag_name), found.get(environment.policy_name))
+    return EnvironmentSnapshot(found.get(environment.kill_switch_name), found.get(environment.policy_name))
 
 
 def born(aws: Aws, environment: Environment) -> tuple[Parameter, Parameter | None]:
@@ -85,7 +85,7 @@ def born(aws: Aws, environment: Environment) -> tuple[Parameter, Parameter | Non
     state = read(aws, environment)
     if state.flag is None:
         fail(
-            f"there is no environment {environment} in {aws.region}: {environment.flag_name} does not exist, and "
+            f"there is no environment {environment} in {aws.region}: {environment.kill_switch_name} is missing: "
             f"nothing is minted without it (another --region or --profile? roomkey env init {environment} creates it)",
             REFUSED,
         )
@@ -94,7 +94,7 @@ def born(aws: Aws, environment: Environment) -> tuple[Parameter, Parameter | Non
 
 def told(aws: Aws, environment: Environment) -> Mapping[str, Mapping[str, Any]]:
     """What SSM tells of each of the two beside its value: who changed it last, its tier. Empty without permission."""
-    names = [environment.flag_name, environment.policy_name]
+    names = [environment.kill_switch_name, environment.policy_name]
     wanted = [{"Key": "Name", "Option": "Equals", "Values": names}]
     try:
         answer = aws.call("ssm", "describe_parameters", ParameterFilters=wanted)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import RequestField, TokenKind
-from roomkey.policy import LARGEST_POLICY, Mode, Pattern, Policy, PolicyProblems, Rule
-from roomkey.settings import STANDARD_LIVES
+from roomkey.policy import MAX_POLICY_BYTES, InvalidPolicy, Mode, Pattern, Policy, Rule
+from roomkey.settings import DEFAULT_LIFETIMES
 
 LARGEST_STANDARD = 4096
 """Bytes: what SSM's standard tier holds, which costs nothing. Above it the parameter is an advanced one."""
@@ -49,7 +49,7 @@ class PolicyFile:
     @property
     def tier(self) -> str | None:
         """SSM's tier that holds it, None where none does."""
-        if self.size is None or self.size > LARGEST_POLICY:
+        if self.size is None or self.size > MAX_POLICY_BYTES:
             return None
         return "standard" if self.size <= LARGEST_STANDARD else "advanced"
 
@@ -77,11 +77,11 @@ def parse(content: bytes) -> PolicyFile:
         return PolicyFile(problems=tuple(source.flaws))
     try:
         policy = Policy.parse(text)
-    except PolicyProblems as error:
+    except InvalidPolicy as error:
         return PolicyFile(minified=source.minified, problems=_in_order(source.finding(*one) for one in error.problems))
     size = len(source.minified.encode())
-    if size > LARGEST_POLICY:
-        why = f"has {size} bytes minified, and SSM holds {LARGEST_POLICY}"
+    if size > MAX_POLICY_BYTES:
+        why = f"has {size} bytes minified, and SSM holds {MAX_POLICY_BYTES}"
         return PolicyFile(minified=source.minified, problems=(Finding(1, "policy", why),))
     warnings = _in_order(source.finding(*one) for one in _doubts(policy))
     return PolicyFile(policy, source.minified, warnings=warnings)
@@ -198,7 +198,7 @@ def _doubts(policy: Policy) -> Iterator[tuple[str, str]]:
     elif not policy.rules:
         yield "rules", "is empty: everybody is refused"
     for index, rule in enumerate(policy.rules):
-        for doubts in (_never_granted, _idle_fields, _who, _names, _rooms, _life):
+        for doubts in (_never_granted, _idle_fields, _who, _names, _rooms, _lifetime):
             for where, why in doubts(rule):
                 yield f"rules[{index}]{where}", why
 
@@ -292,9 +292,9 @@ def _rooms(rule: Rule) -> Iterator[tuple[str, str]]:
             yield where, "has no character between a placeholder and what is open beside it: one's rooms fit another's"
 
 
-def _life(rule: Rule) -> Iterator[tuple[str, str]]:
-    if rule.longest_life is not None and rule.longest_life > STANDARD_LIVES.longest:
+def _lifetime(rule: Rule) -> Iterator[tuple[str, str]]:
+    if rule.max_lifetime is not None and rule.max_lifetime > DEFAULT_LIFETIMES.longest:
         yield (
-            ".longest_life",
-            f"is more than the stack's LongestTokenLife, {STANDARD_LIVES.longest} if nobody raised it",
+            ".max_lifetime",
+            f"is more than the stack's MaxTokenLifetime, {DEFAULT_LIFETIMES.longest} if nobody raised it",
         )

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from roomkey.callers import Caller, normalised_principal
 from roomkey.errors import InvalidRequest, NotAllowed
+from roomkey.identity import Caller, normalised_principal
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind, check_id
 from roomkey.policy import Policy, Rule
-from roomkey.settings import STANDARD_LIVES, Access, Lives
-from roomkey.token_requests import TokenRequest, bind, parse
+from roomkey.settings import DEFAULT_LIFETIMES, Access, LifetimeLimits
+from roomkey.token_requests import TokenRequest, bind_to_user, parse
 
-_LIVES = Lives(default=STANDARD_LIVES.default, longest=90 * 86400)
+_LIFETIMES = LifetimeLimits(default=DEFAULT_LIFETIMES.default, longest=90 * 86400)
 """The widest bounds that a stack can have. Which lives it really takes, its own parameters say."""
 
 
@@ -52,7 +52,7 @@ def ask(columns: Mapping[str, str]) -> Question:
     if platform.binds_user(kind) and caller.user_id is None:
         body["user_id"] = "1"  # Whose token it is to be does not matter to a policy.
     try:
-        request = parse(platform, kind, body, lives=_LIVES, signed_in=caller.user_id is not None)
+        request = parse(platform, kind, body, lifetimes=_LIFETIMES, signed_in=caller.user_id is not None)
     except InvalidRequest as invalid:
         why = (f"{_COLUMNS.get(one.field, one.field)} {one.reason}" for one in invalid.errors)
         raise ValueError("; ".join(why)) from None
@@ -60,7 +60,7 @@ def ask(columns: Mapping[str, str]) -> Question:
         return Question(caller, request, "a management token takes an IAM principal, whatever the policy says")
     if caller.user_id is not None:
         try:
-            request = bind(request, caller.user_id)
+            request = bind_to_user(request, caller.user_id)
         except NotAllowed:
             return Question(caller, request, f"the user's id is none that {platform.name} takes")
     return Question(caller, request)
@@ -131,9 +131,9 @@ def decide(policy: Policy, question: Question) -> Verdict:
     if decision.rule is None:
         return Verdict(False, None, "no rule grants it")
     if not decision.allowed:
-        return Verdict(False, decision.rule, f'"{decision.rule}" grants it for {decision.longest_life} s at most')
-    life = "" if decision.longest_life is None else f", for {decision.longest_life} s at most"
-    return Verdict(True, decision.rule, f'by "{decision.rule}"{life}')
+        return Verdict(False, decision.rule, f'"{decision.rule}" grants it for {decision.max_lifetime} s at most')
+    lifetime = "" if decision.max_lifetime is None else f", for {decision.max_lifetime} s at most"
+    return Verdict(True, decision.rule, f'by "{decision.rule}"{lifetime}')
 
 
 def rule_by_rule(policy: Policy, question: Question) -> list[tuple[bool, list[str]]]:
@@ -159,11 +159,11 @@ def as_json(policy: Policy, question: Question, verdict: Verdict) -> dict[str, o
 
 def reasons(index: int, rule: Rule, question: Question) -> Iterator[str]:
     """What a rule has to say to a question, a line for the rule and one for each field that does not name it."""
-    lacking = [name for name, named in rule.compare(question.request, question.caller).items() if not named]
+    lacking = [name for name, named in rule.checks(question.request, question.caller).items() if not named]
     place = f"rules[{index}]"
     title = place if rule.name == place else f'{place} "{rule.name}"'
-    life = "" if rule.longest_life is None else f", for {rule.longest_life} s at most"
-    yield f"{title} {'does not grant it' if lacking else f'grants it{life}'}"
+    lifetime = "" if rule.max_lifetime is None else f", for {rule.max_lifetime} s at most"
+    yield f"{title} {'does not grant it' if lacking else f'grants it{lifetime}'}"
     for name in lacking:
         yield f"  {name}: {_reason(name, rule, question)}"
 

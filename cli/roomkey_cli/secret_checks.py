@@ -5,9 +5,9 @@ from typing import Any
 
 from roomkey.errors import InternalError
 from roomkey.minting import mint
-from roomkey.platforms.base import CredentialProblems, Platform, Randomness, TokenKind
-from roomkey.settings import STANDARD_LIVES
-from roomkey.token_requests import granted_life, parse
+from roomkey.platforms.base import InvalidCredentials, Platform, Randomness, TokenKind
+from roomkey.settings import DEFAULT_LIFETIMES
+from roomkey.token_requests import parse, resolve_lifetime
 from roomkey_cli import secrets_store
 from roomkey_cli.aws import Aws
 from roomkey_cli.environments import Environment
@@ -20,13 +20,13 @@ def problems_of(text: str, platform: Platform) -> list[str]:
 
     try:
         keys = parse_secret(text, platform)
-    except CredentialProblems as error:
+    except InvalidCredentials as error:
         return list(error.problems)
     problems = []
     for kind in TokenKind:
-        request = parse(platform, kind, least_request(platform, kind), lives=STANDARD_LIVES)
+        request = parse(platform, kind, least_request(platform, kind), lifetimes=DEFAULT_LIFETIMES)
         try:
-            mint(request, granted_life(request, STANDARD_LIVES), keys, at=time.time(), randomness=Randomness())
+            mint(request, resolve_lifetime(request, DEFAULT_LIFETIMES), keys, at=time.time(), randomness=Randomness())
         except InternalError as error:
             found = error.failure.problems if error.failure else ()
             problems.append(f"the {kind} token that it signs is not good: {', '.join(found)}")

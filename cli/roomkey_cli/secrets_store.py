@@ -8,7 +8,7 @@ from roomkey_cli.environments import Environment
 
 
 @dataclass(frozen=True, slots=True)
-class StoredSecret:
+class SecretMetadata:
     """What is known of a secret without reading it. `deleted` is when it goes for good, if somebody deleted it."""
 
     name: str
@@ -28,13 +28,13 @@ class SecretValue:
     version_id: str
 
 
-def find(aws: Aws, environment: Environment, platform: str) -> StoredSecret | None:
+def find(aws: Aws, environment: Environment, platform: str) -> SecretMetadata | None:
     """The platform's secret, None where there is none. Raises `AwsError`."""
     found = aws.find("secretsmanager", "describe_secret", SecretId=environment.secret_name(platform))
     if found is None:
         return None
     stages: dict[str, list[str]] = found.get("VersionIdsToStages") or {}
-    return StoredSecret(
+    return SecretMetadata(
         name=found["Name"],
         arn=found["ARN"],
         version_id=next((version for version, names in stages.items() if "AWSCURRENT" in names), None),

@@ -2,19 +2,19 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from roomkey.kill_switch import SCOPES, DisableFlag
+from roomkey.kill_switch import SCOPES, KillSwitch
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 
 _ALL = frozenset((platform, kind) for platform in PLATFORMS for kind in TokenKind)
 
 
-def turned_off(flag: DisableFlag, scopes: Iterable[str]) -> DisableFlag:
+def turned_off(flag: KillSwitch, scopes: Iterable[str]) -> KillSwitch:
     """`flag` with `scopes` off beside what is off already."""
     return flag if flag.everything else _of(flag.scopes.union(scopes))
 
 
-def turned_on(flag: DisableFlag, scopes: Collection[str]) -> DisableFlag:
+def turned_on(flag: KillSwitch, scopes: Collection[str]) -> KillSwitch:
     """`flag` with `scopes`, and what lies within them, taken out of it.
 
     Every scope is a switch of its own: what another one keeps off stays off. Where everything is off, all but `scopes`
@@ -31,7 +31,7 @@ def turned_on(flag: DisableFlag, scopes: Collection[str]) -> DisableFlag:
     return _of(left)
 
 
-def way_back(before: DisableFlag, after: DisableFlag) -> list[tuple[str, Sequence[str]]]:
+def way_back(before: KillSwitch, after: KillSwitch) -> list[tuple[str, Sequence[str]]]:
     """What takes the switch back from `after`, where more is off, to `before`: `enable` and `disable`, with scopes.
 
     Nothing comes on on the way that was off before, but for what lies within a wider scope and is named by itself too.
@@ -47,20 +47,20 @@ def way_back(before: DisableFlag, after: DisableFlag) -> list[tuple[str, Sequenc
     return [*steps, ("disable", [scope for scope in SCOPES if scope in lost])] if lost else steps
 
 
-def off(flag: DisableFlag) -> str:
+def off(flag: KillSwitch) -> str:
     """What is off, in words."""
     if flag.everything:
         return "everything"
     return ", ".join(scope for scope in SCOPES if scope in flag.scopes) or "nothing"
 
 
-def off_in(flag: DisableFlag) -> frozenset[tuple[str, TokenKind]]:
+def off_in(flag: KillSwitch) -> frozenset[tuple[str, TokenKind]]:
     """What is off, platform by platform and kind by kind."""
     return _ALL if flag.everything else _covered(flag.scopes)
 
 
-def _of(scopes: Iterable[str]) -> DisableFlag:
-    return DisableFlag(everything=False, scopes=frozenset(scopes))
+def _of(scopes: Iterable[str]) -> KillSwitch:
+    return KillSwitch(everything=False, scopes=frozenset(scopes))
 
 
 def _covered(scopes: Iterable[str]) -> frozenset[tuple[str, TokenKind]]:
@@ -68,7 +68,7 @@ def _covered(scopes: Iterable[str]) -> frozenset[tuple[str, TokenKind]]:
     return frozenset(pair for pair in _ALL if flag.is_off(*pair))
 
 
-def _all_but(scopes: Iterable[str]) -> DisableFlag:
+def _all_but(scopes: Iterable[str]) -> KillSwitch:
     """The flag that leaves nothing on but `scopes`, in few words of which no two overlap.
 
     Platforms come before kinds: what is off with its platform comes on with it, whatever else is off.

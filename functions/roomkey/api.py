@@ -9,12 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from roomkey import __version__, bodies, callers, strict_json, token_requests
+from roomkey import __version__, identity, request_body, strict_json, token_requests
 from roomkey.audit import AuditRecord
-from roomkey.clock import Budget, Spent
+from roomkey.clock import Budget, Usage
 from roomkey.dependencies import Dependencies
 from roomkey.errors import AuditUnavailable, Fault, InternalError, MethodNotAllowed, NotAllowed, NotFound, RoomkeyError
-from roomkey.minting import Minted, mint
+from roomkey.minting import MintedToken, mint
 from roomkey.observability import Observability
 from roomkey.platforms.base import Platform, TokenKind
 from roomkey.policy import Mode
@@ -32,7 +32,7 @@ STATUS = {
     "body-too-large": 413,
     "unsupported-media-type": 415,
     "internal-error": 500,
-    "switch-unavailable": 503,
+    "kill-switch-unavailable": 503,
     "policy-unavailable": 503,
     "credentials-unavailable": 503,
     "credentials-invalid": 503,
@@ -40,7 +40,7 @@ STATUS = {
     "deadline-exceeded": 503,
 }
 
-WAITING_SECONDS = 2.6
+AWS_BUDGET_SECONDS = 2.6
 """What a request may spend on waiting for AWS, from entering the handler: every answer is out within 3 s."""
 
 GRACE_SECONDS = 0.3
@@ -152,16 +152,14 @@ class Api:
     """Answers API Gateway's events."""
 
     def __init__(self, dependencies: Dependencies) -> None:
-        self._with = dependencies
+        self._deps = dependencies
         self._cold = True
 
     def answer(self, event: Any, context: Any) -> dict[str, Any]:
         """The response to `event`, in payload format 2.0. Raises nothing."""
         request = Request.from_event(event, context)
         try:
-            return self._answer(
-                request, Budget.starting_now(self._with.clock, _waiting_seconds(context), GRACE_SECONDS)
-            )
+            return self._answer(request, Budget.start(self._deps.clock, _waiting_seconds(context), GRACE_SECONDS))
         except RoomkeyError as failure:
             return self._refuse(request, failure)
         except Exception as error:
@@ -202,14 +200,14 @@ class Api:
             route = self._route_of_old_spelling(request)
         if route is None:
             raise NotFound
-        platform = self._with.platforms.get(route.platform or request.platform)
+        platform = self._deps.platforms.get(route.platform or request.platform)
         if platform is None:
             raise NotFound
         return route, platform
 
     def _route_of_old_spelling(self, request: Request) -> MintingRoute:
         path = request.path
-        if self._with.settings.app_token_access is Access.OPEN and path in _OTHER_SPELLINGS:
+        if self._deps.settings.app_token_access is Access.OPEN and path in _OTHER_SPELLINGS:
             if request.method == "POST":
                 return _100MS_ENDPOINT
             path = "/api/token"
@@ -223,9 +221,9 @@ class Api:
         match path.split("/"):
             case ["", "v1", "health"]:
                 return "GET"
-            case ["", "api", "token"] if _100MS_ENDPOINT.platform in self._with.platforms:
+            case ["", "api", "token"] if _100MS_ENDPOINT.platform in self._deps.platforms:
                 return "POST"
-            case ["", "v1", platform, "app-token" | "management-token"] if platform in self._with.platforms:
+            case ["", "v1", platform, "app-token" | "management-token"] if platform in self._deps.platforms:
                 return "POST"
         return None
 
@@ -234,8 +232,8 @@ class Api:
             "success": True,
             "status": 200,
             "version": __version__,
-            "platforms": list(self._with.platforms),
-            "minting": self._with.state.minting(self._with.platforms, budget),
+            "platforms": list(self._deps.platforms),
+            "minting": self._deps.state.minting(self._deps.platforms, budget),
         }
 
     # --- the order of work -----------------------------------------------------------------------------------------
@@ -243,83 +241,83 @@ class Api:
     def _mint(
         self, request: Request, route: MintingRoute, platform: Platform, record: AuditRecord, budget: Budget
     ) -> None:
-        settings, kind = self._with.settings, route.kind
+        settings, kind = self._deps.settings, route.kind
 
         access = Access.IAM if kind is TokenKind.MANAGEMENT else settings.app_token_access
-        caller = record.caller = callers.identify(request.authorizer, access, settings.claim_names)
+        caller = record.caller = identity.from_authorizer(request.authorizer, access, settings.claim_names)
         caller.require_user()
 
         content_type = request.headers.get("content-type")
         if route.lenient:
-            body, form = bodies.read_lenient(request.event, content_type), token_requests.LENIENT
+            body, mode = request_body.read_lenient(request.event, content_type), token_requests.LENIENT
         else:
             may_be_empty = kind is TokenKind.MANAGEMENT
-            body = bodies.read_strict(request.event, content_type, may_be_empty=may_be_empty)
-            form = token_requests.STRICT
+            body = request_body.read_strict(request.event, content_type, may_be_empty=may_be_empty)
+            mode = token_requests.STRICT
         signed_in = caller.user_id is not None
         record.request = token_requests.parse(
-            platform, kind, body, lives=settings.lives, form=form, signed_in=signed_in
+            platform, kind, body, lifetimes=settings.lifetimes, mode=mode, signed_in=signed_in
         )
         if caller.user_id is not None:
-            record.request = token_requests.bind(record.request, caller.user_id)
+            record.request = token_requests.bind_to_user(record.request, caller.user_id)
 
-        state = self._with.state.read(budget)
+        state = self._deps.state.read(budget)
         record.switch = state.switch
         record.switch.require_on(platform.name, kind)
 
-        policy = state.policy_in_force()
+        policy = state.require_policy()
         decision = record.decision = policy.decide(record.request, caller)
         record.policy_mode = policy.mode
         if policy.mode is Mode.ENFORCE and not decision.allowed:
             raise NotAllowed
-        allowed_life = decision.longest_life if decision.allowed else None
-        expires_in = token_requests.granted_life(record.request, settings.lives, allowed_life)
+        allowed_lifetime = decision.max_lifetime if decision.allowed else None
+        expires_in = token_requests.resolve_lifetime(record.request, settings.lifetimes, allowed_lifetime)
 
-        record.credentials = self._with.credentials.read(platform, budget)
+        record.credentials = self._deps.credentials.read(platform, budget)
         record.minted = mint(
             record.request,
             expires_in,
             record.credentials.value.credentials,
             at=budget.check().wall,
-            randomness=self._with.randomness,
+            randomness=self._deps.randomness,
         )
 
     def _conclude(self, request: Request, record: AuditRecord, budget: Budget) -> dict[str, Any]:
         """Writes the audit line, and only then hands out what it is about."""
-        failure, spent = record.failure, budget.spent()
+        failure, usage = record.failure, budget.usage()
         try:
             status = STATUS[failure.code] if failure else 200
-            self._with.audit.write(record, status=status, fault=isinstance(failure, Fault), spent=spent)
+            self._deps.audit.write(record, status=status, fault=isinstance(failure, Fault), usage=usage)
         except Exception:
             # A refusal stays what it is: nothing is handed out that a record would have to be kept of.
             unwritten = AuditUnavailable()
             self._observe(request, lambda seen: seen.fault(unwritten, request.request_id))
             failure = failure or unwritten
-        self._observe(request, lambda seen: self._tell(seen, request, record, failure, spent))
+        self._observe(request, lambda seen: self._tell(seen, request, record, failure, usage))
         if failure or record.minted is None:
             return self._refuse(request, failure or InternalError())
         return self._respond(request, 200, _success(record.minted, record.request))
 
     @staticmethod
     def _tell(
-        seen: Observability, request: Request, record: AuditRecord, failure: RoomkeyError | None, spent: Spent
+        seen: Observability, request: Request, record: AuditRecord, failure: RoomkeyError | None, usage: Usage
     ) -> None:
         """Logs and counts what came of a request."""
         known_already = failure is None or isinstance(failure, AuditUnavailable) or _is_unexpected(failure)
         if isinstance(failure, Fault) and not known_already:
             seen.fault(failure, request.request_id)
         stale_seconds = {}
-        for what, known in (("switch", record.switch), ("credentials", record.credentials)):
+        for what, known in (("kill-switch", record.switch), ("credentials", record.credentials)):
             if known and known.failure:
                 stale_seconds[what] = known.age
                 if record.minted:
                     seen.served_stale(what, known.failure, request.request_id)
-        seen.count(record.platform, record.kind, failure, spent, stale_seconds)
+        seen.count(record.platform, record.kind, failure, usage, stale_seconds)
 
     def _observe(self, request: Request, tell: Callable[[Observability], None]) -> None:
         """What goes wrong in telling costs nobody their token: the audit line is already written."""
         try:
-            tell(self._with.observability)
+            tell(self._deps.observability)
         except Exception as error:
             self._unexpected(error, request)
 
@@ -327,7 +325,7 @@ class Api:
 
     def _unexpected(self, error: Exception, request: Request) -> InternalError:
         with suppress(Exception):  # With the log gone there is nowhere left to say so.
-            self._with.observability.unexpected(error, request.request_id)
+            self._deps.observability.unexpected(error, request.request_id)
         return InternalError()
 
     def _refuse(self, request: Request, failure: RoomkeyError) -> dict[str, Any]:
@@ -371,7 +369,7 @@ class Api:
 
     def _cors(self, request: Request) -> dict[str, str]:
         """As API Gateway sets them on AWS, for the places where it does not: `sam local` and the local stack."""
-        origins = self._with.settings.allowed_origins
+        origins = self._deps.settings.allowed_origins
         if not origins:
             return {}
         if request.headers.get("origin") not in origins:
@@ -389,7 +387,7 @@ def _is_unexpected(failure: RoomkeyError) -> bool:
     return isinstance(failure, InternalError) and failure.failure is None
 
 
-def _success(minted: Minted, asked: token_requests.TokenRequest | None) -> dict[str, Any]:
+def _success(minted: MintedToken, asked: token_requests.TokenRequest | None) -> dict[str, Any]:
     body: dict[str, Any] = {
         "success": True,
         "status": 200,
@@ -409,5 +407,5 @@ def _success(minted: Minted, asked: token_requests.TokenRequest | None) -> dict[
 def _waiting_seconds(context: Any) -> float:
     remaining: Callable[[], int] | None = getattr(context, "get_remaining_time_in_millis", None)
     if remaining is None:
-        return WAITING_SECONDS
-    return min(WAITING_SECONDS, remaining() / 1000 - 2 * GRACE_SECONDS)
+        return AWS_BUDGET_SECONDS
+    return min(AWS_BUDGET_SECONDS, remaining() / 1000 - 2 * GRACE_SECONDS)

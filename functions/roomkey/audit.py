@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from roomkey import __version__, strict_json
-from roomkey.callers import Caller
-from roomkey.clock import Spent
-from roomkey.credentials import LoadedCredentials
+from roomkey.cache import CachedValue
+from roomkey.clock import Usage
+from roomkey.credentials import VersionedCredentials
 from roomkey.errors import AuditUnavailable, RoomkeyError
-from roomkey.freshness import Reading
-from roomkey.kill_switch import SwitchState
-from roomkey.minting import Minted
+from roomkey.identity import Caller
+from roomkey.kill_switch import KillSwitchReading
+from roomkey.minting import MintedToken
 from roomkey.platforms.base import TokenKind
 from roomkey.policy import Decision, Mode
 from roomkey.token_requests import TokenRequest
@@ -42,11 +42,11 @@ class AuditRecord:
     trace_id: str | None = None
     caller: Caller | None = None
     request: TokenRequest | None = None
-    switch: SwitchState | None = None
+    switch: KillSwitchReading | None = None
     policy_mode: Mode | None = None
     decision: Decision | None = None
-    credentials: Reading[LoadedCredentials] | None = None
-    minted: Minted | None = None
+    credentials: CachedValue[VersionedCredentials] | None = None
+    minted: MintedToken | None = None
     failure: RoomkeyError | None = field(default=None, repr=False)
 
 
@@ -59,23 +59,23 @@ class AuditTrail:
     stream: TextIO | None = None
     """None is standard output, whatever it is at the time."""
 
-    def write(self, record: AuditRecord, *, status: int, fault: bool, spent: Spent) -> None:
+    def write(self, record: AuditRecord, *, status: int, fault: bool, usage: Usage) -> None:
         """Writes one line, all of it, now. Raises `AuditUnavailable`."""
         try:
-            line = strict_json.dumps(self._line(record, status, fault, spent))
+            line = strict_json.dumps(self._line(record, status, fault, usage))
             stream = self.stream or sys.stdout
             stream.write(line + "\n")
             stream.flush()
         except (OSError, ValueError, OverflowError):
             raise AuditUnavailable from None
 
-    def _line(self, record: AuditRecord, status: int, fault: bool, spent: Spent) -> dict[str, object]:
+    def _line(self, record: AuditRecord, status: int, fault: bool, usage: Usage) -> dict[str, object]:
         caller, request, minted = record.caller, record.request, record.minted
         code = record.failure.code if record.failure else None
         line: dict[str, object] = {
             "log_type": "audit",
             "schema": SCHEMA,
-            "ts": _rfc3339(spent.since),
+            "ts": _rfc3339(usage.since),
             "environment": self.environment,
             "version": __version__,
             "request_id": record.request_id,
@@ -90,8 +90,8 @@ class AuditTrail:
             "status": status,
             "source_ip": record.source_ip,
             "user_agent": record.user_agent,
-            "calls": {service: spent.calls.get(service, 0) for service in ("ssm", "secretsmanager")},
-            "duration_ms": _in_tenths(spent.seconds * 1000),
+            "calls": {service: usage.calls.get(service, 0) for service in ("ssm", "secretsmanager")},
+            "duration_ms": _in_tenths(usage.seconds * 1000),
         }
         if caller:
             line["caller"] = {
@@ -115,7 +115,7 @@ class AuditTrail:
                 "mode": record.policy_mode,
                 "allowed": record.decision.allowed,
                 "rule": record.decision.rule,
-                "longest_life": record.decision.longest_life,
+                "max_lifetime": record.decision.max_lifetime,
             }
         if record.credentials:
             line["credentials"] = {

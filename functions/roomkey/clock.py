@@ -45,7 +45,7 @@ class SystemClock:
         time.sleep(seconds)
 
 
-class Spent(NamedTuple):
+class Usage(NamedTuple):
     """What one request has spent from `since` (Unix seconds): `seconds`, and `calls` to AWS, by service."""
 
     since: float
@@ -68,12 +68,12 @@ class Budget:
     calls: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def starting_now(cls, clock: Clock, seconds: float, grace: float = 0.0) -> "Budget":
+    def start(cls, clock: Clock, seconds: float, grace: float = 0.0) -> "Budget":
         return cls(clock, seconds, clock.now(), grace)
 
-    def spent(self) -> Spent:
+    def usage(self) -> Usage:
         """What has been spent up to now."""
-        return Spent(self.started.wall, self.started.age(self.clock.now()), self.calls)
+        return Usage(self.started.wall, self.started.age(self.clock.now()), self.calls)
 
     def remaining(self) -> float:
         """Seconds left for waiting; zero or less when there are none."""

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from roomkey import strict_json
+from roomkey.aws.client import SecretStore
+from roomkey.cache import CachedValue, RefreshingCache
 from roomkey.clock import Budget, Clock
 from roomkey.errors import CredentialsInvalid, CredentialsUnavailable, DependencyFailure
-from roomkey.freshness import Reading, Refreshed
-from roomkey.platforms.base import CredentialProblems, Credentials, Platform
-from roomkey.stores import SecretStore
+from roomkey.platforms.base import Credentials, InvalidCredentials, Platform
 
 FRESH_SECONDS = 300.0
 KEEP_SECONDS = 3600.0
@@ -22,7 +22,7 @@ _NOT_USABLE = "not-usable"
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedCredentials:
+class VersionedCredentials:
     """Credentials that have passed their check, and the id of the secret's version that they are."""
 
     credentials: Credentials
@@ -39,18 +39,18 @@ class CredentialSource:
         platforms: Iterable[Platform],
         *,
         clock: Clock,
-        random: Callable[[], float],
+        jitter: Callable[[], float],
     ) -> None:
-        def refreshed(platform: Platform) -> Refreshed[LoadedCredentials]:
-            def load(budget: Budget) -> LoadedCredentials:
+        def refreshed(platform: Platform) -> RefreshingCache[VersionedCredentials]:
+            def load(budget: Budget) -> VersionedCredentials:
                 secret = secrets.read(secret_name(platform.name), budget)
-                return LoadedCredentials(_understood(secret.text, platform), secret.version_id)
+                return VersionedCredentials(_understood(secret.text, platform), secret.version_id)
 
-            return Refreshed(load, fresh_for=FRESH_SECONDS, keep_for=KEEP_SECONDS, clock=clock, random=random)
+            return RefreshingCache(load, ttl=FRESH_SECONDS, max_stale=KEEP_SECONDS, clock=clock, jitter=jitter)
 
         self._by_platform = {platform.name: refreshed(platform) for platform in platforms}
 
-    def read(self, platform: Platform, budget: Budget) -> Reading[LoadedCredentials]:
+    def read(self, platform: Platform, budget: Budget) -> CachedValue[VersionedCredentials]:
         """The platform's credentials. Raises `CredentialsUnavailable`, `CredentialsInvalid` or `DeadlineExceeded`."""
         try:
             return self._by_platform[platform.name].read(budget)
@@ -65,13 +65,13 @@ def parse_secret(text: str, platform: Platform) -> Credentials:
     except ValueError:
         values = None
     if not isinstance(values, dict):
-        raise CredentialProblems("all: is not a JSON object without duplicate keys")
+        raise InvalidCredentials("all: is not a JSON object without duplicate keys")
     return platform.check_credentials(values)
 
 
 def _understood(text: str, platform: Platform) -> Credentials:
     try:
         return parse_secret(text, platform)
-    except CredentialProblems as error:
+    except InvalidCredentials as error:
         problems = tuple(f"{platform.name}.{problem}" for problem in error.problems)
         raise DependencyFailure("secretsmanager", _NOT_USABLE, transient=False, problems=problems) from None

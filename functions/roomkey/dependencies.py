@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from roomkey.audit import AuditTrail
+from roomkey.aws.client import AwsApi, ParameterStore, SecretStore
 from roomkey.clock import Clock, SystemClock
 from roomkey.credentials import CredentialSource
 from roomkey.observability import Observability
+from roomkey.operator_config import OperatorConfigCache
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform, Randomness
 from roomkey.settings import Settings
-from roomkey.state import EnvironmentState
-from roomkey.stores import AwsApi, ParameterStore, SecretStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Dependencies:
     clock: Clock
     randomness: Randomness
     platforms: Mapping[str, Platform]
-    state: EnvironmentState
+    state: OperatorConfigCache
     credentials: CredentialSource
     audit: AuditTrail
     observability: Observability
@@ -58,15 +58,15 @@ class Dependencies:
             clock=clock,
             randomness=randomness or Randomness(),
             platforms=platforms,
-            state=EnvironmentState(
+            state=OperatorConfigCache(
                 ParameterStore(aws),
-                flag_name=settings.disable_flag_name,
+                kill_switch_name=settings.kill_switch_name,
                 policy_name=settings.policy_name,
                 clock=clock,
-                random=jitter,
+                jitter=jitter,
             ),
             credentials=CredentialSource(
-                SecretStore(aws), settings.secret_name, platforms.values(), clock=clock, random=jitter
+                SecretStore(aws), settings.secret_name, platforms.values(), clock=clock, jitter=jitter
             ),
             audit=AuditTrail(settings.environment, settings.audit_user_ids, stdout),
             observability=Observability.of(settings.environment, settings.log_level),

@@ -129,10 +129,10 @@ class InternalError(Fault):
     msg = "The token could not be made because of an internal error."
 
 
-class SwitchUnavailable(Fault):
+class KillSwitchUnavailable(Fault):
     """Whether minting is on could not be established, so it is not on."""
 
-    code = "switch-unavailable"
+    code = "kill-switch-unavailable"
     msg = "Whether tokens may be made cannot be established at the moment."
 
 
@@ -175,7 +175,7 @@ class DeadlineExceeded(Fault):
         return True
 
 
-OUT_OF_TIME = "out-of-time"
+BUDGET_EXCEEDED = "budget-exceeded"
 """The reason of a failure that is the request's own: its time was used up, whatever the dependency was doing."""
 
 

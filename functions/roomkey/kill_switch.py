@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from roomkey.errors import DependencyFailure, MintingDisabled, SwitchUnavailable
+from roomkey.errors import DependencyFailure, KillSwitchUnavailable, MintingDisabled
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 
-ON_FOR_SECONDS = 300.0
+ON_MAX_STALE_SECONDS = 300.0
 """How long "on" may be believed while the flag cannot be read again. "Off" is believed until a read says otherwise."""
 
 SCOPES = (*TokenKind, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFORMS for kind in TokenKind))
@@ -21,14 +21,14 @@ SCOPES = (*TokenKind, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFOR
 
 
 @dataclass(frozen=True, slots=True)
-class DisableFlag:
+class KillSwitch:
     """What is off: everything, or the scopes named."""
 
     everything: bool
     scopes: frozenset[str] = frozenset()
 
     @classmethod
-    def parse(cls, text: str) -> "DisableFlag":
+    def parse(cls, text: str) -> "KillSwitch":
         """The flag that `text` spells, to the letter. Raises `ValueError` on anything else."""
         if text in ("true", "false"):
             return cls(everything=text == "true")
@@ -54,20 +54,20 @@ class DisableFlag:
         return "off" if off == {True} else "on" if off == {False} else "partly-off"
 
 
-class SwitchState(NamedTuple):
+class KillSwitchReading(NamedTuple):
     """The flag as it is known: `age` seconds old, and not to be had newer because of `failure`, if that is not None."""
 
-    flag: DisableFlag
+    flag: KillSwitch
     age: float
     failure: DependencyFailure | None
 
     @property
     def too_old_for_on(self) -> bool:
-        return self.age > ON_FOR_SECONDS
+        return self.age > ON_MAX_STALE_SECONDS
 
     def require_on(self, platform: str, kind: TokenKind) -> None:
-        """Raises `MintingDisabled` where tokens of this kind are off, `SwitchUnavailable` where that cannot be told."""
+        """Raises `MintingDisabled` if this kind is off, `KillSwitchUnavailable` if that is unknown."""
         if self.flag.is_off(platform, kind):
             raise MintingDisabled
         if self.too_old_for_on:
-            raise SwitchUnavailable(self.failure)
+            raise KillSwitchUnavailable(self.failure)

@@ -7,11 +7,11 @@ never leaves this file.
 from typing import NamedTuple
 
 from roomkey.errors import DependencyFailure, InternalError
-from roomkey.platforms.base import Credentials, Grant, Imprint, Randomness, TokenKind
+from roomkey.platforms.base import Credentials, Grant, MintContext, Randomness, TokenKind
 from roomkey.token_requests import TokenRequest
 
 
-class Minted(NamedTuple):
+class MintedToken(NamedTuple):
     """A token that has been read back and found right, what it grants, and its own id where it has one.
 
     Times are Unix seconds, `expires_in` counts from `minted_at`. Never shown by `repr`.
@@ -29,7 +29,7 @@ class Minted(NamedTuple):
 
 def mint(
     request: TokenRequest, expires_in: int, credentials: Credentials, *, at: float, randomness: Randomness
-) -> Minted:
+) -> MintedToken:
     """A token for `request` that lives `expires_in` seconds from `at` (Unix seconds), which is to be now.
 
     Who names no user gets a random one.
@@ -48,16 +48,16 @@ def mint(
     if grant.user_id is None and platform.binds_user(request.kind):
         grant = grant._replace(user_id=randomness.uuid())
     make = platform.app_token if request.kind is TokenKind.APP else platform.management_token
-    token = make(credentials, grant, Imprint(at, randomness))
+    token = make(credentials, grant, MintContext(at, randomness))
 
-    explanation = platform.explain(token, credentials, at)
+    report = platform.explain(token, credentials, at)
     if (
-        explanation is None
-        or explanation.problems
-        or explanation.warnings
-        or explanation.signature is not True
-        or explanation.grant != platform.carried(grant)
+        report is None
+        or report.problems
+        or report.warnings
+        or report.signature is not True
+        or report.grant != platform.expressible(grant)
     ):
-        found = (*explanation.problems, *explanation.warnings) if explanation else ("it is none of the platform's",)
-        raise InternalError(DependencyFailure("minting", "not-what-was-granted", transient=False, problems=found))
-    return Minted(token, explanation.token_id, grant, int(at), expires_in)
+        found = (*report.problems, *report.warnings) if report else ("it is none of the platform's",)
+        raise InternalError(DependencyFailure("minting", "self-check-failed", transient=False, problems=found))
+    return MintedToken(token, report.token_id, grant, int(at), expires_in)

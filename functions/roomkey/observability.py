@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from roomkey.clock import Spent
+from roomkey.clock import Usage
 from roomkey.errors import DependencyFailure, Fault, RoomkeyError
 from roomkey.platforms.base import TokenKind
 
@@ -46,11 +46,13 @@ _UNITS = {
     "Fault": MetricUnit.Count,
     "ManagementTokenMinted": MetricUnit.Count,
     "Duration": MetricUnit.Milliseconds,
-    "SwitchStaleSeconds": MetricUnit.Seconds,
+    "KillSwitchStaleSeconds": MetricUnit.Seconds,
     "CredentialsStaleSeconds": MetricUnit.Seconds,
     "DependencyFailure": MetricUnit.Count,
 }
 """The metrics that there are."""
+
+_STALE_METRICS = {"kill-switch": "KillSwitchStaleSeconds", "credentials": "CredentialsStaleSeconds"}
 
 
 @functools.cache
@@ -115,7 +117,7 @@ class Observability:
         platform: str,
         kind: str,
         failure: RoomkeyError | None,
-        spent: Spent,
+        usage: Usage,
         stale_seconds: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """The metrics of one request to a minting route, as one line of CloudWatch's embedded format.
@@ -130,14 +132,14 @@ class Observability:
         if failure is None and kind == TokenKind.MANAGEMENT:
             # For an alarm, which could not add up over the platforms.
             metrics["ManagementTokenMinted"] = 1.0
-        metrics["Duration"] = spent.seconds * 1000
+        metrics["Duration"] = usage.seconds * 1000
         for what, age in stale_seconds.items():
-            metrics[f"{what.capitalize()}StaleSeconds"] = float(age)
+            metrics[_STALE_METRICS[what]] = float(age)
         if failed_reads:
             metrics["DependencyFailure"] = float(failed_reads)
 
         form = _form(self.environment, platform, kind, failure.code if failure else MINTED, tuple(metrics))
-        sys.stdout.write(form % (spent.since * 1000, *metrics.values()))
+        sys.stdout.write(form % (usage.since * 1000, *metrics.values()))
 
 
 def _is_a_read(failure: DependencyFailure | None) -> bool:

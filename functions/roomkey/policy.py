@@ -14,16 +14,16 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from roomkey import strict_json
-from roomkey.callers import Caller
+from roomkey.identity import Caller
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey.settings import SHORTEST_LIFE
+from roomkey.settings import MIN_LIFETIME
 from roomkey.token_requests import TokenRequest
 
-LARGEST_POLICY = 8192
+MAX_POLICY_BYTES = 8192
 """Bytes, minified: what SSM's advanced tier holds."""
 
-_MOST_PROBLEMS = 20
+MAX_ERRORS = 20
 """Eight KiB can hold thousands of mistakes, and all that are reported go into one line of the log."""
 
 SERVICES = tuple(dict.fromkeys(service for platform in PLATFORMS.values() for service in platform.services))
@@ -37,7 +37,7 @@ class Mode(StrEnum):
     AUDIT = "audit"
 
 
-class PolicyProblems(ValueError):
+class InvalidPolicy(ValueError):
     """What is wrong with a policy: where (`rules[2].who[0]`), and why, in words that quote nothing."""
 
     def __init__(self, *problems: tuple[str, str]) -> None:
@@ -77,27 +77,27 @@ class Pattern:
         """Whether the whole of `value` fits, as it is: nothing is normalised, and upper case is not lower case."""
         pieces = list(self.pieces)
         for index in range(1, len(pieces), 2):
-            pieces[index] = _known(pieces[index], caller)
+            pieces[index] = _resolve(pieces[index], caller)
             if not pieces[index]:
                 return False
-        return _fits("".join(pieces).split("*"), value)
+        return _glob_match("".join(pieces).split("*"), value)
 
     def unknown(self, caller: Caller) -> list[str]:
         """The placeholders (`sub`, `claim:x`) for which `caller` has nothing that could be inserted."""
-        return [name for name in self.pieces[1::2] if not _known(name, caller)]
+        return [name for name in self.pieces[1::2] if not _resolve(name, caller)]
 
 
-_NOTHING = Pattern("", ())
+_NO_PATTERN = Pattern("", ())
 """In the place of a pattern where there is none."""
 
 
-def _known(name: str, caller: Caller) -> str:
+def _resolve(name: str, caller: Caller) -> str:
     """What a placeholder is to insert, empty if nothing can be: a `*` would count as one of the rule's own."""
     text = caller.user_id or "" if name == "sub" else caller.claims.get(name.removeprefix("claim:"), "")
     return "" if "*" in text else text
 
 
-def _fits(parts: Sequence[str], value: str) -> bool:
+def _glob_match(parts: Sequence[str], value: str) -> bool:
     """Whether `value` is the parts in order with anything between them. Never looks at a character twice in vain."""
     first, *middle = parts
     if not middle:
@@ -149,7 +149,7 @@ class Rule:
     roles: tuple[Pattern, ...]
     services: frozenset[str]
     rooms: tuple[Pattern, ...]
-    longest_life: int | None
+    max_lifetime: int | None
 
     def grants(self, request: TokenRequest, caller: Caller) -> bool:
         """Whether every part of `request` but its life is named here."""
@@ -158,19 +158,19 @@ class Rule:
             and request.platform.name in self.platforms
             and self.services.issuperset(request.services)
             and self._is_for(caller)
-            and _named(request.role, self.roles, caller)
-            and _named(request.room_id, self.rooms, caller)
+            and _any_match(request.role, self.roles, caller)
+            and _any_match(request.room_id, self.rooms, caller)
         )
 
-    def compare(self, request: TokenRequest, caller: Caller) -> Mapping[str, bool]:
+    def checks(self, request: TokenRequest, caller: Caller) -> Mapping[str, bool]:
         """For each field of a rule, but the life: whether it names what `request` has there, if it has anything."""
         return {
             "kinds": request.kind in self.kinds,
             "platforms": request.platform.name in self.platforms,
             "services": self.services.issuperset(request.services),
             "who": self._is_for(caller),
-            "roles": _named(request.role, self.roles, caller),
-            "rooms": _named(request.room_id, self.rooms, caller),
+            "roles": _any_match(request.role, self.roles, caller),
+            "rooms": _any_match(request.room_id, self.rooms, caller),
         }
 
     def _is_for(self, caller: Caller) -> bool:
@@ -180,7 +180,7 @@ class Rule:
         return False
 
 
-def _named(value: str | None, patterns: Iterable[Pattern], caller: Caller) -> bool:
+def _any_match(value: str | None, patterns: Iterable[Pattern], caller: Caller) -> bool:
     if value is None:
         return True
     for pattern in patterns:
@@ -197,7 +197,7 @@ class Decision(NamedTuple):
 
     allowed: bool
     rule: str | None = None
-    longest_life: int | None = None
+    max_lifetime: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class Policy:
     """The rules for each kind of token on each platform, those with the longest life first."""
 
     def __post_init__(self) -> None:
-        rules = sorted(self.rules, key=lambda rule: -math.inf if rule.longest_life is None else -rule.longest_life)
+        rules = sorted(self.rules, key=lambda rule: -math.inf if rule.max_lifetime is None else -rule.max_lifetime)
         near = {
             (kind, platform): [rule for rule in rules if kind in rule.kinds and platform in rule.platforms]
             for kind in TokenKind
@@ -222,8 +222,8 @@ class Policy:
         """What the rules say of `request`: of those that grant it, the one with the longest life speaks."""
         for rule in self._near[request.kind, request.platform.name]:
             if rule.grants(request, caller):
-                allowed = rule.longest_life is None or (request.expires_in or 0) <= rule.longest_life
-                return Decision(allowed, rule.name, rule.longest_life)
+                allowed = rule.max_lifetime is None or (request.expires_in or 0) <= rule.max_lifetime
+                return Decision(allowed, rule.name, rule.max_lifetime)
         return Decision(allowed=False)
 
     @classmethod
@@ -232,11 +232,11 @@ class Policy:
         try:
             document = strict_json.loads(text)
         except ValueError:
-            raise PolicyProblems(("policy", "is not a JSON document without duplicate keys")) from None
+            raise InvalidPolicy(("policy", "is not a JSON document without duplicate keys")) from None
         reader = _Reader()
         policy = reader.policy(document)
         if reader.problems:
-            raise PolicyProblems(*reader.problems[:_MOST_PROBLEMS])
+            raise InvalidPolicy(*reader.problems[:MAX_ERRORS])
         return policy
 
 
@@ -265,15 +265,15 @@ class _Reader:
         return Policy(Mode(mode), tuple(rules))
 
     def _rule(self, where: str, rule: Any) -> Rule:
-        optional = ("name", "roles", "services", "rooms", "longest_life")
+        optional = ("name", "roles", "services", "rooms", "max_lifetime")
         fields = self._object(where, rule, required=("who", "kinds", "platforms"), optional=optional)
         kinds = self._words(f"{where}.kinds", fields.get("kinds"), list(TokenKind))
         if "rooms" in fields and kinds == {TokenKind.MANAGEMENT}:
             self._problem(f"{where}.rooms", "is of no use: a management token has no room")
-        longest_life = fields.get("longest_life")
-        if longest_life is not None and (type(longest_life) is not int or longest_life < SHORTEST_LIFE):
-            self._problem(f"{where}.longest_life", f"must be a whole number of seconds, at least {SHORTEST_LIFE}")
-            longest_life = None
+        max_lifetime = fields.get("max_lifetime")
+        if max_lifetime is not None and (type(max_lifetime) is not int or max_lifetime < MIN_LIFETIME):
+            self._problem(f"{where}.max_lifetime", f"must be a whole number of seconds, at least {MIN_LIFETIME}")
+            max_lifetime = None
         name = fields.get("name", where)
         if not isinstance(name, str) or not re.fullmatch(r"[\x20-\x7e]{1,64}", name):
             self._problem(f"{where}.name", "must be 1 to 64 plain characters")
@@ -286,19 +286,19 @@ class _Reader:
             roles=tuple(self._each(f"{where}.roles", fields.get("roles"), self._pattern)),
             services=self._words(f"{where}.services", fields.get("services"), SERVICES),
             rooms=tuple(self._each(f"{where}.rooms", fields.get("rooms"), self._room_pattern)),
-            longest_life=longest_life,
+            max_lifetime=max_lifetime,
         )
 
     def _subject(self, where: str, subject: Any) -> Subject:
         if subject in ("anyone", "signed-in"):
-            return Subject(subject, _NOTHING)
+            return Subject(subject, _NO_PATTERN)
         if not isinstance(subject, dict) or len(subject) != 1 or not subject.keys() <= {"user", "group", "principal"}:
             self._problem(where, 'must be "anyone", "signed-in", or one of {"user": …}, {"group": …}, {"principal": …}')
-            return Subject("", _NOTHING)
+            return Subject("", _NO_PATTERN)
         [(kind, name)] = subject.items()
         if kind == "group" and (not isinstance(name, str) or not name or re.search(r"[\s\[\]*{}]", name)):
             self._problem(where, "must name one group, without spaces, brackets, braces or *")
-            return Subject(kind, _NOTHING)
+            return Subject(kind, _NO_PATTERN)
         return Subject(kind, self._pattern(where, name))
 
     def _pattern(self, where: str, text: Any, *, placeholders: bool = False) -> Pattern:
@@ -308,7 +308,7 @@ class _Reader:
             return Pattern.parse(text, placeholders=placeholders)
         except ValueError as error:
             self._problem(where, str(error))
-            return _NOTHING
+            return _NO_PATTERN
 
     def _room_pattern(self, where: str, text: Any) -> Pattern:
         return self._pattern(where, text, placeholders=True)

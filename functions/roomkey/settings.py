@@ -25,19 +25,19 @@ class ClaimNames:
     groups: str
 
 
-SHORTEST_LIFE = 60
+MIN_LIFETIME = 60
 """Seconds. A shorter token may be dead before a slow phone has joined."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lives:
+class LifetimeLimits:
     """How long the tokens of this stack live, in seconds: where a request does not say, and at the longest."""
 
     default: Mapping[TokenKind, int]
     longest: int
 
 
-STANDARD_LIVES = Lives(default={TokenKind.APP: 3600, TokenKind.MANAGEMENT: 900}, longest=86400)
+DEFAULT_LIFETIMES = LifetimeLimits(default={TokenKind.APP: 3600, TokenKind.MANAGEMENT: 900}, longest=86400)
 """Those of a stack whose parameters say nothing else."""
 
 
@@ -53,13 +53,13 @@ class Settings:
     platforms: tuple[str, ...]
     app_token_access: Access
     claim_names: ClaimNames
-    lives: Lives
+    lifetimes: LifetimeLimits
     allowed_origins: tuple[str, ...]
     audit_user_ids: bool
     log_level: str
 
     @property
-    def disable_flag_name(self) -> str:
+    def kill_switch_name(self) -> str:
         return f"/roomkey/{self.environment}/disabled"
 
     @property
@@ -86,7 +86,7 @@ class Settings:
 
         if not environ.get("ENVIRONMENT"):
             problems.append("ENVIRONMENT must be set")
-        standard = STANDARD_LIVES
+        standard = DEFAULT_LIFETIMES
         settings = cls(
             environment=read("ENVIRONMENT", _environment, ""),
             platforms=read("PLATFORMS", _platforms, tuple(PLATFORMS)),
@@ -94,14 +94,14 @@ class Settings:
             claim_names=ClaimNames(
                 user_id=read("USER_ID_CLAIM", _claim, "sub"), groups=read("GROUPS_CLAIM", _claim, "groups")
             ),
-            lives=Lives(
+            lifetimes=LifetimeLimits(
                 default={
-                    TokenKind.APP: read("APP_TOKEN_LIFE", _seconds, standard.default[TokenKind.APP]),
+                    TokenKind.APP: read("APP_TOKEN_LIFETIME", _seconds, standard.default[TokenKind.APP]),
                     TokenKind.MANAGEMENT: read(
-                        "MANAGEMENT_TOKEN_LIFE", _seconds, standard.default[TokenKind.MANAGEMENT]
+                        "MANAGEMENT_TOKEN_LIFETIME", _seconds, standard.default[TokenKind.MANAGEMENT]
                     ),
                 },
-                longest=read("LONGEST_TOKEN_LIFE", _seconds, standard.longest),
+                longest=read("MAX_TOKEN_LIFETIME", _seconds, standard.longest),
             ),
             allowed_origins=read("ALLOWED_ORIGINS", _origins, ()),
             audit_user_ids=read("AUDIT_USER_IDS", _plain_or_omit, True),
@@ -132,8 +132,8 @@ def _access(text: str) -> Access:
 
 
 def _seconds(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,8}", text) or int(text) < SHORTEST_LIFE:
-        raise ValueError(f"must be a whole number of seconds, at least {SHORTEST_LIFE}")
+    if not re.fullmatch(r"[0-9]{1,8}", text) or int(text) < MIN_LIFETIME:
+        raise ValueError(f"must be a whole number of seconds, at least {MIN_LIFETIME}")
     return int(text)
 
 

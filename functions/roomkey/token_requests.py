@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from roomkey.errors import FieldError, InvalidRequest, NotAllowed, UserMismatch
 from roomkey.platforms.base import Platform, RequestField, TokenKind
-from roomkey.settings import SHORTEST_LIFE, Lives
+from roomkey.settings import MIN_LIFETIME, LifetimeLimits
 
-_MOST_ERRORS = 20
+MAX_ERRORS = 20
 """A body of sixteen KiB can hold thousands of wrong fields; nobody reads more than this many."""
 
 
@@ -31,18 +31,18 @@ class TokenRequest(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ParseMode:
     """How strictly a route reads a body: the drop-in for 100ms's endpoint takes what that one took.
 
     `stray_fields`: fields nobody knows are passed over. `empty_user`: a `user_id` of null or "" counts as none.
     """
 
-    stray_fields: bool
-    empty_user: bool
+    ignore_unknown_fields: bool
+    ignore_empty_user_id: bool
 
 
-STRICT = Form(stray_fields=False, empty_user=False)
-LENIENT = Form(stray_fields=True, empty_user=True)
+STRICT = ParseMode(ignore_unknown_fields=False, ignore_empty_user_id=False)
+LENIENT = ParseMode(ignore_unknown_fields=True, ignore_empty_user_id=True)
 
 
 def parse(
@@ -50,40 +50,40 @@ def parse(
     kind: TokenKind,
     body: Mapping[str, Any],
     *,
-    lives: Lives,
-    form: Form = STRICT,
+    lifetimes: LifetimeLimits,
+    mode: ParseMode = STRICT,
     signed_in: bool = False,
 ) -> TokenRequest:
     """The token request that `body` spells. Who has `signed_in` need not say who they are: see `bind`.
 
     Raises `InvalidRequest` with every field that is at fault.
     """
-    shape = _shape(platform, kind, cap(platform, lives))
+    schema = _schema(platform, kind, lifetime_limit(platform, lifetimes))
     sent = dict(body)
-    if form.empty_user and sent.get("user_id") in ("", None):
+    if mode.ignore_empty_user_id and sent.get("user_id") in ("", None):
         sent.pop("user_id", None)
 
-    values: dict[str, Any] = {**shape.defaults}
+    values: dict[str, Any] = {**schema.defaults}
     errors = []
-    for target, fields in shape.fields.items():
+    for maps_to_field, fields in schema.fields.items():
         found = [field for field in fields if field.name in sent]
         for field in found:
             try:
-                values[target] = field.check(sent[field.name])
+                values[maps_to_field] = field.check(sent[field.name])
             except ValueError as error:
                 errors.append(FieldError(field.name, str(error)))
         # Of fields that mean the same, one at most may be sent, and one must be where they are required.
-        if (len(found) > 1 or (not found and fields[0].required)) and not (signed_in and target == "user_id"):
+        if (len(found) > 1 or (not found and fields[0].required)) and not (signed_in and maps_to_field == "user_id"):
             errors.append(_one_of(fields))
-    if not form.stray_fields:
-        errors += map(_unknown, sorted(sent.keys() - shape.names))
+    if not mode.ignore_unknown_fields:
+        errors += map(_unknown, sorted(sent.keys() - schema.names))
     errors = errors or [FieldError(*conflict) for conflict in platform.conflicts(values)]
     if errors:
-        raise InvalidRequest(*errors[:_MOST_ERRORS])
+        raise InvalidRequest(*errors[:MAX_ERRORS])
     return TokenRequest(platform, kind, **values)
 
 
-class _Shape(NamedTuple):
+class _Schema(NamedTuple):
     """What a body may hold: its fields by what they mean, their names, and what is meant where none is sent."""
 
     fields: Mapping[str, Sequence[RequestField]]
@@ -92,17 +92,17 @@ class _Shape(NamedTuple):
 
 
 @cache
-def _shape(platform: Platform, kind: TokenKind, longest_life: int) -> _Shape:
-    life = RequestField("expires_in", _life_between(SHORTEST_LIFE, longest_life))
-    fields = (*platform.request_fields[kind], life)
+def _schema(platform: Platform, kind: TokenKind, max_lifetime: int) -> _Schema:
+    lifetime = RequestField("expires_in", _lifetime_between(MIN_LIFETIME, max_lifetime))
+    fields = (*platform.request_fields[kind], lifetime)
     by_target: dict[str, list[RequestField]] = {}
     for field in fields:
-        by_target.setdefault(field.target, []).append(field)
-    defaults = {field.target: field.default for field in fields if field.default is not None}
-    return _Shape(by_target, {field.name for field in fields}, defaults)
+        by_target.setdefault(field.maps_to_field, []).append(field)
+    defaults = {field.maps_to_field: field.default for field in fields if field.default is not None}
+    return _Schema(by_target, {field.name for field in fields}, defaults)
 
 
-def bind(request: TokenRequest, user_id: str) -> TokenRequest:
+def bind_to_user(request: TokenRequest, user_id: str) -> TokenRequest:
     """`request` as one for the signed-in user, and nobody else. Tokens that are for nobody in particular stay so.
 
     Raises `UserMismatch` where the request names another user, and `NotAllowed` where the signed-in user's id is none
@@ -125,12 +125,12 @@ def bind(request: TokenRequest, user_id: str) -> TokenRequest:
     return bound
 
 
-def cap(platform: Platform, lives: Lives) -> int:
+def lifetime_limit(platform: Platform, lifetimes: LifetimeLimits) -> int:
     """The most seconds that a request may ask for: the stack's longest life or the vendor's, whichever is less."""
-    return min(lives.longest, platform.longest_life or lives.longest)
+    return min(lifetimes.longest, platform.max_lifetime or lifetimes.longest)
 
 
-def granted_life(request: TokenRequest, lives: Lives, allowed: int | None = None) -> int:
+def resolve_lifetime(request: TokenRequest, lifetimes: LifetimeLimits, allowed: int | None = None) -> int:
     """The seconds that a token for `request` lives: what it asks for, else the stack's default within the cap.
 
     `allowed` is the most that the policy grants, None where it sets no bound. What is asked for has been held against
@@ -138,11 +138,11 @@ def granted_life(request: TokenRequest, lives: Lives, allowed: int | None = None
     """
     if request.expires_in is not None:
         return request.expires_in
-    most = cap(request.platform, lives)
-    return min(lives.default[request.kind], most, most if allowed is None else allowed)
+    most = lifetime_limit(request.platform, lifetimes)
+    return min(lifetimes.default[request.kind], most, most if allowed is None else allowed)
 
 
-def _life_between(shortest: int, longest: int) -> Callable[[object], int]:
+def _lifetime_between(shortest: int, longest: int) -> Callable[[object], int]:
     def check(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError("must be a whole number of seconds")

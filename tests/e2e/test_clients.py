@@ -66,9 +66,15 @@ class Script:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-def token(name: str = "token", life: int = 900) -> tuple[int, Mapping[str, str], Any]:
+def token(name: str = "token", lifetime: int = 900) -> tuple[int, Mapping[str, str], Any]:
     send = {"header": "Authorization", "prefix": "Bearer "}
-    answer = {"success": True, "status": 200, "token": name, "expires_at": int(time.time()) + life, "expires_in": life}
+    answer = {
+        "success": True,
+        "status": 200,
+        "token": name,
+        "expires_at": int(time.time()) + lifetime,
+        "expires_in": lifetime,
+    }
     return 200, {}, answer | {"send": send}
 
 
@@ -334,7 +340,7 @@ def test_what_stays_refused_is_asked_once(client: Client, answer: Any, code: str
 @pytest.mark.parametrize(
     ("answers", "pauses"),
     [
-        ([refusal(503, "switch-unavailable", Retry_After="5")], [7.5]),
+        ([refusal(503, "kill-switch-unavailable", Retry_After="5")], [7.5]),
         ([gateways(429, "Too Many Requests")], [1.5]),
         ([gateways(429, "Too Many Requests"), gateways(503, "Service Unavailable")], [1.5, 3]),
         ([refusal(500, "internal-error"), refusal(503, "deadline-exceeded", Retry_After="5")], [1.5, 7.5]),
@@ -352,10 +358,10 @@ def test_what_may_pass_is_asked_again_after_a_pause_with_jitter(
 
 
 def test_after_three_tries_it_gives_up(client: Client) -> None:
-    with told(refusal(503, "switch-unavailable", Retry_After="5")) as server:
+    with told(refusal(503, "kill-switch-unavailable", Retry_After="5")) as server:
         asked = client(server.url)
 
-    assert (asked.token, asked.code, asked.pauses) == (None, "switch-unavailable", [7.5, 7.5])
+    assert (asked.token, asked.code, asked.pauses) == (None, "kill-switch-unavailable", [7.5, 7.5])
     assert len(server.asked) == 3
 
 

@@ -149,8 +149,8 @@ def test_the_function_goes_by_what_it_has_read(local_stack: LocalStack) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "faults"),
     [
-        ("policy", "{}", {"flag": None, "policy": "policy-unavailable (not-a-policy)"}),
-        ("disabled", "offline", dict.fromkeys(("flag", "policy"), "switch-unavailable (not-a-flag)")),
+        ("policy", "{}", {"flag": None, "policy": "policy-unavailable (invalid-policy)"}),
+        ("disabled", "offline", dict.fromkeys(("flag", "policy"), "kill-switch-unavailable (invalid-kill-switch)")),
     ],
 )
 def test_what_the_function_cannot_go_by_is_said(name: str, text: str, faults: dict[str, str | None]) -> None:

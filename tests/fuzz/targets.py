@@ -25,18 +25,18 @@ from jsonschema import Draft202012Validator
 import faults
 from clocks import FakeClock
 from integration import token_readers
-from integration.deployed import EVENTS, NOW, OPEN_POLICY, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer, FakeContext
 from integration.model import PLATFORMS as PLATFORM_NAMES
 from integration.model import off_by
-from roomkey import bodies, strict_json
+from integration.stack import EVENTS, NOW, OPEN_POLICY, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer, FakeContext
+from roomkey import request_body, strict_json
 from roomkey.api import Api
-from roomkey.callers import Caller
 from roomkey.dependencies import Dependencies
 from roomkey.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
-from roomkey.kill_switch import DisableFlag
+from roomkey.identity import Caller
+from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Credentials, TokenKind
-from roomkey.policy import Policy, PolicyProblems
+from roomkey.policy import InvalidPolicy, Policy
 from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
 from virtual_aws import VirtualAws
@@ -94,12 +94,12 @@ def body(data: bytes) -> None:
     meant = content if encoded else text.encode("utf-8", "surrogatepass")
     try:
         fields = (
-            bodies.read_lenient(event, content_type)
+            request_body.read_lenient(event, content_type)
             if lenient
-            else bodies.read_strict(event, content_type, may_be_empty=True)
+            else request_body.read_strict(event, content_type, may_be_empty=True)
         )
     except BodyTooLarge:
-        assert len(meant) > bodies.LARGEST_BODY
+        assert len(meant) > request_body.MAX_BODY_BYTES
         return
     except UnsupportedMediaType:
         assert content_type not in (_TYPES[1:3] if not lenient else _TYPES[:5])
@@ -109,7 +109,7 @@ def body(data: bytes) -> None:
         form = lenient and content_type == _TYPES[4] and not meant.lstrip(b" \t\r\n").startswith(b"{")
         assert form or not isinstance(document, dict)
         return
-    assert len(meant) <= bodies.LARGEST_BODY
+    assert len(meant) <= request_body.MAX_BODY_BYTES
     if not meant and not lenient:
         assert fields == {}
     elif meant.lstrip(b" \t\r\n").startswith(b"{") or not lenient:
@@ -203,7 +203,7 @@ def policy(data: bytes) -> None:
     text = _text(data)
     try:
         understood = Policy.parse(text)
-    except PolicyProblems as problems:
+    except InvalidPolicy as problems:
         number = len(problems.problems)
         assert 1 <= number <= 20
         return
@@ -221,8 +221,8 @@ def policy(data: bytes) -> None:
             assert request.platform.name in rule["platforms"] or rule["platforms"] == ["*"]
             assert request.kind in rule["kinds"] or rule["kinds"] == ["*"]
             assert request.room_id is None or rule["rooms"]
-            assert decision.longest_life == rule.get("longest_life")
-            assert decision.allowed == ((request.expires_in or 0) <= (decision.longest_life or math.inf))
+            assert decision.max_lifetime == rule.get("max_lifetime")
+            assert decision.allowed == ((request.expires_in or 0) <= (decision.max_lifetime or math.inf))
 
 
 def _policies() -> Iterator[bytes]:
@@ -238,7 +238,7 @@ def _policies() -> Iterator[bytes]:
         "roles": ["*"],
         "services": ["rtc", "chat"],
         "rooms": ["{sub}-*", "{claim:school}*x"],
-        "longest_life": 60,
+        "max_lifetime": 60,
     }
     yield json.dumps({"$schema": "x", "version": 1, "mode": "audit", "rules": [whole]}).encode()
 
@@ -266,14 +266,14 @@ def flag(data: bytes) -> None:
     text = "".join(_WORDS[byte % len(_WORDS)] for byte in content) if mode & 1 else _text(content)
     off = off_by(text)
     try:
-        understood = DisableFlag.parse(text)
+        understood = KillSwitch.parse(text)
     except ValueError:
         assert off is None
         return
     pairs = {(platform, kind) for platform in PLATFORM_NAMES for kind in TokenKind if understood.is_off(platform, kind)}
     assert pairs == off
     assert bool(pairs) == (text != "false")
-    assert DisableFlag.parse(understood.text) == understood
+    assert KillSwitch.parse(understood.text) == understood
 
 
 def _flags() -> Iterator[bytes]:
@@ -312,7 +312,7 @@ def explain(data: bytes) -> None:
         assert token_readers.read(name, token)
     if told.grant and told.signature and not told.problems:
         assert told.grant.expires_at > NOW - 1
-    json.dumps({str(key): str(value) for key, value in told.facts.items()})
+    json.dumps({str(key): str(value) for key, value in told.claims.items()})
 
 
 def _signed(name: str, content: bytes, mode: int) -> str:
@@ -427,7 +427,7 @@ def handler(data: bytes) -> None:
     assert answer.status != 500
     if answer.status == 503:
         assert (state, answer.code) in {
-            ("unknown", "switch-unavailable"),
+            ("unknown", "kill-switch-unavailable"),
             ("no secret", "credentials-unavailable"),
         }
     if answer.token:

@@ -11,7 +11,7 @@ import pytest
 from fuzz import run
 from fuzz.targets import TARGETS
 from roomkey import strict_json
-from roomkey.kill_switch import DisableFlag
+from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import hs256
 from roomkey.policy import Decision, Policy
 
@@ -53,13 +53,13 @@ def _read_as_python_does(patch: pytest.MonkeyPatch) -> None:
 
 def _grant_everything(patch: pytest.MonkeyPatch) -> None:
     def decide(self: Policy, *_: object) -> Decision:
-        return next((Decision(True, rule.name, rule.longest_life) for rule in self.rules), Decision(allowed=False))
+        return next((Decision(True, rule.name, rule.max_lifetime) for rule in self.rules), Decision(allowed=False))
 
     patch.setattr(Policy, "decide", decide)
 
 
 def _switch_nothing_off(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(DisableFlag, "is_off", lambda *_: False)
+    patch.setattr(KillSwitch, "is_off", lambda *_: False)
 
 
 def _believe_every_signature(patch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from integration.aws_double import Aws, aws_double
 from integration.commands import Account
-from integration.deployed import Deploy, Deployed
+from integration.stack import Deploy, Deployed
 
 
 @pytest.fixture(scope="session")

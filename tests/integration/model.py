@@ -20,10 +20,10 @@ import faults
 from audit_lines import checked
 from faults import Behaviour, Operation
 from integration import token_readers
-from integration.deployed import SECRETS as FIRST_SECRETS
-from integration.deployed import Answer, FakeContext
-from roomkey import stores
+from integration.stack import SECRETS as FIRST_SECRETS
+from integration.stack import Answer, FakeContext
 from roomkey.api import Api
+from roomkey.aws import client
 from roomkey.dependencies import Dependencies
 from virtual_aws import Call, VirtualAws
 
@@ -72,7 +72,7 @@ STRANGER = Caller("management", {"iam": {"userArn": "arn:aws:iam::888888888888:r
 CALLERS = (TEACHER, STUDENT, SERVER, STRANGER, Caller("app", None), Caller("management", None))
 
 _ANYTHING = {"who": ["anyone"], "kinds": ["*"], "platforms": ["*"], "roles": ["*"], "services": ["*"], "rooms": ["*"]}
-_SHORT = _ANYTHING | {"longest_life": 600}
+_SHORT = _ANYTHING | {"max_lifetime": 600}
 _TEACHERS = _SHORT | {"who": [{"group": "teachers"}], "kinds": ["app"]}
 _BACKEND = {"who": [{"principal": BACKEND}], "kinds": ["management"], "platforms": ["100ms"], "roles": ["*"]}
 
@@ -114,7 +114,7 @@ SPOILED: Mapping[str, Callable[[dict[str, str], str], str | bytes]] = {
     "newline": lambda values, name: json.dumps({**values, name: values[name] + "\n"}),
     "one-character": lambda values, name: json.dumps({**values, name: "x" * 32}),
     "missing": lambda values, name: json.dumps({key: value for key, value in values.items() if key != name}),
-    "twice": lambda values, name: json.dumps(values)[:-1] + f', "{name}": "{values[name]}"}}',
+    "with_one_retry": lambda values, name: json.dumps(values)[:-1] + f', "{name}": "{values[name]}"}}',
     "cut": lambda values, _: json.dumps(values)[:-3],
     "plain": lambda values, name: values[name],
     "empty": lambda _, __: "",
@@ -137,7 +137,7 @@ LASTING: Sequence[Behaviour] = (
 
 FRESH = {SSM: 30.0, SM: 300.0}
 ON_FOR, CREDENTIALS_FOR = 300.0, 3600.0
-REST, JITTER = 5.0, 0.2
+REST, TTL_JITTER = 5.0, 0.2
 WAITING, GRACE = 2.6, 0.3
 DEFAULT_LIFE = {"app": 3600, "management": 900}
 
@@ -161,7 +161,7 @@ class Problem(Exception):
         self.code, self.passes = code, passes
 
 
-OUT_OF_TIME = Problem("deadline-exceeded", passes=True)
+BUDGET_EXCEEDED = Problem("deadline-exceeded", passes=True)
 
 
 @dataclass
@@ -246,7 +246,7 @@ class Model:
         if (ask.platform, ask.kind) in off:
             raise Problem("minting-disabled")
         if state.age > ON_FOR:
-            raise Problem("switch-unavailable", passes=True)
+            raise Problem("kill-switch-unavailable", passes=True)
         if policy_found is None:
             raise Problem("policy-unavailable")
         mode, grants = policy_found
@@ -257,29 +257,29 @@ class Model:
 
         signing = self._read(self.credentials[ask.platform], _secret_said)
         if self._left() + GRACE <= 0:
-            raise OUT_OF_TIME
+            raise BUDGET_EXCEEDED
         expires_in = ask.expires_in or int(min(DEFAULT_LIFE[ask.kind], longest or math.inf))
         stale = [f"{name}-stale" for name, of in (("switch", state), ("credentials", signing)) if of.problem]
         return Granted(*signing.value, expires_in, stale)
 
     # How a value is kept fresh.
 
-    def fresh_for(self, known: Known) -> float:
-        return FRESH[known.of] * (1 - JITTER + 2 * JITTER * self.chance)
+    def ttl(self, known: Known) -> float:
+        return FRESH[known.of] * (1 - TTL_JITTER + 2 * TTL_JITTER * self.chance)
 
     def _left(self) -> float:
         return WAITING - self.started.age(self.now)
 
     def _read(self, known: Known, understand: Callable[[Any], Any], between_tries: float = 0) -> Found:
         asked, now = known.asked, self.now
-        if asked and now.wall >= asked.wall and asked.age(now) < self.fresh_for(known):
+        if asked and now.wall >= asked.wall and asked.age(now) < self.ttl(known):
             return Found(known.value, asked.age(now))
         if known.problem and known.failed and known.tried:
-            rests = known.ever_read and known.failed.age(now) < REST * (1 + JITTER * self.chance)
+            rests = known.ever_read and known.failed.age(now) < REST * (1 + TTL_JITTER * self.chance)
             if rests or known.tried.age(now) < between_tries:
                 return self._old(known, known.problem)
         if self._left() <= 0:
-            return self._old(known, OUT_OF_TIME)
+            return self._old(known, BUDGET_EXCEEDED)
         known.tried = now
         try:
             value = self._asked(known.of, understand)
@@ -287,7 +287,7 @@ class Model:
             if not problem.passes:  # An authoritative no.
                 known.value = known.asked = None
             # Whose time it was that ran out is nothing to those who ask later.
-            known.problem = Problem(_unavailable(known.of), passes=True) if problem is OUT_OF_TIME else problem
+            known.problem = Problem(_unavailable(known.of), passes=True) if problem is BUDGET_EXCEEDED else problem
             known.failed = self.now
             return self._old(known, problem)
         known.value, known.asked, known.ever_read, known.failed, known.problem = value, now, True, None, None
@@ -305,7 +305,7 @@ class Model:
         try:
             return self._attempt(operation, understand)
         except Problem as problem:
-            pause = stores.LONGEST_PAUSE * self.chance
+            pause = client.MAX_RETRY_DELAY * self.chance
             if not problem.passes or self._left() <= pause:
                 raise
         return self._attempt(operation, understand)
@@ -317,17 +317,17 @@ class Model:
         self.now = Moment(call.answered.wall, call.answered.monotonic)
         late = self._left() <= 0
         if call.behaviour in PASSING:
-            raise OUT_OF_TIME if late else Problem(_unavailable(operation), passes=True)
+            raise BUDGET_EXCEEDED if late else Problem(_unavailable(operation), passes=True)
         if call.behaviour in LASTING:
             raise Problem(_unavailable(operation))
         value = understand(call)  # A no is a no, however late it comes.
         if late:  # A yes has not been said.
-            raise OUT_OF_TIME
+            raise BUDGET_EXCEEDED
         return value
 
 
 def _unavailable(operation: Operation) -> str:
-    return "switch-unavailable" if operation is SSM else "credentials-unavailable"
+    return "kill-switch-unavailable" if operation is SSM else "credentials-unavailable"
 
 
 def _state_said(call: Call) -> Any:
@@ -335,7 +335,7 @@ def _state_said(call: Call) -> Any:
     said = {one["Name"]: one["Value"] for one in call.said["Parameters"] if one["Type"] == "String"}
     off = off_by(said.get(FLAG))
     if off is None:
-        raise Problem("switch-unavailable")
+        raise Problem("kill-switch-unavailable")
     return off, POLICIES.get(said.get(POLICY, ""))
 
 

@@ -18,7 +18,7 @@ from integration.aws_double import SSM, Failure
 from integration.commands import Account, roomkey
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey.settings import STANDARD_LIVES
+from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey_cli import credential_files, options, terminal
 from roomkey_cli.commands import doctor
 from roomkey_cli.least_requests import least_request
@@ -237,9 +237,9 @@ def test_a_moment_that_no_token_can_hold_is_wrong_usage(keys: Path, moment: str)
 
 @pytest.mark.parametrize("platform", KEYS)
 @pytest.mark.parametrize("kind", TokenKind)
-@pytest.mark.parametrize("moment", ["0", "1700000000.5", str(options.LATEST)])
+@pytest.mark.parametrize("moment", ["0", "1700000000.5", str(options.MAX_TIMESTAMP)])
 def test_every_moment_that_is_taken_makes_a_token(keys: Path, platform: str, kind: TokenKind, moment: str) -> None:
-    body = json.dumps({**least_request(PLATFORMS[platform], kind), "expires_in": STANDARD_LIVES.longest})
+    body = json.dumps({**least_request(PLATFORMS[platform], kind), "expires_in": DEFAULT_LIFETIMES.longest})
     words = ["--credentials", keys, "--at", moment]
 
     minted = roomkey("mint", platform, kind, "--body", body, *words)
@@ -259,7 +259,7 @@ def test_a_body_that_cannot_be_read_is_wrong_usage_and_a_bad_one_is_refused(keys
     [
         ["--credentials", "KEYS", "--profile", "x"],
         ["--credentials", "KEYS", "--region", "x"],
-        ["--credentials", "KEYS", "--even-though-off"],
+        ["--credentials", "KEYS", "--ignore-kill-switch"],
         ["--credentials", "KEYS", "--salt", "7"],
     ],
 )

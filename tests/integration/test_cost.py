@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from integration.deployed import EVERY_PLATFORM, Deploy, FakeContext, load_event
+from integration.stack import EVERY_PLATFORM, Deploy, FakeContext, load_event
 from roomkey.platforms.base import Randomness
 
 ROOT = Path(__file__).parents[2]

@@ -256,7 +256,7 @@ FLAWS = [
     ({"Timeout": 3}, "its timeout is 3 s"),
     ({"Environment": {"Variables": {"ENVIRONMENT": "other"}}}, "its ENVIRONMENT is 'other'"),
     ({"Environment": {"Variables": {}}}, "ENVIRONMENT must be set"),
-    ({"Environment": {"Variables": {"ENVIRONMENT": "NAME", "APP_TOKEN_LIFE": "1"}}}, "APP_TOKEN_LIFE must be"),
+    ({"Environment": {"Variables": {"ENVIRONMENT": "NAME", "APP_TOKEN_LIFETIME": "1"}}}, "APP_TOKEN_LIFETIME must be"),
     ({"Environment": {"Variables": {"ENVIRONMENT": "NAME", "AWS_ENDPOINT_URL": "http://x"}}}, "leads away from AWS"),
 ]
 

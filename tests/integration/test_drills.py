@@ -13,7 +13,7 @@ import pytest
 
 from integration.aws_double import SSM, Failure
 from integration.commands import DEMO, Account, roomkey
-from integration.deployed import SECRET, Answer, Deploy, Deployed, claims_of, load_event
+from integration.stack import SECRET, Answer, Deploy, Deployed, claims_of, load_event
 
 COUNTS = 36
 """Seconds until a flag or a policy that was put counts everywhere (docs/operations.md, How long each switch takes)."""
@@ -136,7 +136,7 @@ def test_ssm_is_down(deploy: Deploy, account: Account) -> None:
     deployed.clock.advance(299)
     assert _ask(deployed).token
     deployed.clock.advance(10)
-    assert _ask(deployed).code == "switch-unavailable"
+    assert _ask(deployed).code == "kill-switch-unavailable"
     refused = roomkey("env", "disable", deployed.environment)
     assert refused.status == 3
     _run("env", "stop", deployed.environment)  # It needs Lambda alone.

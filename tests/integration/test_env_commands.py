@@ -6,7 +6,7 @@ import pytest
 
 from integration.aws_double import SSM, Failure
 from integration.commands import DEMO, Account, roomkey
-from roomkey.kill_switch import DisableFlag
+from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.policy import Policy
@@ -83,7 +83,7 @@ def test_the_switch_is_turned(account: Account, before: str, command: str, after
     told = roomkey("env", verb, name, *scopes, "--json").told
 
     assert account.flag(name) == after
-    assert DisableFlag.parse(after)
+    assert KillSwitch.parse(after)
     assert (told["before"], told["flag"], told["changed"], told["seconds"]) == (before, after, True, 36)
 
 
@@ -119,7 +119,7 @@ def test_the_way_back_is_said_and_leads_there(account: Account, before: str, sco
 
 
 def _off(text: str) -> set[tuple[str, TokenKind]]:
-    flag = DisableFlag.parse(text)
+    flag = KillSwitch.parse(text)
     return {(platform, kind) for platform in PLATFORMS for kind in TokenKind if flag.is_off(platform, kind)}
 
 

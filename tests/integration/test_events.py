@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from integration.aws_double import GET_SECRET, Aws
-from integration.deployed import EVENTS, EVERY_PLATFORM, NOW, Answer, Deploy, Deployed, claims_of, load_event
+from integration.stack import EVENTS, EVERY_PLATFORM, NOW, Answer, Deploy, Deployed, claims_of, load_event
 from integration.token_readers import SEND, assert_same, due, read
 from roomkey import __version__
 
@@ -355,7 +355,7 @@ def test_a_request_to_a_minting_route_leaves_one_audit_line_that_tells_what_was_
         assert line["calls"] == {"ssm": 1, "secretsmanager": 1}
         assert line["switch"] == {"age_s": 0.0, "stale": False}
         rule = "any backend manages" if line["kind"] == "management" else "anyone joins anything"
-        assert line["policy"] == {"mode": "enforce", "allowed": True, "rule": rule, "longest_life": None}
+        assert line["policy"] == {"mode": "enforce", "allowed": True, "rule": rule, "max_lifetime": None}
         version_id = line["credentials"]["version_id"]
         assert line["credentials"] == {"version_id": version_id, "age_s": 0.0, "stale": False}
         assert UUID(version_id)

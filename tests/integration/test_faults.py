@@ -43,7 +43,7 @@ OTHER_SECRET = "Sentinel2Jd8Wk5Rm1Qx7Zt4Pv9Nb6Lc3Gh0Fs"
 CALLER = "arn:aws:iam::999999999999:role/backend"
 
 FRESH = {SSM: 30.0, SECRETS: 300.0}
-CODE = {SSM: "switch-unavailable", SECRETS: "credentials-unavailable"}
+CODE = {SSM: "kill-switch-unavailable", SECRETS: "credentials-unavailable"}
 NAME = {SSM: "ssm", SECRETS: "sm"}
 
 type Clock = FakeClock | ShiftedClock
@@ -245,11 +245,11 @@ TRANSIENT: Mapping[str, tuple[Behaviour, str, str, str]] = {
     "500": (faults.server_error, "server-error", "A3", "B3"),
     "500-html": (faults.server_error_html, "server-error", "A3", "B3"),
     "503-html": (faults.unavailable_html, "server-error", "A3", "B3"),
-    "html": (faults.html, "foreign-answer", "A5", "B3"),
-    "empty": (faults.empty, "foreign-answer", "A5", "B3"),
-    "not-utf8": (faults.not_utf8, "foreign-answer", "A5", "B3"),
-    "cut": (faults.cut, "foreign-answer", "A5", "B3"),
-    "foreign-name": (faults.foreign_name, "foreign-answer", "A5", "B3"),
+    "html": (faults.html, "unexpected-response", "A5", "B3"),
+    "empty": (faults.empty, "unexpected-response", "A5", "B3"),
+    "not-utf8": (faults.not_utf8, "unexpected-response", "A5", "B3"),
+    "cut": (faults.cut, "unexpected-response", "A5", "B3"),
+    "foreign-name": (faults.foreign_name, "unexpected-response", "A5", "B3"),
     "truncated": (faults.truncated, "unreachable", "A5", "B3"),
     "short": (faults.short, "unreachable", "A5", "B3"),
     "oversized": (faults.oversized, "unreachable", "A5", "B3"),
@@ -365,7 +365,7 @@ def test_on_is_believed_for_300_seconds_and_no_longer(stack: Stack, clock: FakeC
     clock.advance(0.2)
     for _ in range(3):
         reply = stack.ask()
-        assert reply.problem == (503, "switch-unavailable", "5")
+        assert reply.problem == (503, "kill-switch-unavailable", "5")
         assert reply.calls.secrets == 0
         clock.advance(86400)
 
@@ -391,7 +391,7 @@ def test_off_stays_off_for_ever_while_ssm_is_down(stack: Stack, clock: FakeClock
     assert stack.ask().minted
 
 
-def _with(**fields: Any) -> Behaviour:
+def _deps(**fields: Any) -> Behaviour:
     """The healthy answer, some of its fields replaced."""
     return faults.amended(lambda document: document.update(fields))
 
@@ -440,13 +440,13 @@ NO_ANSWERS: Mapping[str, Behaviour] = {
 }
 ODD_PARAMETERS: Mapping[str, Behaviour] = {
     "parameters-missing": _without("Parameters"),
-    "parameters-null": _with(Parameters=None),
-    "parameters-object": _with(Parameters={}),
-    "parameters-text": _with(Parameters="false"),
-    "parameters-number": _with(Parameters=5),
-    "parameters-null-within": _with(Parameters=[None]),
-    "parameters-text-within": _with(Parameters=["false"]),
-    "parameters-list-within": _with(Parameters=[["false"]]),
+    "parameters-null": _deps(Parameters=None),
+    "parameters-object": _deps(Parameters={}),
+    "parameters-text": _deps(Parameters="false"),
+    "parameters-number": _deps(Parameters=5),
+    "parameters-null-within": _deps(Parameters=[None]),
+    "parameters-text-within": _deps(Parameters=["false"]),
+    "parameters-list-within": _deps(Parameters=[["false"]]),
     "name-missing": _without("Parameters", 0, "Name"),
     "name-list": _parameter_with(Name=[FLAG]),
     "name-object": _parameter_with(Name={}),
@@ -455,30 +455,30 @@ ODD_PARAMETERS: Mapping[str, Behaviour] = {
     "value-list": _parameter_with(Value=["false"]),
     "value-bool": _parameter_with(Value=False),
     "date-text": _parameter_with(LastModifiedDate="yesterday"),
-    "name-in-neither-list": _with(Parameters=[]),
+    "name-in-neither-list": _deps(Parameters=[]),
     "policy-in-neither-list": _without("Parameters", 1),
-    "name-in-both-lists": _with(InvalidParameters=[FLAG]),
-    "missing-number": _with(Parameters=[], InvalidParameters=5),
-    "missing-text": _with(Parameters=[], InvalidParameters=FLAG),
-    "missing-nested": _with(Parameters=[], InvalidParameters=[[FLAG]]),
-    "missing-another": _with(InvalidParameters=["/roomkey/prod/disabled"]),
+    "name-in-both-lists": _deps(InvalidParameters=[FLAG]),
+    "missing-number": _deps(Parameters=[], InvalidParameters=5),
+    "missing-text": _deps(Parameters=[], InvalidParameters=FLAG),
+    "missing-nested": _deps(Parameters=[], InvalidParameters=[[FLAG]]),
+    "missing-another": _deps(InvalidParameters=["/roomkey/prod/disabled"]),
     "found-twice": _also(),
     "found-another": _also(Name="/roomkey/prod/disabled"),
 }
 ODD_SECRETS: Mapping[str, Behaviour] = {
     "name-missing": _without("Name"),
-    "name-list": _with(Name=[SECRET]),
+    "name-list": _deps(Name=[SECRET]),
     "version-missing": _without("VersionId"),
-    "version-number": _with(VersionId=5),
-    "secret-list": _with(SecretString=["x"]),
-    "secret-number": _with(SecretString=5),
-    "secret-object": _with(SecretString={"app_access_key": ACCESS_KEY, "app_secret": APP_SECRET}),
-    "secret-empty-object": _with(SecretString={}),
-    "date-text": _with(CreatedDate="yesterday"),
-    "binary-number": _with(SecretBinary=5),
+    "version-number": _deps(VersionId=5),
+    "secret-list": _deps(SecretString=["x"]),
+    "secret-number": _deps(SecretString=5),
+    "secret-object": _deps(SecretString={"app_access_key": ACCESS_KEY, "app_secret": APP_SECRET}),
+    "secret-empty-object": _deps(SecretString={}),
+    "date-text": _deps(CreatedDate="yesterday"),
+    "binary-number": _deps(SecretBinary=5),
     "stages-missing": _without("VersionStages"),
-    "stages-number": _with(VersionStages=5),
-    "A16-stage-pending": _with(VersionStages=["AWSPENDING"]),
+    "stages-number": _deps(VersionStages=5),
+    "A16-stage-pending": _deps(VersionStages=["AWSPENDING"]),
 }
 
 
@@ -570,7 +570,7 @@ def test_b4_a_flag_that_is_deleted_while_minting_is_on(stack: Stack, clock: Fake
     del stack.stand_in.parameters[FLAG]
     clock.advance(31)
     reply = stack.ask()
-    assert reply.problem == (503, "switch-unavailable", "60")
+    assert reply.problem == (503, "kill-switch-unavailable", "60")
     assert reply.calls == (1, 0)
 
 
@@ -611,9 +611,9 @@ NOT_A_FLAG = [
 def test_a_flag_outside_the_grammar_is_not_on(stack: Stack, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     stack.stand_in.put_parameter(FLAG, text)
     reply = stack.ask()
-    assert reply.problem == (503, "switch-unavailable", "60")
+    assert reply.problem == (503, "kill-switch-unavailable", "60")
     assert reply.calls == (1, 0)
-    assert [line["reason"] for line in logged(capsys)] == ["not-a-flag"]
+    assert [line["reason"] for line in logged(capsys)] == ["invalid-kill-switch"]
 
 
 @pytest.mark.threat("B5")
@@ -621,7 +621,7 @@ def test_b5_a_flag_that_stops_making_sense_is_not_on(stack: Stack, clock: FakeCl
     stack.ask()
     stack.stand_in.put_parameter(FLAG, "flase")
     clock.advance(31)
-    assert stack.ask().problem == (503, "switch-unavailable", "60")
+    assert stack.ask().problem == (503, "kill-switch-unavailable", "60")
 
 
 NO_POLICY: Mapping[str, Callable[[AwsStandIn], object]] = {
@@ -658,7 +658,7 @@ def test_without_a_policy_nobody_gets_a_token_and_off_stays_off(
 @pytest.mark.threat("B7")
 def test_b7_a_flag_that_is_stored_encrypted_is_not_on(stack: Stack) -> None:
     stack.stand_in.put_parameter(FLAG, "false", type="SecureString")
-    assert stack.ask().problem == (503, "switch-unavailable", "60")
+    assert stack.ask().problem == (503, "kill-switch-unavailable", "60")
 
 
 NOT_CREDENTIALS: Mapping[str, str | bytes] = {
@@ -773,7 +773,7 @@ def test_b15_who_was_taken_out_of_the_policy_is_let_in_for_300_seconds_at_most(s
     clock.advance(299.9)
     assert stack.ask().minted
     clock.advance(0.2)
-    assert stack.ask().problem == (503, "switch-unavailable", "5")
+    assert stack.ask().problem == (503, "kill-switch-unavailable", "5")
     stack.stand_in.heal()
     clock.advance(6.1)
     assert stack.ask().problem == (403, "not-allowed", None)
@@ -873,7 +873,7 @@ def test_c2_a_thaw_after_hours_refreshes_before_it_mints(stack: Stack, clock: Fa
 
     stack.stand_in.behave(SSM, faults.server_error)
     clock.wall += 8 * 3600
-    assert stack.ask().problem == (503, "switch-unavailable", "5")
+    assert stack.ask().problem == (503, "kill-switch-unavailable", "5")
 
     stack.stand_in.heal()
     stack.stand_in.behave(SECRETS, faults.server_error)
@@ -902,7 +902,7 @@ class TestAnAnswerThatComesAfterAThaw:
         stack.ask()
         clock.advance(31)
         self.freeze_during(stack, SSM, lambda: stack.stand_in.put_parameter(FLAG, "true"))
-        assert stack.ask().problem == (503, "switch-unavailable", "5")
+        assert stack.ask().problem == (503, "kill-switch-unavailable", "5")
         clock.advance(6.1)
         assert stack.ask().problem == (403, "minting-disabled", None)
 
@@ -1048,7 +1048,7 @@ def test_b8_a_cold_storm_costs_two_calls_an_environment_and_is_over_when_the_quo
 
     def ask_until_served(index: int) -> Reply:
         while not (reply := ask(index)).minted:
-            assert reply.problem == (503, "switch-unavailable", "5")
+            assert reply.problem == (503, "kill-switch-unavailable", "5")
             time.sleep(0.1)
         return reply
 
@@ -1061,7 +1061,7 @@ def test_b8_a_cold_storm_costs_two_calls_an_environment_and_is_over_when_the_quo
         with stand_in.counting() as arrived:
             replies = _all_at_once(environments, ask)
         assert [reply.status for reply in replies].count(200) == 6
-        assert {reply.problem for reply in replies if not reply.minted} == {(503, "switch-unavailable", "5")}
+        assert {reply.problem for reply in replies if not reply.minted} == {(503, "kill-switch-unavailable", "5")}
         assert arrived[SSM] <= 2 * environments
 
         stand_in.behave(SSM, faults.limited(per_second=40, burst=4))

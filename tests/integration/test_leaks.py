@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from integration.aws_double import CREDENTIALS, SECRETS_MANAGER, SSM, Failure
-from integration.deployed import (
+from integration.stack import (
     ACCESS_KEY,
     EVENTS,
     EVERY_PLATFORM,
@@ -172,7 +172,7 @@ def test_h1_no_event_makes_anything_secret_come_out(
     ]
     assert len(set(told_apart)) == len(told_apart)
     assert [line["message"] for line in observed.logged] == (
-        [] if flag else ["switch-unavailable"] * sum(answer.status == 503 for answer in answers)
+        [] if flag else ["kill-switch-unavailable"] * sum(answer.status == 503 for answer in answers)
     )
 
 

@@ -26,14 +26,13 @@ from jsonschema import ValidationError
 
 import faults
 from clocks import FakeClock
-from faults import Behaviour, Operation, Parameter, StoredSecret
+from faults import Behaviour, Operation, Parameter, SecretMetadata
 from integration.model import (
     CALLERS,
     CREDENTIALS_FOR,
     ENCRYPTED,
     FLAG,
     FRESH,
-    JITTER,
     KEY_NAMES,
     LASTING,
     NOT_FLAGS,
@@ -51,12 +50,14 @@ from integration.model import (
     SPOILED,
     SSM,
     TEACHER,
+    TTL_JITTER,
     Ask,
     Caller,
     Environment,
     secret,
 )
-from roomkey import api, clock, credentials, freshness, kill_switch, state, stores
+from roomkey import api, cache, clock, credentials, kill_switch, operator_config
+from roomkey.aws import client
 from virtual_aws import VirtualAws
 
 MOVES = ("promote", "delete", "mark as deleted", "leave without a value")
@@ -140,7 +141,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
     @rule(how=st.sampled_from(["promote", *MOVES]))
     def move_the_secret(self, how: str) -> None:
         name = f"roomkey/dev/{self.platform}"
-        stored = self.aws.secrets.setdefault(name, StoredSecret())
+        stored = self.aws.secrets.setdefault(name, SecretMetadata())
         if how == "promote" and "AWSPENDING" in stored.stages:
             stored.promote()
         elif how == "delete":
@@ -211,8 +212,8 @@ class RoomkeyMachine(RuleBasedStateMachine):
         model = self.environment.model
         known = model.state if operation is SSM else model.credentials[self.platform]
         since, seconds = {
-            "fresh": (known.asked, model.fresh_for(known)),
-            "rest": (known.failed, REST * (1 + JITTER * self.chance)),
+            "fresh": (known.asked, model.ttl(known)),
+            "rest": (known.failed, REST * (1 + TTL_JITTER * self.chance)),
             "kept": (known.asked, ON_FOR if operation is SSM else CREDENTIALS_FOR),
         }[bound]
         if since and (ahead := seconds + by - since.age(self.environment.now)) > 0:
@@ -308,7 +309,7 @@ class TestByHand:
             machine.put_everything_right()
             machine.turn_the_flag(text, counts=True)
             machine.ask_health()
-        assert SEEN.keys() >= {"minted", "minting-disabled", "switch-unavailable switch-unavailable"}
+        assert SEEN.keys() >= {"minted", "minting-disabled", "kill-switch-unavailable kill-switch-unavailable"}
         assert SEEN.keys() >= {"health on", "health off", "health partly-off", "health unknown"}
 
     def test_every_policy_and_caller(self, machine: RoomkeyMachine) -> None:
@@ -370,7 +371,11 @@ class TestByHand:
         for flag in ("false", "true", "livekit"):
             machine.fill_the_disk(full=True)
             machine.turn_the_flag(flag, counts=True)
-        assert SEEN.keys() >= {"audit-unavailable", "minting-disabled", "switch-unavailable switch-unavailable"}
+        assert SEEN.keys() >= {
+            "audit-unavailable",
+            "minting-disabled",
+            "kill-switch-unavailable kill-switch-unavailable",
+        }
 
 
 @pytest.mark.threat("I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "B3", "B10", "C2")
@@ -406,10 +411,10 @@ def editing(owner: Any, name: str, old: str, new: str) -> Break:
     return apply
 
 
-_REFRESHED, _FLAG, _INSTANT = freshness.Refreshed, kill_switch.DisableFlag, clock.Instant
+_REFRESHED, _FLAG, _INSTANT = cache.RefreshingCache, kill_switch.KillSwitch, clock.Instant
 _AGE = "max(now.wall - self.wall, now.monotonic - self.monotonic)"
 _THIRD = "clock.sleep(pause)\n    try:\n        return attempt()\n    except DependencyFailure:\n        pass"
-_ON = "DisableFlag(everything=False)"
+_ON = "KillSwitch(everything=False)"
 
 type Steps = Callable[[RoomkeyMachine], None]
 
@@ -454,30 +459,30 @@ _NOBODY = [text for text, (mode, _) in POLICIES.items() if mode == "enforce"][-1
 
 BREAKS: Mapping[str, tuple[Break, Steps]] = {
     "on-is-believed-for-longer": (
-        setting(kill_switch, "ON_FOR_SECONDS", 330.0),
+        setting(kill_switch, "ON_MAX_STALE_SECONDS", 330.0),
         outage(SSM, faults.throttled, "false", "kept"),
     ),
-    "the-flag-is-fresh-for-longer": (setting(state, "FRESH_SECONDS", 37.0), _THROTTLED),
+    "the-flag-is-fresh-for-longer": (setting(operator_config, "FRESH_SECONDS", 37.0), _THROTTLED),
     "credentials-serve-for-longer": (
         setting(credentials, "KEEP_SECONDS", 3700.0),
         outage(SM, faults.throttled, "false", "kept"),
     ),
     "a-fleet-keeps-step": (
-        setting(freshness, "JITTER", 0.0),
+        setting(cache, "TTL_JITTER", 0.0),
         lambda machine: machine.wait_for_a_bound(SSM, "fresh", -0.17, (1, 1)),
     ),
     "off-goes-stale": (
-        editing(state.EnvironmentState, "__init__", "keep_for=math.inf", "keep_for=300"),
+        editing(operator_config.OperatorConfigCache, "__init__", "max_stale=math.inf", "keep_for=300"),
         outage(SSM, faults.throttled, "true", "kept"),
     ),
     "what-is-no-flag-is-on": (
         editing(_FLAG, "parse", 'raise ValueError("not a disable flag")', f"return {_ON}"),
         flag("livekit"),
     ),
-    "no-flag-is-on": (editing(state, "_flag", *_NO_FLAG), flag(None)),
+    "no-flag-is-on": (editing(operator_config, "_flag", *_NO_FLAG), flag(None)),
     "a-scope-is-overlooked": (editing(_FLAG, "is_off", ', f"{platform}/{kind}"', ""), flag("100ms/app")),
-    "no-policy-lets-all-in": (
-        editing(state.State, "policy_in_force", *_NO_POLICY),
+    "policy-missing-lets-all-in": (
+        editing(operator_config.OperatorConfig, "require_policy", *_NO_POLICY),
         lambda machine: machine.change_the_policy(None),
     ),
     "the-policy-refuses-nobody": (
@@ -508,14 +513,14 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         _THROTTLED,
     ),
     "health-tries-each-time": (
-        editing(state.EnvironmentState, "minting", "self._found.glance", "self._found.read"),
+        editing(operator_config.OperatorConfigCache, "minting", "self._found.peek", "self._found.read"),
         outage(SSM, faults.throttled, "false", "rest"),
     ),
-    "a-no-is-asked-twice": (editing(stores, "twice", "not failure.transient or ", ""), _DENIED),
-    "a-third-attempt": (editing(stores, "twice", "clock.sleep(pause)", _THIRD), _THROTTLED),
+    "a-no-is-asked-twice": (editing(client, "with_one_retry", "not failure.transient or ", ""), _DENIED),
+    "a-third-attempt": (editing(client, "with_one_retry", "clock.sleep(pause)", _THIRD), _THROTTLED),
     "a-secret-is-read-too-early": (
         editing(
-            api.Api, "_mint", "state = self._with", "self._with.credentials.read(platform, budget); state = self._with"
+            api.Api, "_mint", "state = self._deps", "self._deps.credentials.read(platform, budget); state = self._deps"
         ),
         flag("true"),
     ),
@@ -528,7 +533,7 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         late(7.29),
     ),
     "no-audit-line": (
-        editing(api.Api, "_conclude", "self._with.audit.write(", "status or self._with.audit.write("),
+        editing(api.Api, "_conclude", "self._deps.audit.write(", "status or self._deps.audit.write("),
         lambda machine: machine.mint_both(),
     ),
     "a-token-without-an-audit-line": (

@@ -31,7 +31,7 @@ from schemathesis.specs.openapi.checks import (
 
 from infrastructure.template import ACCESS, stack
 from integration.aws_double import Aws
-from integration.deployed import Deployed
+from integration.stack import Deployed
 from roomkey import errors
 from roomkey.api import STATUS
 from roomkey.platforms import PLATFORMS

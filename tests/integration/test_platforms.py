@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from integration.aws_double import GET_SECRET, Aws
-from integration.deployed import (
+from integration.stack import (
     EVENTS,
     EVERY_PLATFORM,
     SECRET_TEXTS,
@@ -124,12 +124,12 @@ def assert_says(deployed: Deployed, platform: str, kind: str, asked: Mapping[str
         user_id = answer.body["user_id"]
         assert UUID(user_id).version == 4
     services = asked.get("services", ["rtc"]) if (platform, kind) == ("agora", "app") else []
-    life = asked.get("expires_in", DEFAULT_LIFE[kind])
+    lifetime = asked.get("expires_in", DEFAULT_LIFE[kind])
 
     reading = read(platform, token)
     words = {"room_id": asked.get("room_id"), "role": role, "user_id": user_id, "services": services}
-    assert_same(reading.says, due(platform, kind, expires_in=life, at=at, **words))
-    expected = {"token": token, "expires_in": life, "expires_at": at // 1000 + life}
+    assert_same(reading.says, due(platform, kind, expires_in=lifetime, at=at, **words))
+    expected = {"token": token, "expires_in": lifetime, "expires_at": at // 1000 + lifetime}
     expected |= {"user_id": user_id} if user_id is not None else {}
     expected |= {"send": SEND[platform]} if kind == "management" else {}
     assert_same({name: answer.body[name] for name in answer.body.keys() - FRAME}, expected)
@@ -265,7 +265,7 @@ LIFE = Words(
 )
 
 AGORA_CHARACTERS = string.ascii_letters + string.digits + " !#$%&()+-:;<=.>?@[]^_{}|~,"
-LARGEST_UID = 2**32 - 1
+MAX_UID = 2**32 - 1
 OTHER_CHARACTERS = "\"'*/\\`\t\x00\x7fé\u0661\uff11"
 others = NO_TEXT | _with_one_of(st.characters(exclude_characters=AGORA_CHARACTERS))
 
@@ -286,17 +286,17 @@ uids = st.builds(
     lambda sign, zeros, uid: f"{sign}{'0' * zeros}{uid}",
     st.sampled_from(["", "+"]),
     st.integers(0, 5),
-    st.integers(1, LARGEST_UID),
+    st.integers(1, MAX_UID),
 )
 AGORA_USER = Words(
     good=uids | _agora_names(1, 64),
-    bad=others | st.integers(max_value=0).map(str) | st.integers(min_value=LARGEST_UID + 1).map("{:+}".format),
+    bad=others | st.integers(max_value=0).map(str) | st.integers(min_value=MAX_UID + 1).map("{:+}".format),
     takes=(
         "1",
         "+1",
         "00042",
-        str(LARGEST_UID),
-        f"000{LARGEST_UID}",
+        str(MAX_UID),
+        f"000{MAX_UID}",
         "0" * 63 + "1",
         "x" * 64,
         "1.5",
@@ -306,7 +306,7 @@ AGORA_USER = Words(
         "a b",
     ),
     refuses=(
-        *("", " ", "0", "00", "+0", "-0", "-1", f"-{LARGEST_UID}", str(2**32), f"+{2**32}", f"000{2**32}", "1" * 21),
+        *("", " ", "0", "00", "+0", "-0", "-1", f"-{MAX_UID}", str(2**32), f"+{2**32}", f"000{2**32}", "1" * 21),
         *(f"{2**32 + 5}", f"{2**64 + 5}", "x" * 256, "0" * 255 + "1", " 1", "1 ", 0, 1, 42, 1.5),
         *(f"a{other}b" for other in OTHER_CHARACTERS),
     ),
@@ -484,7 +484,7 @@ def _wrong_roles(draw: st.DrawFn, body: Mapping[str, Any]) -> tuple[dict[str, An
 # --- where the bounds are ------------------------------------------------------------------------------------------
 
 
-def _with(platform: str, kind: str, name: str, value: object) -> dict[str, Any]:
+def _deps(platform: str, kind: str, name: str, value: object) -> dict[str, Any]:
     """An honest request's body but for one field. `permissions` take `role`'s place."""
     body = {**(ASKS[platform] if kind == "app" else {}), name: value}
     if name == "permissions":
@@ -501,7 +501,7 @@ def _all_fields(platform: str, kind: str) -> Mapping[str, Words]:
 def test_what_is_just_within_the_bounds_is_minted(stacks: Mapping[str, Deployed], platform: str, kind: str) -> None:
     for name, words in _all_fields(platform, kind).items():
         for value in words.takes:
-            asked = _with(platform, kind, name, value)
+            asked = _deps(platform, kind, name, value)
             assert_says(stacks["open"], platform, kind, asked, request(platform, kind, json.dumps(asked)))
 
 
@@ -509,7 +509,7 @@ def test_what_is_just_within_the_bounds_is_minted(stacks: Mapping[str, Deployed]
 def test_what_is_just_outside_is_refused_by_name(stacks: Mapping[str, Deployed], platform: str, kind: str) -> None:
     for name, words in _all_fields(platform, kind).items():
         for value in (*words.refuses, None):
-            body = _with(platform, kind, name, value)
+            body = _deps(platform, kind, name, value)
             answer = stacks["open"].answer(request(platform, kind, json.dumps(body)))
             assert (answer.status, answer.code, answer.body["errors"] and answer.faulty_fields) == (
                 *(400, "invalid-request"),
@@ -879,20 +879,20 @@ def test_a_broken_secret_stops_its_own_platform_and_no_other(
 def test_a_stack_may_let_tokens_live_longer_than_a_day_and_agora_does_not(
     deploy: Deploy, platform: str, kind: str
 ) -> None:
-    lives = {"APP_TOKEN_LIFE": "172800", "MANAGEMENT_TOKEN_LIFE": "172800", "LONGEST_TOKEN_LIFE": "604800"}
-    deployed = deploy(platforms=(platform,), **lives)
-    cap = DAY if platform == "agora" else 604800
+    lifetimes = {"APP_TOKEN_LIFETIME": "172800", "MANAGEMENT_TOKEN_LIFETIME": "172800", "MAX_TOKEN_LIFETIME": "604800"}
+    deployed = deploy(platforms=(platform,), **lifetimes)
+    lifetime_limit = DAY if platform == "agora" else 604800
 
-    assert deployed.answer(asking(platform, kind)).body["expires_in"] == min(172800, cap)
-    asked = {**(ASKS[platform] if kind == "app" else {}), "expires_in": cap}
+    assert deployed.answer(asking(platform, kind)).body["expires_in"] == min(172800, lifetime_limit)
+    asked = {**(ASKS[platform] if kind == "app" else {}), "expires_in": lifetime_limit}
     assert_says(deployed, platform, kind, asked, request(platform, kind, json.dumps(asked)))
-    answer = deployed.answer(asking(platform, kind, expires_in=cap + 1))
+    answer = deployed.answer(asking(platform, kind, expires_in=lifetime_limit + 1))
     assert (answer.status, answer.faulty_fields) == (400, ["expires_in"])
 
 
 @every_token
 def test_a_stack_may_let_tokens_live_less(deploy: Deploy, platform: str, kind: str) -> None:
-    deployed = deploy(platforms=(platform,), LONGEST_TOKEN_LIFE="600")
+    deployed = deploy(platforms=(platform,), MAX_TOKEN_LIFETIME="600")
 
     assert deployed.answer(asking(platform, kind)).body["expires_in"] == 600
     answer = deployed.answer(asking(platform, kind, expires_in=601))
@@ -970,7 +970,7 @@ RULES = [
         "roles": ["subscriber"],
         "services": ["rtc", "chat"],
         "rooms": ["algebra-*"],
-        "longest_life": 600,
+        "max_lifetime": 600,
     },
     {"who": ["anyone"], "kinds": ["app"], "platforms": ["videosdk"], "roles": ["participant"], "rooms": ["*"]},
     {"who": [{"principal": "*"}], "kinds": ["management"], "platforms": ["agora-whiteboard"], "roles": ["reader"]},

@@ -16,7 +16,7 @@ from roomkey.credentials import parse_secret
 from roomkey.minting import mint
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Randomness, TokenKind
-from roomkey.settings import STANDARD_LIVES
+from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import parse
 from roomkey_cli.least_requests import least_request
 
@@ -26,12 +26,12 @@ FORBIDDEN: Answer = (403, {"message": "Forbidden"})
 OFF: Answer = (403, {"success": False, "code": "minting-disabled"})
 
 
-def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, life: int = 900) -> Answer:
+def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, lifetime: int = 900) -> Answer:
     """The answer to a request that is granted."""
     vendor = PLATFORMS[platform]
-    request = parse(vendor, kind, least_request(vendor, kind), lives=STANDARD_LIVES)
+    request = parse(vendor, kind, least_request(vendor, kind), lifetimes=DEFAULT_LIFETIMES)
     keys = parse_secret(DEMO[platform], vendor)
-    made = mint(request, life, keys, at=time.time(), randomness=Randomness())
+    made = mint(request, lifetime, keys, at=time.time(), randomness=Randomness())
     return 200, {"success": True, "token": made.token, "expires_at": made.grant.expires_at}
 
 
@@ -148,7 +148,7 @@ def test_switched_off_hides_nothing_that_is_wrong(account: Account, endpoint: En
 NO_TOKEN = [
     (FORBIDDEN, "it answers 403 Forbidden (API Gateway does not take this sign-in)"),
     ((403, {"code": "not-allowed"}), "(the policy grants you no such token)"),
-    ((503, {"code": "switch-unavailable"}), "it answers 503 switch-unavailable"),
+    ((503, {"code": "kill-switch-unavailable"}), "it answers 503 kill-switch-unavailable"),
     ((500, {"message": "Internal Server Error"}), "it answers 500 Internal Server Error"),
     ((302, {}), "it answers 302"),
     ((200, {}), "there is no token in it"),
@@ -171,7 +171,7 @@ def test_what_is_no_good_token_is_found(account: Account, endpoint: Endpoint, an
 
 
 def test_a_token_that_is_over_is_found(account: Account, endpoint: Endpoint) -> None:
-    endpoint.signed = minted(life=60)
+    endpoint.signed = minted(lifetime=60)
     answer = endpoint.signed[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", lambda: float(answer["expires_at"] + 1))
@@ -187,7 +187,7 @@ def test_a_token_that_is_over_is_found(account: Account, endpoint: Endpoint) -> 
         (minted(), "GOT A TOKEN"),
         (OFF, "was not stopped by that: it answers 403 minting-disabled"),
         ((403, {"code": "not-allowed"}), "was not stopped by that"),
-        ((503, {"code": "switch-unavailable"}), "was not stopped by that"),
+        ((503, {"code": "kill-switch-unavailable"}), "was not stopped by that"),
         ((429, {"message": "Too Many Requests"}), "was not stopped by that"),
         ((404, {"code": "not-found"}), "was not stopped by that"),
     ],
@@ -229,7 +229,7 @@ def test_both_results_are_counted(account: Account, endpoint: Endpoint, signed: 
     [
         (minted(), 0),
         ((403, {"code": "not-allowed"}), 0),
-        ((503, {"code": "switch-unavailable"}), 0),
+        ((503, {"code": "kill-switch-unavailable"}), 0),
         ((429, {"message": "Too Many Requests"}), None),
         ((503, {"message": "Service Unavailable"}), None),
         ((500, {"message": "Internal Server Error"}), None),

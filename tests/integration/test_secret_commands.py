@@ -15,7 +15,7 @@ from integration.commands import DEMO, Account, roomkey
 from roomkey.credentials import parse_secret
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey.settings import STANDARD_LIVES
+from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import parse
 from roomkey_cli.least_requests import least_request
 
@@ -298,4 +298,4 @@ def test_a_missing_one_is_bad_if_it_was_named_and_none_at_all_is_bad(account: Ac
 def test_every_platform_takes_its_trial_request(platform: str, kind: TokenKind) -> None:
     vendor = PLATFORMS[platform]
 
-    assert parse(vendor, kind, least_request(vendor, kind), lives=STANDARD_LIVES)
+    assert parse(vendor, kind, least_request(vendor, kind), lifetimes=DEFAULT_LIFETIMES)

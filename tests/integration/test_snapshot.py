@@ -35,7 +35,7 @@ import faults
 from audit_lines import checked
 from clocks import FakeClock
 from faults import AwsStandIn, Behaviour, Exchange, Operation, Port
-from integration.deployed import OPEN_POLICY, SECRET_TEXTS, SECRETS, Answer, FakeContext, claims_of
+from integration.stack import OPEN_POLICY, SECRET_TEXTS, SECRETS, Answer, FakeContext, claims_of
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
 from virtual_aws import VirtualAws
@@ -459,7 +459,7 @@ class TestAThawAfterHours:
         assert stack.ask().signed_with(OTHER_KEY)
 
     @pytest.mark.threat("A3", "B3", "C2")
-    @pytest.mark.parametrize(("at", "code"), [(SSM, "switch-unavailable"), (SM, "credentials-unavailable")])
+    @pytest.mark.parametrize(("at", "code"), [(SSM, "kill-switch-unavailable"), (SM, "credentials-unavailable")])
     def test_what_cannot_be_read_again_is_too_old_to_serve(self, stack: Stack, at: Operation, code: str) -> None:
         stack.aws.always[at] = faults.throttled
         assert stack.ask().problem == (503, code, "5")
@@ -592,7 +592,7 @@ def test_credentials_that_cannot_be_had_are_a_fault_that_passes(stand_in: AwsSta
     with RoleCredentials(fault) as role, under_snapstart(stand_in, role) as environment:
         status, code, retry_after = environment.ask(remaining_ms=1600).problem
         assert (status, retry_after) == (503, "5")
-        assert code in {"switch-unavailable", "deadline-exceeded"}
+        assert code in {"kill-switch-unavailable", "deadline-exceeded"}
         assert stand_in.requests == [], "a request to AWS that nobody signed"
 
         role.behaviour = faults.ok
@@ -624,6 +624,6 @@ def test_credentials_that_are_about_to_expire_and_cannot_be_renewed_are_a_fault(
         under_snapstart(stand_in, role) as environment,
     ):
         reply = environment.ask(remaining_ms=1600)
-        assert reply.answer.code in {"switch-unavailable", "deadline-exceeded"}
+        assert reply.answer.code in {"kill-switch-unavailable", "deadline-exceeded"}
         assert reply.problem[::2] == (503, "5")
         assert stand_in.requests == []

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from integration.deployed import NOW, SECRETS, claims_of
+from integration.stack import NOW, SECRETS, claims_of
 
 AT = NOW * 1000 + 500
 """Unix milliseconds: where the tests' clock begins."""
@@ -43,14 +43,14 @@ _AGORA_NAMES = {1: 2, 2: 1, 5: 1}
 
 
 @dataclass(frozen=True)
-class Reading:
+class CachedValue:
     """What a genuine token says, and its own id, where its format has one."""
 
     says: dict[str, Any]
     token_id: str | None
 
 
-def read(platform: str, token: str, secrets: Mapping[str, Mapping[str, str]] = SECRETS) -> Reading:
+def read(platform: str, token: str, secrets: Mapping[str, Mapping[str, str]] = SECRETS) -> CachedValue:
     """`token`, which must be one of `platform`'s, whole, and signed with its secret of `secrets`."""
     return {"100ms": _hms, "videosdk": _videosdk, "agora": _agora, "agora-whiteboard": _whiteboard}[platform](
         token, secrets[platform]
@@ -124,13 +124,13 @@ def _random_uuid(text: str) -> str:
 # --- JSON Web Tokens -----------------------------------------------------------------------------------------------
 
 
-def _hms(token: str, secret: Mapping[str, str]) -> Reading:
+def _hms(token: str, secret: Mapping[str, str]) -> CachedValue:
     claims = claims_of(token, secret["app_secret"])
-    return Reading(claims, _random_uuid(claims.pop("jti")))
+    return CachedValue(claims, _random_uuid(claims.pop("jti")))
 
 
-def _videosdk(token: str, secret: Mapping[str, str]) -> Reading:
-    return Reading(claims_of(token, secret["secret"]), None)
+def _videosdk(token: str, secret: Mapping[str, str]) -> CachedValue:
+    return CachedValue(claims_of(token, secret["secret"]), None)
 
 
 # --- Agora's AccessToken2 ------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class _Packed:
         return self._data[self._position :]
 
 
-def _agora(token: str, secret: Mapping[str, str]) -> Reading:
+def _agora(token: str, secret: Mapping[str, str]) -> CachedValue:
     assert token.startswith("007")
     inflater = zlib.decompressobj()
     content = _Packed(inflater.decompress(base64.b64decode(token[3:], validate=True)))
@@ -174,7 +174,7 @@ def _agora(token: str, secret: Mapping[str, str]) -> Reading:
     key = hmac.digest(struct.pack("<I", issue_ts), secret["app_certificate"].encode(), hashlib.sha256)
     key = hmac.digest(struct.pack("<I", salt), key, hashlib.sha256)
     assert signature == hmac.digest(key, info, hashlib.sha256)
-    return Reading({"app_id": app_id, "issue_ts": issue_ts, "expire": expire, "services": services}, None)
+    return CachedValue({"app_id": app_id, "issue_ts": issue_ts, "expire": expire, "services": services}, None)
 
 
 def _read_service(packed: _Packed) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _agora_service(
 # --- the whiteboard ------------------------------------------------------------------------------------------------
 
 
-def _whiteboard(token: str, secret: Mapping[str, str]) -> Reading:
+def _whiteboard(token: str, secret: Mapping[str, str]) -> CachedValue:
     found = re.fullmatch(r"(NETLESS[A-Z]+_)([A-Za-z0-9_-]+)", token)
     assert found
     prefix, body = found.groups()
@@ -211,4 +211,4 @@ def _whiteboard(token: str, secret: Mapping[str, str]) -> Reading:
     signed = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert signature == hmac.new(secret["secret_key"].encode(), signed.encode(), hashlib.sha256).hexdigest()
     token_id = _random_uuid(fields.pop("nonce"))
-    return Reading({"prefix": prefix, **fields}, token_id)
+    return CachedValue({"prefix": prefix, **fields}, token_id)

@@ -63,7 +63,7 @@ def service_of(fact: Mapping[str, Any]) -> Service:
         for resource, permission, names in fields["permissions"]:
             permissions.setdefault(resource, {})[permission] = tuple(names)
         fields["permissions"] = permissions
-    return Service(fact["type"], {int(number): life for number, life in fact["privileges"].items()}, fields)
+    return Service(fact["type"], {int(number): lifetime for number, lifetime in fact["privileges"].items()}, fields)
 
 
 def token_of(vector: Mapping[str, Any]) -> AccessToken2:

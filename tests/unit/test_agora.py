@@ -21,17 +21,17 @@ from roomkey.platforms import access_token2
 from roomkey.platforms.access_token2 import APAAS, CHAT, FPA, RTC, RTM, AccessToken2, Service
 from roomkey.platforms.agora import Agora
 from roomkey.platforms.base import (
-    CredentialProblems,
     Credentials,
-    Explanation,
     Grant,
-    Imprint,
+    InvalidCredentials,
+    MintContext,
     Randomness,
     Send,
     TokenKind,
+    TokenReport,
 )
-from roomkey.settings import STANDARD_LIVES
-from roomkey.token_requests import TokenRequest, bind, granted_life, parse
+from roomkey.settings import DEFAULT_LIFETIMES
+from roomkey.token_requests import TokenRequest, bind, parse, resolve_lifetime
 
 VECTORS = Path(__file__).parent / "vectors"
 BUILT, ASSERTED, NEGATIVE = (
@@ -56,7 +56,7 @@ def body(**changes: object) -> dict[str, object]:
 
 def asked(kind: TokenKind = TokenKind.APP, **changes: object) -> TokenRequest:
     fields = body(**changes) if kind is TokenKind.APP else changes
-    return parse(AGORA, kind, fields, lives=STANDARD_LIVES)
+    return parse(AGORA, kind, fields, lifetimes=DEFAULT_LIFETIMES)
 
 
 def refusals(kind: TokenKind = TokenKind.APP, **changes: object) -> dict[str, str]:
@@ -70,17 +70,19 @@ def grant_of(request: TokenRequest, expires_at: int) -> Grant:
     return Grant(request.kind, expires_at, request.room_id, request.role, request.user_id, request.services or ("rtc",))
 
 
-def minted(request: TokenRequest, *, at: float = NOW, life: int = 600, salt: int = 1, keys: Credentials = KEYS) -> str:
-    imprint = Imprint(at, Randomness(salt=lambda: salt))
-    grant = grant_of(request, int(at) + life)._replace(services=request.services)
+def minted(
+    request: TokenRequest, *, at: float = NOW, lifetime: int = 600, salt: int = 1, keys: Credentials = KEYS
+) -> str:
+    context = MintContext(at, Randomness(salt=lambda: salt))
+    grant = grant_of(request, int(at) + lifetime)._replace(services=request.services)
     make = AGORA.app_token if request.kind is TokenKind.APP else AGORA.management_token
-    return make(keys, grant, imprint)
+    return make(keys, grant, context)
 
 
-def explained(token: str, keys: Credentials | None = KEYS, at: float = NOW) -> Explanation:
-    explanation = AGORA.explain(token, keys, at)
-    assert explanation is not None
-    return explanation
+def explained(token: str, keys: Credentials | None = KEYS, at: float = NOW) -> TokenReport:
+    report = AGORA.explain(token, keys, at)
+    assert report is not None
+    return report
 
 
 def signed(*services: Service, expire: int = 600, issue_ts: int = NOW, app_id: str = SECRET["app_id"]) -> str:
@@ -92,8 +94,8 @@ def rtc(uid: str = "5", channel: str = "lobby", privileges: Mapping[int, int] | 
     return Service(RTC, privileges or {1: 600}, {"channel_name": channel, "uid": uid})
 
 
-def rtm(user: str = "5", life: int = 600) -> Service:
-    return Service(RTM, {1: life}, {"user_id": user})
+def rtm(user: str = "5", lifetime: int = 600) -> Service:
+    return Service(RTM, {1: lifetime}, {"user_id": user})
 
 
 def chat(user: str = "5", privileges: Mapping[int, int] | None = None) -> Service:
@@ -104,7 +106,7 @@ def chat(user: str = "5", privileges: Mapping[int, int] | None = None) -> Servic
 
 
 def test_the_platform_is_as_the_contract_says() -> None:
-    assert (AGORA.name, AGORA.title, AGORA.longest_life) == ("agora", "Agora", 86400)
+    assert (AGORA.name, AGORA.title, AGORA.max_lifetime) == ("agora", "Agora", 86400)
     assert Send("Authorization", "Bearer ") == AGORA.send
     assert AGORA.binds_user(TokenKind.APP)
     assert not AGORA.binds_user(TokenKind.MANAGEMENT)
@@ -137,7 +139,7 @@ def test_hexadecimal_credentials_of_either_case_are_taken_as_they_are(respell: t
     ],
 )
 def test_credentials_of_another_form_are_refused_by_name(name: str, value: object) -> None:
-    with pytest.raises(CredentialProblems) as refused:
+    with pytest.raises(InvalidCredentials) as refused:
         AGORA.check_credentials({**SECRET, name: value})
     assert len(refused.value.problems) == 1
     assert refused.value.problems[0].startswith(f"{name}: ")
@@ -147,12 +149,12 @@ def test_credentials_of_another_form_are_refused_by_name(name: str, value: objec
 
 @pytest.mark.parametrize("character", "0aF")
 def test_a_certificate_of_one_character_is_refused(character: str) -> None:
-    with pytest.raises(CredentialProblems, match=r"^app_certificate: [a-z ]+$"):
+    with pytest.raises(InvalidCredentials, match=r"^app_certificate: [a-z ]+$"):
         AGORA.check_credentials({**SECRET, "app_certificate": character * 32})
 
 
 def test_an_app_id_in_the_place_of_the_certificate_is_refused() -> None:
-    with pytest.raises(CredentialProblems, match="the same"):
+    with pytest.raises(InvalidCredentials, match="the same"):
         AGORA.check_credentials({**SECRET, "app_certificate": SECRET["app_id"]})
 
 
@@ -175,7 +177,7 @@ def test_a_token_is_for_a_channel_a_role_and_a_user(name: str, value: object) ->
 @pytest.mark.parametrize("name", ["room_id", "role", "user_id", "services"])
 def test_null_is_no_value(name: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        parse(AGORA, TokenKind.APP, {**body(), name: None}, lives=STANDARD_LIVES)
+        parse(AGORA, TokenKind.APP, {**body(), name: None}, lifetimes=DEFAULT_LIFETIMES)
     assert [error.field for error in refused.value.errors] == [name]
 
 
@@ -195,7 +197,7 @@ def test_another_channel_is_refused(room_id: str) -> None:
 def test_a_number_is_a_uid_and_stays_as_it_was_sent(user_id: str) -> None:
     request = asked(user_id=user_id, services=["rtc"])
     assert request.user_id == user_id
-    assert explained(minted(request)).facts["services"][0]["uid"] == user_id
+    assert explained(minted(request)).claims["services"][0]["uid"] == user_id
 
 
 @pytest.mark.threat("F7")
@@ -284,7 +286,7 @@ def test_every_wrong_field_is_named() -> None:
 @pytest.mark.parametrize("sub", ["110169484474386276334", "0", "auth0|*", "a" * 256])
 def test_a_signed_in_user_whose_id_agora_cannot_have_gets_no_token(sub: str) -> None:
     with pytest.raises(NotAllowed):
-        bind(parse(AGORA, TokenKind.APP, body(user_id=None), lives=STANDARD_LIVES, signed_in=True), sub)
+        bind(parse(AGORA, TokenKind.APP, body(user_id=None), lifetimes=DEFAULT_LIFETIMES, signed_in=True), sub)
 
 
 # --- known answers -------------------------------------------------------------------------------------------------
@@ -341,15 +343,15 @@ LEFT_OUT = {
 def request_of(vector: Mapping[str, Any]) -> tuple[TokenKind, dict[str, object]] | None:
     """The request that asks for the known token; None where its privileges and services are none of the contract's."""
     says = vector["expect"]
-    lives = {life for service in says["services"] for life in service["privileges"].values()}
+    lifetimes = {lifetime for service in says["services"] for lifetime in service["privileges"].values()}
     held = {service["name"]: {int(number) for number in service["privileges"]} for service in says["services"]}
     users = {service.get("uid", service.get("user_id")) for service in says["services"]}
-    if held == {"chat": {2}} and users == {""} and lives == {says["expire"]}:
+    if held == {"chat": {2}} and users == {""} and lifetimes == {says["expire"]}:
         return TokenKind.MANAGEMENT, {"expires_in": says["expire"]}
     role = {frozenset({1}): "subscriber", frozenset({1, 2, 3, 4}): "publisher"}.get(frozenset(held.pop("rtc", {1})))
     others = all(name in SERVICES and privileges == {1} for name, privileges in held.items())
     names = [service["name"] for service in says["services"]]
-    if role is None or not others or lives != {says["expire"]} or len(users) > 1 or len(set(names)) < len(names):
+    if role is None or not others or lifetimes != {says["expire"]} or len(users) > 1 or len(set(names)) < len(names):
         return None
     room_id = next((service["channel_name"] for service in says["services"] if "channel_name" in service), "any")
     return TokenKind.APP, {
@@ -366,7 +368,7 @@ def accepted(vector: Mapping[str, Any]) -> TokenRequest | None:
     if wanted is None:
         return None
     try:
-        return parse(AGORA, *wanted, lives=STANDARD_LIVES)
+        return parse(AGORA, *wanted, lifetimes=DEFAULT_LIFETIMES)
     except InvalidRequest:
         return None
 
@@ -388,7 +390,7 @@ def test_a_known_token_is_minted_byte_for_byte(name: str) -> None:
     token = minted(
         request,
         at=says["issue_ts"] + 0.75,
-        life=says["expire"],
+        lifetime=says["expire"],
         salt=says["salt"],
         keys=AGORA.check_credentials(keys_of(vector["inputs"]).values),
     )
@@ -413,17 +415,17 @@ def known_text(vector: Mapping[str, Any]) -> str:
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_known_token_is_good_when_it_is_issued(name: str) -> None:
     vector = KNOWN[name]
-    explanation = explained(known_text(vector), keys_of(vector["inputs"]), vector["expect"]["issue_ts"])
-    assert explanation.signature is True
-    assert explanation.issued_at == vector["expect"]["issue_ts"]
+    report = explained(known_text(vector), keys_of(vector["inputs"]), vector["expect"]["issue_ts"])
+    assert report.signature is True
+    assert report.issued_at == vector["expect"]["issue_ts"]
     if name in BEYOND_A_LIMIT:
-        assert [BEYOND_A_LIMIT[name] in problem for problem in explanation.problems] == [True]
+        assert [BEYOND_A_LIMIT[name] in problem for problem in report.problems] == [True]
     else:
-        assert explanation.problems == ()
+        assert report.problems == ()
     if request := accepted(vector):
-        assert explanation.warnings == ()
+        assert report.warnings == ()
         expires_at = vector["expect"]["issue_ts"] + vector["expect"]["expire"]
-        assert explanation.grant == AGORA.carried(grant_of(request, expires_at)._replace(services=request.services))
+        assert report.grant == AGORA.expressible(grant_of(request, expires_at)._replace(services=request.services))
 
 
 WITHOUT_CREDENTIALS_GENUINE = {
@@ -502,7 +504,7 @@ def test_no_app_token_has_chats_app_privilege(services: list[str]) -> None:
 def test_no_app_token_is_made_of_a_grant_with_a_hole(missing: str, value: str | None) -> None:
     grant = grant_of(asked(), NOW + 600)._replace(**{missing: value})
     with pytest.raises(ValueError, match="stand for any"):
-        AGORA.app_token(KEYS, grant, Imprint(NOW, Randomness()))
+        AGORA.app_token(KEYS, grant, MintContext(NOW, Randomness()))
 
 
 @pytest.mark.parametrize("role", ["publisher", "subscriber"])
@@ -529,14 +531,14 @@ def test_what_carries_less_than_was_asked_passes_it_too(services: list[str] | No
 @pytest.mark.parametrize("services", [("rtm",), ("chat",), ("rtm", "chat")])
 def test_rtm_and_chat_carry_neither_channel_nor_role(services: tuple[str, ...]) -> None:
     grant = Grant(TokenKind.APP, NOW + 600, "lobby", "publisher", "alice", services)
-    assert AGORA.carried(grant) == Grant(TokenKind.APP, NOW + 600, user_id="alice", services=services)
+    assert AGORA.expressible(grant) == Grant(TokenKind.APP, NOW + 600, user_id="alice", services=services)
 
 
 def test_a_grant_is_carried_whole_with_rtc_or_for_a_server() -> None:
     whole = Grant(TokenKind.APP, NOW + 600, "lobby", "publisher", "alice", ("rtc", "chat"))
-    assert AGORA.carried(whole) == whole
+    assert AGORA.expressible(whole) == whole
     server = Grant(TokenKind.MANAGEMENT, NOW + 600)
-    assert AGORA.carried(server) == server
+    assert AGORA.expressible(server) == server
 
 
 # --- what is said of a token ---------------------------------------------------------------------------------------
@@ -544,12 +546,12 @@ def test_a_grant_is_carried_whole_with_rtc_or_for_a_server() -> None:
 
 def test_a_token_is_explained_in_its_own_words() -> None:
     token = minted(asked(user_id="42"), at=NOW + 0.5)
-    assert explained(token, at=NOW + 1) == Explanation(
+    assert explained(token, at=NOW + 1) == TokenReport(
         platform="agora",
         grant=Grant(TokenKind.APP, NOW + 600, "lobby", "publisher", "42", SERVICES),
         issued_at=NOW,
         signature=True,
-        facts={
+        claims={
             "app_id": SECRET["app_id"],
             "issue_ts": NOW,
             "expire": 600,
@@ -575,15 +577,15 @@ def test_a_token_is_explained_in_its_own_words() -> None:
 
 
 def test_without_credentials_the_signature_is_not_judged() -> None:
-    explanation = explained(minted(asked()), None)
-    assert explanation.signature is None
-    assert explanation.problems == ()
-    assert explanation.grant is not None
+    report = explained(minted(asked()), None)
+    assert report.signature is None
+    assert report.problems == ()
+    assert report.grant is not None
 
 
 def test_the_facts_can_be_written_as_json() -> None:
     for vector in KNOWN.values():
-        json.dumps(explained(known_text(vector), None, vector["expect"]["issue_ts"]).facts)
+        json.dumps(explained(known_text(vector), None, vector["expect"]["issue_ts"]).claims)
 
 
 @pytest.mark.parametrize("token", ["", "eyJhbGciOiJIUzI1NiJ9.e30.", "NETLESSROOM_YWs9", "00", "07", "x007"])
@@ -592,16 +594,16 @@ def test_another_platforms_token_is_none_of_agoras(token: str) -> None:
 
 
 def test_the_older_format_is_known_and_refused() -> None:
-    explanation = explained("006" + SECRET["app_id"] + "IAAK")
-    assert explanation.problems == ("it begins as Agora's older format (AccessToken, 006) does (110 Invalid Token)",)
-    assert (explanation.grant, explanation.signature, explanation.facts) == (None, False, {})
+    report = explained("006" + SECRET["app_id"] + "IAAK")
+    assert report.problems == ("it begins as Agora's older format (AccessToken, 006) does (110 Invalid Token)",)
+    assert (report.grant, report.signature, report.claims) == (None, False, {})
 
 
 def test_what_cannot_be_read_is_an_invalid_token() -> None:
     assert explained("007", None).signature is None
-    explanation = explained("007eJxT")
-    assert explanation.problems == ("it is cut off, or something follows it (110 Invalid Token)",)
-    assert (explanation.grant, explanation.signature, explanation.facts) == (None, False, {})
+    report = explained("007eJxT")
+    assert report.problems == ("it is cut off, or something follows it (110 Invalid Token)",)
+    assert (report.grant, report.signature, report.claims) == (None, False, {})
 
 
 @pytest.mark.parametrize(
@@ -614,9 +616,9 @@ def test_what_cannot_be_read_is_an_invalid_token() -> None:
     ],
 )
 def test_a_token_lives_from_its_issue_to_its_end(at: float, problems: tuple[str, ...]) -> None:
-    explanation = explained(signed(rtc()), at=at)
-    assert explanation.problems == problems
-    assert (explanation.grant is None) is bool(problems)
+    report = explained(signed(rtc()), at=at)
+    assert report.problems == problems
+    assert (report.grant is None) is bool(problems)
 
 
 def test_a_token_lives_no_longer_than_a_day() -> None:
@@ -627,25 +629,23 @@ def test_a_token_lives_no_longer_than_a_day() -> None:
 
 
 def test_a_privilege_that_has_ended_is_a_problem() -> None:
-    token = signed(rtc(privileges={1: 600, 2: 10}), rtm(life=0))
+    token = signed(rtc(privileges={1: 600, 2: 10}), rtm(lifetime=0))
     assert explained(token, at=NOW + 9.9).problems == ()
     assert explained(token, at=NOW + 10).problems == ("rtc: publishAudioStream has expired (109 Token Expired)",)
     assert explained(token, at=NOW + 600).problems == ("it has expired (109 Token Expired)",)
 
 
 @pytest.mark.parametrize("life", [0, 600, 601, 86400])
-def test_a_privilege_lasts_no_longer_than_its_token(life: int) -> None:
-    explanation = explained(signed(rtc(privileges={1: life}), rtm(life=life)))
-    assert (explanation.problems, explanation.warnings) == ((), ())
-    assert explanation.grant == Grant(TokenKind.APP, NOW + 600, "lobby", "subscriber", "5", ("rtc", "rtm"))
+def test_a_privilege_lasts_no_longer_than_its_token(lifetime: int) -> None:
+    report = explained(signed(rtc(privileges={1: lifetime}), rtm(lifetime=lifetime)))
+    assert (report.problems, report.warnings) == ((), ())
+    assert report.grant == Grant(TokenKind.APP, NOW + 600, "lobby", "subscriber", "5", ("rtc", "rtm"))
 
 
 def test_a_privilege_of_more_than_a_day_is_worth_a_warning() -> None:
-    explanation = explained(signed(rtc(privileges={1: NOW + 600})))
-    assert explanation.problems == ()
-    assert explanation.warnings == (
-        "rtc: joinChannel is granted for more than 86400 s: the token's own end cuts it off",
-    )
+    report = explained(signed(rtc(privileges={1: NOW + 600})))
+    assert report.problems == ()
+    assert report.warnings == ("rtc: joinChannel is granted for more than 86400 s: the token's own end cuts it off",)
 
 
 @pytest.mark.parametrize(
@@ -669,18 +669,18 @@ def test_a_privilege_of_more_than_a_day_is_worth_a_warning() -> None:
 def test_a_user_that_roomkey_would_not_name_is_worth_a_warning(
     services: list[Service], warnings: list[str], user_id: str | None
 ) -> None:
-    explanation = explained(signed(*services))
-    assert list(explanation.warnings) == warnings
-    assert explanation.problems == ()
-    assert explanation.grant is not None
-    assert explanation.grant.user_id == user_id
+    report = explained(signed(*services))
+    assert list(report.warnings) == warnings
+    assert report.problems == ()
+    assert report.grant is not None
+    assert report.grant.user_id == user_id
 
 
 def test_a_channel_for_any_is_worth_a_warning() -> None:
-    explanation = explained(signed(rtc(channel="")))
-    assert explanation.warnings == ("rtc: channel_name is empty: the token holds for any",)
-    assert explanation.problems == ()
-    assert explanation.grant == Grant(TokenKind.APP, NOW + 600, None, "subscriber", "5", ("rtc",))
+    report = explained(signed(rtc(channel="")))
+    assert report.warnings == ("rtc: channel_name is empty: the token holds for any",)
+    assert report.problems == ()
+    assert report.grant == Grant(TokenKind.APP, NOW + 600, None, "subscriber", "5", ("rtc",))
 
 
 @pytest.mark.parametrize(
@@ -694,9 +694,9 @@ def test_a_channel_for_any_is_worth_a_warning() -> None:
     ],
 )
 def test_a_name_that_is_too_long_is_a_problem_in_the_sdks_words(service: Service, problem: str) -> None:
-    explanation = explained(signed(service))
-    assert explanation.problems == (problem,)
-    assert explanation.warnings == ()
+    report = explained(signed(service))
+    assert report.problems == (problem,)
+    assert report.warnings == ()
 
 
 @pytest.mark.parametrize("app_id", ["", "970ca35de60c44645bbae8a215061b3", "970CA35de60c44645bbae8a215061b3g"])
@@ -714,18 +714,18 @@ def test_another_projects_app_id_is_named() -> None:
 
 def test_another_projects_certificate_is_named() -> None:
     keys = Credentials({**SECRET, "app_certificate": SECRET["app_certificate"].upper()})
-    explanation = explained(signed(rtc()), keys)
-    assert explanation.problems == ("the signature is not this certificate's (110 Invalid Token)",)
-    assert explanation.signature is False
+    report = explained(signed(rtc()), keys)
+    assert report.problems == ("the signature is not this certificate's (110 Invalid Token)",)
+    assert report.signature is False
 
 
 def test_what_stands_before_a_fault_is_shown() -> None:
     genuine = access_token2.read(signed(rtc()))
     info = genuine.info[:46] + b"\2\0" + genuine.info[48:] + b"\xe7\3"
     content = b"\x20\0" + genuine.signature + info
-    explanation = explained("007" + base64.b64encode(zlib.compress(content)).decode(), None)
-    assert explanation.problems == ("it holds a service of an unknown type (110 Invalid Token)",)
-    assert [service["name"] for service in explanation.facts["services"]] == ["rtc"]
+    report = explained("007" + base64.b64encode(zlib.compress(content)).decode(), None)
+    assert report.problems == ("it holds a service of an unknown type (110 Invalid Token)",)
+    assert [service["name"] for service in report.claims["services"]] == ["rtc"]
 
 
 @pytest.mark.parametrize(
@@ -747,10 +747,10 @@ def test_what_stands_before_a_fault_is_shown() -> None:
     ],
 )
 def test_a_token_that_roomkey_has_no_words_for_is_shown_and_is_no_problem(services: list[Service]) -> None:
-    explanation = explained(signed(*services))
-    assert explanation.problems == ()
-    assert explanation.grant is None
-    assert len(explanation.facts["services"]) == len(services)
+    report = explained(signed(*services))
+    assert report.problems == ()
+    assert report.grant is None
+    assert len(report.claims["services"]) == len(services)
 
 
 # --- any request ---------------------------------------------------------------------------------------------------
@@ -775,24 +775,24 @@ requests = st.fixed_dictionaries(
 
 @given(requests, st.floats(1, 2**32 - 86401), st.integers(1, 99_999_999))
 def test_a_token_says_exactly_what_was_asked_for(fields: dict[str, Any], at: float, salt: int) -> None:
-    request = parse(AGORA, TokenKind.APP, fields, lives=STANDARD_LIVES)
-    life = granted_life(request, STANDARD_LIVES)
-    token = minted(request, at=at, life=life, salt=salt)
+    request = parse(AGORA, TokenKind.APP, fields, lifetimes=DEFAULT_LIFETIMES)
+    lifetime = resolve_lifetime(request, DEFAULT_LIFETIMES)
+    token = minted(request, at=at, lifetime=lifetime, salt=salt)
     named = [name for name in SERVICES if name in fields.get("services", ["rtc"])]
     publish = (1, 2, 3, 4) if fields["role"] == "publisher" else (1,)
     expected = {
-        "rtc": rtc(fields["user_id"], fields["room_id"], dict.fromkeys(publish, life)),
-        "rtm": rtm(fields["user_id"], life),
-        "chat": chat(fields["user_id"], {1: life}),
+        "rtc": rtc(fields["user_id"], fields["room_id"], dict.fromkeys(publish, lifetime)),
+        "rtm": rtm(fields["user_id"], lifetime),
+        "chat": chat(fields["user_id"], {1: lifetime}),
     }
     assert access_token2.read(token).token == AccessToken2(
-        SECRET["app_id"], int(at), life, salt, tuple(expected[name] for name in named)
+        SECRET["app_id"], int(at), lifetime, salt, tuple(expected[name] for name in named)
     )
-    explanation = explained(token, at=at)
-    assert (explanation.signature, explanation.problems, explanation.warnings) == (True, (), ())
-    assert explanation.grant == Grant(
+    report = explained(token, at=at)
+    assert (report.signature, report.problems, report.warnings) == (True, (), ())
+    assert report.grant == Grant(
         TokenKind.APP,
-        int(at) + life,
+        int(at) + lifetime,
         fields["room_id"] if "rtc" in named else None,
         fields["role"] if "rtc" in named else None,
         fields["user_id"],
@@ -848,10 +848,10 @@ json_values = st.recursive(
 def test_anything_else_is_refused_by_the_fields_name(name: str, value: object) -> None:
     fields = {**body(), name: value}
     if GOOD[name](value):
-        parse(AGORA, TokenKind.APP, fields, lives=STANDARD_LIVES)
+        parse(AGORA, TokenKind.APP, fields, lifetimes=DEFAULT_LIFETIMES)
     else:
         with pytest.raises(InvalidRequest) as refused:
-            parse(AGORA, TokenKind.APP, fields, lives=STANDARD_LIVES)
+            parse(AGORA, TokenKind.APP, fields, lifetimes=DEFAULT_LIFETIMES)
         assert [error.field for error in refused.value.errors] == [name]
 
 
@@ -861,7 +861,7 @@ def test_no_changed_byte_is_taken(data: st.DataObject) -> None:
     content = bytearray(zlib.decompress(base64.b64decode(token[3:])))
     position = data.draw(st.integers(0, len(content) - 1))
     content[position] ^= data.draw(st.integers(1, 255))
-    explanation = explained("007" + base64.b64encode(zlib.compress(bytes(content))).decode())
-    assert explanation.problems
-    assert explanation.grant is None
-    assert explanation.signature is False
+    report = explained("007" + base64.b64encode(zlib.compress(bytes(content))).decode())
+    assert report.problems
+    assert report.grant is None
+    assert report.signature is False

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from roomkey import minting, token_requests
 from roomkey.errors import InvalidRequest
-from roomkey.minting import Minted
+from roomkey.minting import MintedToken
 from roomkey.platforms.agora_whiteboard import AgoraWhiteboard, pack, unpack
-from roomkey.platforms.base import CredentialProblems, Credentials, Grant, Imprint, Randomness, TokenKind
-from roomkey.settings import STANDARD_LIVES
+from roomkey.platforms.base import Credentials, Grant, InvalidCredentials, MintContext, Randomness, TokenKind
+from roomkey.settings import DEFAULT_LIFETIMES
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
 WHITEBOARD = AgoraWhiteboard()
@@ -46,10 +46,10 @@ def keys_of(vector: dict[str, Any]) -> Credentials:
 
 def mint(
     kind: TokenKind, body: dict[str, Any], at: float = NOW, keys: Credentials = KEYS, nonce: UUID = NONCE
-) -> Minted:
-    request = token_requests.parse(WHITEBOARD, kind, body, lives=STANDARD_LIVES)
-    life = token_requests.granted_life(request, STANDARD_LIVES)
-    return minting.mint(request, life, keys, at=at, randomness=Randomness(uuid=lambda: str(nonce)))
+) -> MintedToken:
+    request = token_requests.parse(WHITEBOARD, kind, body, lifetimes=DEFAULT_LIFETIMES)
+    lifetime = token_requests.resolve_lifetime(request, DEFAULT_LIFETIMES)
+    return minting.mint(request, lifetime, keys, at=at, randomness=Randomness(uuid=lambda: str(nonce)))
 
 
 def written(kind: str, query: str) -> str:
@@ -133,7 +133,7 @@ LEFT_OUT = {
 """What no request can ask for, each with what makes it so. All the others are reproduced."""
 
 
-def reproduction(vector: dict[str, Any]) -> Minted:
+def reproduction(vector: dict[str, Any]) -> MintedToken:
     """What Roomkey mints when it is asked for what the vector's token says, at the vector's millisecond."""
     inputs = vector["inputs"]
     content = {"role": "0", **inputs["content"]}
@@ -172,7 +172,7 @@ def test_reproduces_lives_that_no_request_may_have(name: str) -> None:
         room_id=inputs["content"].get("uuid"),
         role={0: "admin", 2: "reader"}[int(inputs["content"]["role"])],
     )
-    assert make(keys_of(vector), grant, Imprint(at, Randomness(uuid=lambda: inputs["nonce"]))) == vector["token"]
+    assert make(keys_of(vector), grant, MintContext(at, Randomness(uuid=lambda: inputs["nonce"]))) == vector["token"]
 
 
 FOR_EVER = "it never expires: nothing but disabling its access key ends it"
@@ -187,15 +187,15 @@ WARNINGS = {
 
 @pytest.mark.parametrize("vector", GOOD.values(), ids=GOOD)
 def test_explains_what_the_vendor_accepts(vector: dict[str, Any]) -> None:
-    explanation = WHITEBOARD.explain(vector["token"], keys_of(vector), vector["inputs"]["now_ms"] / 1000)
-    assert explanation is not None
-    assert explanation.problems == ()
-    assert explanation.warnings == WARNINGS.get(vector["id"], ())
-    assert explanation.signature is True
-    assert {**explanation.facts, "sig": vector["fields"]["sig"]} == vector["fields"]
-    assert "sig" not in explanation.facts
-    assert explanation.token_id == vector["inputs"]["nonce"]
-    assert explanation.issued_at is None
+    report = WHITEBOARD.explain(vector["token"], keys_of(vector), vector["inputs"]["now_ms"] / 1000)
+    assert report is not None
+    assert report.problems == ()
+    assert report.warnings == WARNINGS.get(vector["id"], ())
+    assert report.signature is True
+    assert {**report.claims, "sig": vector["fields"]["sig"]} == vector["fields"]
+    assert "sig" not in report.claims
+    assert report.token_id == vector["inputs"]["nonce"]
+    assert report.issued_at is None
 
 
 @pytest.mark.parametrize(
@@ -212,10 +212,10 @@ def test_explains_what_the_vendor_accepts(vector: dict[str, Any]) -> None:
     ],
 )
 def test_explains_the_grant(name: str, grant: Grant | None) -> None:
-    explanation = WHITEBOARD.explain(GOOD[name]["token"], None, GOOD[name]["inputs"]["now_ms"] / 1000)
-    assert explanation is not None
-    assert explanation.grant == grant
-    assert explanation.signature is None
+    report = WHITEBOARD.explain(GOOD[name]["token"], None, GOOD[name]["inputs"]["now_ms"] / 1000)
+    assert report is not None
+    assert report.grant == grant
+    assert report.signature is None
 
 
 # --- what must be refused --------------------------------------------------------------------------------------------
@@ -223,12 +223,12 @@ def test_explains_the_grant(name: str, grant: Grant | None) -> None:
 
 @pytest.mark.parametrize("bad", NEGATIVE.values(), ids=lambda bad: bad["why"])
 def test_refuses(bad: dict[str, Any]) -> None:
-    explanation = WHITEBOARD.explain(bad["token"], Credentials(bad["verify"]), bad["now"] / 1000)
+    report = WHITEBOARD.explain(bad["token"], Credentials(bad["verify"]), bad["now"] / 1000)
     if bad["why"] == "prefix_unknown":
-        assert explanation is None
+        assert report is None
     else:
-        assert explanation is not None
-        assert explanation.problems
+        assert report is not None
+        assert report.problems
 
 
 @pytest.mark.parametrize(
@@ -254,11 +254,11 @@ def test_refuses(bad: dict[str, Any]) -> None:
 )
 def test_says_what_is_wrong(kind: str, fields: dict[str, str | None], problem: str) -> None:
     token = pack(PREFIXES[kind], room(**fields), KEYS["secret_key"])
-    explanation = WHITEBOARD.explain(token, KEYS, NOW)
-    assert explanation is not None
-    assert explanation.signature is True
-    assert explanation.problems == (problem + REFUSED,)
-    assert explanation.warnings == ()
+    report = WHITEBOARD.explain(token, KEYS, NOW)
+    assert report is not None
+    assert report.signature is True
+    assert report.problems == (problem + REFUSED,)
+    assert report.warnings == ()
 
 
 def test_expires_to_the_millisecond() -> None:
@@ -271,10 +271,10 @@ def test_the_order_of_the_query_does_not_matter_and_anything_else_does() -> None
     good = signed("room", **room())
     query = base64.urlsafe_b64decode(good.removeprefix("NETLESSROOM_") + "==").decode()
     backwards = written("room", "&".join(reversed(query.split("&"))))
-    explanation = WHITEBOARD.explain(backwards, KEYS, NOW)
+    report = WHITEBOARD.explain(backwards, KEYS, NOW)
     assert backwards != good
-    assert explanation is not None
-    assert explanation.problems == explanation.warnings == ()
+    assert report is not None
+    assert report.problems == report.warnings == ()
     malformed = (
         "NETLESSROOM_",
         good + "=",
@@ -290,11 +290,11 @@ def test_the_order_of_the_query_does_not_matter_and_anything_else_does() -> None
         written("room", query.replace(ROOM, ROOM + "é")),
     )
     for token in malformed:
-        explanation = WHITEBOARD.explain(token, KEYS, NOW)
-        assert explanation is not None
-        assert explanation.signature is False
-        assert explanation.facts == {}
-        assert [problem.startswith("what follows the prefix is not") for problem in explanation.problems] == [True]
+        report = WHITEBOARD.explain(token, KEYS, NOW)
+        assert report is not None
+        assert report.signature is False
+        assert report.claims == {}
+        assert [problem.startswith("what follows the prefix is not") for problem in report.problems] == [True]
 
 
 @pytest.mark.parametrize("position", range(64))
@@ -302,18 +302,18 @@ def test_no_digit_of_the_signature_may_change(position: int) -> None:
     query = base64.urlsafe_b64decode(signed("room", **room()).removeprefix("NETLESSROOM_") + "==").decode()
     start = query.index("sig=") + 4 + position
     forged = query[:start] + ("0" if query[start] != "0" else "1") + query[start + 1 :]
-    explanation = WHITEBOARD.explain(written("room", forged), KEYS, NOW)
-    assert explanation is not None
-    assert explanation.signature is False
-    assert explanation.problems == ("the signature is not this secret key's" + REFUSED,)
+    report = WHITEBOARD.explain(written("room", forged), KEYS, NOW)
+    assert report is not None
+    assert report.signature is False
+    assert report.problems == ("the signature is not this secret key's" + REFUSED,)
 
 
 def test_a_signature_in_capitals_is_none() -> None:
     query = base64.urlsafe_b64decode(signed("room", **room()).removeprefix("NETLESSROOM_") + "==").decode()
     sig = dict(parse_qsl(query))["sig"]
-    explanation = WHITEBOARD.explain(written("room", query.replace(sig, sig.upper())), KEYS, NOW)
-    assert explanation is not None
-    assert explanation.signature is False
+    report = WHITEBOARD.explain(written("room", query.replace(sig, sig.upper())), KEYS, NOW)
+    assert report is not None
+    assert report.signature is False
 
 
 @pytest.mark.parametrize(
@@ -365,20 +365,20 @@ def test_binds_nobody() -> None:
 
 @settings(deadline=None)
 @given(st.integers(1_000_000_000_000, 9_999_999_999_999), st.integers(60, 86400))
-def test_counts_milliseconds_exactly(now_ms: int, life: int) -> None:
-    minted = mint(MANAGEMENT, {"role": "admin", "expires_in": life}, at=now_ms / 1000)
-    assert int(decoded(minted.token, "sdk")["expireAt"]) == now_ms + life * 1000
-    assert minted.grant.expires_at == now_ms // 1000 + life
+def test_counts_milliseconds_exactly(now_ms: int, lifetime: int) -> None:
+    minted = mint(MANAGEMENT, {"role": "admin", "expires_in": lifetime}, at=now_ms / 1000)
+    assert int(decoded(minted.token, "sdk")["expireAt"]) == now_ms + lifetime * 1000
+    assert minted.grant.expires_at == now_ms // 1000 + lifetime
 
 
 @settings(deadline=None)
 @given(st.floats(1e9, 1e10), st.integers(60, 86400))
 @example(1700000000.9999, 60)
-def test_any_moment_mints_a_token_that_ends_in_the_second_it_says(at: float, life: int) -> None:
-    minted = mint(MANAGEMENT, {"role": "admin", "expires_in": life}, at=at)
+def test_any_moment_mints_a_token_that_ends_in_the_second_it_says(at: float, lifetime: int) -> None:
+    minted = mint(MANAGEMENT, {"role": "admin", "expires_in": lifetime}, at=at)
     expires_ms = int(decoded(minted.token, "sdk")["expireAt"])
-    assert expires_ms // 1000 == minted.grant.expires_at == int(at) + life
-    assert abs(expires_ms / 1000 - life - at) < 0.001
+    assert expires_ms // 1000 == minted.grant.expires_at == int(at) + lifetime
+    assert abs(expires_ms / 1000 - lifetime - at) < 0.001
 
 
 @pytest.mark.parametrize(
@@ -502,6 +502,6 @@ def test_takes_the_vendors_credentials() -> None:
     ],
 )
 def test_refuses_credentials_that_cannot_work(stored: dict[str, str], problems: tuple[str, ...]) -> None:
-    with pytest.raises(CredentialProblems) as refusal:
+    with pytest.raises(InvalidCredentials) as refusal:
         WHITEBOARD.check_credentials(stored)
     assert refusal.value.problems == problems

@@ -23,28 +23,28 @@ from audit_lines import SCHEMA, VALIDATOR, checked
 from roomkey import __version__, audit
 from roomkey.api import DEFAULT_ROUTE, MINTING_ROUTES, STATUS
 from roomkey.audit import AuditRecord, AuditTrail
-from roomkey.callers import Caller
-from roomkey.clock import Spent
-from roomkey.credentials import LoadedCredentials
+from roomkey.cache import CachedValue
+from roomkey.clock import Usage
+from roomkey.credentials import VersionedCredentials
 from roomkey.errors import (
     AuditUnavailable,
     DependencyFailure,
     Fault,
+    KillSwitchUnavailable,
     MethodNotAllowed,
     MintingDisabled,
     NotAllowed,
     NotFound,
     Refusal,
     RoomkeyError,
-    SwitchUnavailable,
 )
-from roomkey.freshness import Reading
-from roomkey.kill_switch import DisableFlag, SwitchState
-from roomkey.minting import Minted
+from roomkey.identity import Caller
+from roomkey.kill_switch import KillSwitch, KillSwitchReading
+from roomkey.minting import MintedToken
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Credentials, Grant, TokenKind
 from roomkey.policy import SERVICES, Decision, Mode
-from roomkey.settings import SHORTEST_LIFE, Access
+from roomkey.settings import MIN_LIFETIME, Access
 from roomkey.token_requests import TokenRequest
 
 NOW = 1_800_000_000
@@ -79,25 +79,27 @@ def minted(token: str = TOKEN, **known: Any) -> AuditRecord:
             Access.JWT, user_id="verified", issuer="https://issuer.example", groups=("g",), claims={"sub": "verified"}
         ),
         "request": TokenRequest(PLATFORMS["agora"], TokenKind.APP, "room", "publisher", "asked", ("rtc", "rtm"), 600),
-        "switch": SwitchState(DisableFlag(everything=False), 12.34, None),
+        "switch": KillSwitchReading(KillSwitch(everything=False), 12.34, None),
         "policy_mode": Mode.ENFORCE,
-        "decision": Decision(allowed=True, rule="teachers publish", longest_life=3600),
-        "credentials": Reading(LoadedCredentials(Credentials({"app_certificate": "s3cret" * 8}), VERSION), 56.78),
-        "minted": Minted(token, TOKEN_ID, grant, minted_at=NOW, expires_in=600),
+        "decision": Decision(allowed=True, rule="teachers publish", max_lifetime=3600),
+        "credentials": CachedValue(
+            VersionedCredentials(Credentials({"app_certificate": "s3cret" * 8}), VERSION), 56.78
+        ),
+        "minted": MintedToken(token, TOKEN_ID, grant, minted_at=NOW, expires_in=600),
     }
     return arrived(**steps | known)
 
 
-def spent(since: float = NOW + 0.25, **calls: int) -> Spent:
-    return Spent(since, 0.0123, calls)
+def usage(since: float = NOW + 0.25, **calls: int) -> Usage:
+    return Usage(since, 0.0123, calls)
 
 
 def written(
-    record: AuditRecord, *, status: int = 200, fault: bool = False, user_ids: bool = True, after: Spent | None = None
+    record: AuditRecord, *, status: int = 200, fault: bool = False, user_ids: bool = True, after: Usage | None = None
 ) -> str:
     """What `record` puts into the stream."""
     stream = io.StringIO()
-    AuditTrail("prod", user_ids, stream).write(record, status=status, fault=fault, spent=after or spent())
+    AuditTrail("prod", user_ids, stream).write(record, status=status, fault=fault, usage=after or usage())
     return stream.getvalue()
 
 
@@ -140,7 +142,7 @@ MINTED = ARRIVED | {
         "expires_in": 600,
     },
     "switch": {"age_s": 12.3, "stale": False},
-    "policy": {"mode": "enforce", "allowed": True, "rule": "teachers publish", "longest_life": 3600},
+    "policy": {"mode": "enforce", "allowed": True, "rule": "teachers publish", "max_lifetime": 3600},
     "credentials": {"version_id": VERSION, "age_s": 56.8, "stale": False},
     "token": {
         "sha256": hashlib.sha256(TOKEN.encode()).hexdigest(),
@@ -154,7 +156,7 @@ MINTED = ARRIVED | {
 
 
 def test_a_line_says_everything_that_became_known_and_nothing_else() -> None:
-    assert checked(written(minted(), after=spent(ssm=2, secretsmanager=1))) == MINTED
+    assert checked(written(minted(), after=usage(ssm=2, secretsmanager=1))) == MINTED
 
 
 @pytest.mark.parametrize(
@@ -162,7 +164,7 @@ def test_a_line_says_everything_that_became_known_and_nothing_else() -> None:
 )
 def test_a_line_says_when_its_request_came_to_the_millisecond_that_had_passed(fraction: float, said: str) -> None:
 
-    assert json.loads(written(minted(), after=spent(NOW + fraction)))["ts"] == f"2027-01-15T08:00:{said}Z"
+    assert json.loads(written(minted(), after=usage(NOW + fraction)))["ts"] == f"2027-01-15T08:00:{said}Z"
 
 
 def test_what_was_not_reached_is_not_there() -> None:
@@ -171,7 +173,7 @@ def test_what_was_not_reached_is_not_there() -> None:
 
 @pytest.mark.parametrize(
     ("failure", "fault", "decision"),
-    [(None, False, "minted"), (MintingDisabled(), False, "denied"), (SwitchUnavailable(DOWN), True, "error")],
+    [(None, False, "minted"), (MintingDisabled(), False, "denied"), (KillSwitchUnavailable(DOWN), True, "error")],
 )
 def test_a_line_says_how_it_ended_and_by_which_code(failure: RoomkeyError | None, fault: bool, decision: str) -> None:
     status = STATUS[failure.code] if failure else 200
@@ -185,7 +187,7 @@ def test_in_audit_mode_a_line_says_what_would_have_been_refused(allowed: bool, r
     record = minted(policy_mode=Mode.AUDIT, decision=Decision(allowed, rule))
     said = checked(written(record))
     assert said["decision"] == "minted"
-    assert said["policy"] == {"mode": "audit", "allowed": allowed, "rule": rule, "longest_life": None}
+    assert said["policy"] == {"mode": "audit", "allowed": allowed, "rule": rule, "max_lifetime": None}
 
 
 def test_what_was_served_stale_is_called_so() -> None:
@@ -205,7 +207,7 @@ def test_an_iam_caller_is_known_by_the_principal() -> None:
 
 @pytest.mark.threat("H7")
 def test_user_ids_are_left_out_where_the_stack_says_so_and_nothing_else_is() -> None:
-    line = written(minted(), user_ids=False, after=spent(ssm=2, secretsmanager=1))
+    line = written(minted(), user_ids=False, after=usage(ssm=2, secretsmanager=1))
     expected = copy.deepcopy(MINTED)
     for block in ("caller", "requested", "token"):
         expected[block]["user_id"] = None
@@ -217,9 +219,9 @@ def test_without_a_stream_of_its_own_it_writes_to_standard_output_as_it_is_by_th
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trail, later = AuditTrail("prod", user_ids=True), io.StringIO()
-    trail.write(minted(), status=200, fault=False, spent=spent())
+    trail.write(minted(), status=200, fault=False, usage=usage())
     monkeypatch.setattr(sys, "stdout", later)
-    trail.write(minted(), status=200, fault=False, spent=spent())
+    trail.write(minted(), status=200, fault=False, usage=usage())
     assert capsys.readouterr().out == later.getvalue() == written(minted())
 
 
@@ -268,8 +270,10 @@ def test_no_secret_claim_or_group_has_a_place_in_a_line() -> None:
 
 NOT_JSON: Mapping[str, Callable[[AuditRecord], AuditRecord]] = {
     "a lone surrogate in a token": lambda record: minted("eyJ\ud800"),
-    "an age that is no number": lambda record: replace(record, switch=SwitchState(DisableFlag(False), math.nan, None)),
-    "an infinite age": lambda record: replace(record, switch=SwitchState(DisableFlag(False), math.inf, None)),
+    "an age that is no number": lambda record: replace(
+        record, switch=KillSwitchReading(KillSwitch(False), math.nan, None)
+    ),
+    "an infinite age": lambda record: replace(record, switch=KillSwitchReading(KillSwitch(False), math.inf, None)),
     "a life that is no number": lambda record: replace(record, decision=Decision(True, "r", math.nan)),
     "an infinite life": lambda record: replace(record, decision=Decision(True, "r", math.inf)),
 }
@@ -280,7 +284,7 @@ NOT_JSON: Mapping[str, Callable[[AuditRecord], AuditRecord]] = {
 def test_what_json_cannot_say_is_not_written(spoil: Callable[[AuditRecord], AuditRecord]) -> None:
     stream = io.StringIO()
     with pytest.raises(AuditUnavailable):
-        AuditTrail("prod", user_ids=True, stream=stream).write(spoil(minted()), status=200, fault=False, spent=spent())
+        AuditTrail("prod", user_ids=True, stream=stream).write(spoil(minted()), status=200, fault=False, usage=usage())
     assert stream.getvalue() == ""
 
 
@@ -382,7 +386,7 @@ def test_a_stream_that_fails_is_never_taken_for_one_that_took_the_line(
     if broken is full_disk and not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     with broken() as stream, pytest.raises(AuditUnavailable) as caught:
-        AuditTrail("prod", user_ids=True, stream=stream).write(minted(), status=200, fault=False, spent=spent())
+        AuditTrail("prod", user_ids=True, stream=stream).write(minted(), status=200, fault=False, usage=usage())
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert str(caught.value) == "audit-unavailable"
@@ -392,7 +396,7 @@ def test_a_line_is_out_when_it_has_been_written() -> None:
     """Through two buffers: what only lay in one of them would be lost with an environment that is frozen."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(io.BufferedWriter(raw, buffer_size=1 << 20), write_through=False)  # type: ignore[arg-type]
-    AuditTrail("prod", user_ids=True, stream=stream).write(minted(), status=200, fault=False, spent=spent())
+    AuditTrail("prod", user_ids=True, stream=stream).write(minted(), status=200, fault=False, usage=usage())
     assert raw.getvalue().decode() == written(minted())
 
 
@@ -457,8 +461,8 @@ def test_its_words_are_those_of_the_code() -> None:
     assert properties["caller"]["properties"]["access"]["enum"] == list(Access)
     assert properties["policy"]["properties"]["mode"]["enum"] == list(Mode)
     assert properties["requested"]["properties"]["services"]["items"]["enum"] == list(SERVICES)
-    for block, field in (("requested", "expires_in"), ("policy", "longest_life"), ("token", "expires_in")):
-        assert properties[block]["properties"][field]["minimum"] == SHORTEST_LIFE
+    for block, field in (("requested", "expires_in"), ("policy", "max_lifetime"), ("token", "expires_in")):
+        assert properties[block]["properties"][field]["minimum"] == MIN_LIFETIME
 
     _, denied, error = SCHEMA["oneOf"]
     for part, codes in ((denied, refused), (error, faults)):

@@ -21,8 +21,8 @@ choices = loaded("benchmarks/choices.py")
 def _measured(**values: float) -> dict[str, Any]:
     """One contender that was started twice, and did the same each time."""
     usual = {"init": 100, "first": 20, "cold_cpu": 60, "warm": 2, "warm_p99": 3, "warm_cpu": 1, "memory": 40}
-    life = {**usual, "cold_calls": 2, "warm_calls": 0, "log_bytes": 0, **values}
-    return {"name": "one", "title": "One", "bytecode": "yes", "size": 10**6, "lives": [life, life]}
+    lifetime = {**usual, "cold_calls": 2, "warm_calls": 0, "log_bytes": 0, **values}
+    return {"name": "one", "title": "One", "bytecode": "yes", "size": 10**6, "lives": [lifetime, lifetime]}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -54,7 +54,7 @@ def test_all_contenders_were_measured_as_often() -> None:
 def test_no_warm_request_called_aws_and_no_cold_one_more_than_twice() -> None:
     (ours,) = (one for one in RESULTS["contenders"] if one["name"] == "roomkey")
 
-    assert {(life["cold_calls"], life["warm_calls"]) for life in ours["lives"]} == {(2, 0)}
+    assert {(lifetime["cold_calls"], lifetime["warm_calls"]) for lifetime in ours["lives"]} == {(2, 0)}
 
 
 @pytest.mark.parametrize(

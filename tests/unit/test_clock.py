@@ -43,10 +43,10 @@ def test_the_systems_clock_tells_both_times_and_sleeps() -> None:
 
 def test_a_budget_counts_down_from_its_start() -> None:
     clock = FakeClock()
-    budget = Budget.starting_now(clock, 2.5)
-    assert (budget.spent().seconds, budget.remaining()) == (0, 2.5)
+    budget = Budget.start(clock, 2.5)
+    assert (budget.usage().seconds, budget.remaining()) == (0, 2.5)
     clock.advance(1.0)
-    assert (budget.spent().seconds, budget.remaining()) == (1.0, 1.5)
+    assert (budget.usage().seconds, budget.remaining()) == (1.0, 1.5)
     clock.advance(1.499)
     assert budget.check() == clock.now()
 
@@ -54,7 +54,7 @@ def test_a_budget_counts_down_from_its_start() -> None:
 @pytest.mark.parametrize(("wall", "monotonic"), [(2.5, 2.5), (2.5, 0), (0, 2.5), (-86400, 2.5), (7200, 0)])
 def test_a_budget_is_used_up_when_either_clock_says_so(wall: float, monotonic: float) -> None:
     clock = FakeClock()
-    budget = Budget.starting_now(clock, 2.5)
+    budget = Budget.start(clock, 2.5)
     clock.wall += wall
     clock.monotonic += monotonic
     assert budget.remaining() <= 0
@@ -64,7 +64,7 @@ def test_a_budget_is_used_up_when_either_clock_says_so(wall: float, monotonic: f
 
 def test_a_budget_that_has_less_than_nothing_fails_at_once() -> None:
     with pytest.raises(DeadlineExceeded):
-        Budget.starting_now(FakeClock(), -0.1).check()
+        Budget.start(FakeClock(), -0.1).check()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_budget_that_has_less_than_nothing_fails_at_once() -> None:
 )
 def test_own_work_has_grace_that_waiting_has_not(seconds: float, over: bool) -> None:
     clock = FakeClock()
-    budget = Budget.starting_now(clock, 2.5, grace=0.5)
+    budget = Budget.start(clock, 2.5, grace=0.5)
     clock.advance(seconds)
     assert budget.remaining() == 2.5 - seconds
     with pytest.raises(DeadlineExceeded) if over else nullcontext():
@@ -85,6 +85,6 @@ def test_running_out_of_time_is_a_transient_fault() -> None:
 
 def test_calls_are_counted_for_each_budget_apart() -> None:
     clock = FakeClock()
-    first, second = Budget.starting_now(clock, 1), Budget.starting_now(clock, 1)
+    first, second = Budget.start(clock, 1), Budget.start(clock, 1)
     first.calls["ssm"] = 1
-    assert (first.spent().calls, second.spent().calls) == ({"ssm": 1}, {})
+    assert (first.usage().calls, second.usage().calls) == ({"ssm": 1}, {})

@@ -14,7 +14,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from roomkey.credentials import parse_secret
-from roomkey.platforms.base import CredentialField, CredentialProblems, Credentials, check_credentials
+from roomkey.platforms.base import CredentialField, Credentials, InvalidCredentials, check_credentials
 from roomkey.platforms.hms import Hms
 
 KEY_ID = "5f1e3a7c9d2b4860af13c5e7"
@@ -24,13 +24,13 @@ GOOD = {"app_access_key": KEY_ID, "app_secret": SECRET}
 
 def refused(values: Mapping[str, object]) -> tuple[str, ...]:
     """The problems that 100ms credentials have; none of them may repeat a value."""
-    with pytest.raises(CredentialProblems) as caught:
+    with pytest.raises(InvalidCredentials) as caught:
         Hms().check_credentials(values)
     _repeats_nothing(caught.value, values.values())
     return caught.value.problems
 
 
-def _repeats_nothing(problem: CredentialProblems, values: object) -> None:
+def _repeats_nothing(problem: InvalidCredentials, values: object) -> None:
     assert problem.problems
     said = f"{problem} {problem!r} {problem.args} {problem.problems}"
     for value in values if isinstance(values, list) else [values]:
@@ -211,7 +211,7 @@ def test_key_and_secret_must_differ() -> None:
 @settings(deadline=None)
 @given(st.text(max_size=31))
 def test_a14_nothing_shorter_than_32_characters_signs(value: str) -> None:
-    with pytest.raises(CredentialProblems):
+    with pytest.raises(InvalidCredentials):
         Hms().check_credentials({**GOOD, "app_secret": value})
 
 
@@ -222,7 +222,7 @@ def test_a14_nothing_shorter_than_32_characters_signs(value: str) -> None:
 def test_nothing_is_stripped_or_mended(value: str) -> None:
     try:
         credentials = Hms().check_credentials({**GOOD, "app_secret": value})
-    except CredentialProblems:
+    except InvalidCredentials:
         assume(True)
     else:
         assert credentials["app_secret"] == value
@@ -237,7 +237,7 @@ _PRINTABLE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_
 @settings(deadline=None)
 @given(_PRINTABLE, st.integers(0, 80), st.sampled_from(" \t\n\r\v\f\x1c\x85\u00a0\u2028\ufeff\u200b\x00"))
 def test_a13_white_space_is_refused_wherever_it_stands(value: str, at: int, space: str) -> None:
-    with pytest.raises(CredentialProblems):
+    with pytest.raises(InvalidCredentials):
         Hms().check_credentials({**GOOD, "app_secret": value[:at] + space + value[at:]})
 
 
@@ -279,7 +279,7 @@ NOT_DOCUMENTS = {
 @pytest.mark.threat("A10", "A11", "A12", "A13", "A18")
 @pytest.mark.parametrize("text", NOT_DOCUMENTS.values(), ids=NOT_DOCUMENTS)
 def test_any_other_text_is_refused_without_repeating_it(text: str) -> None:
-    with pytest.raises(CredentialProblems) as caught:
+    with pytest.raises(InvalidCredentials) as caught:
         parse_secret(text, Hms())
     _repeats_nothing(caught.value, [text, SECRET, KEY_ID])
     assert caught.value.problems == ("all: is not a JSON object without duplicate keys",)
@@ -299,7 +299,7 @@ _JSON = st.recursive(
 def test_a11_whatever_a_document_holds_it_is_taken_whole_or_refused(values: dict[str, object]) -> None:
     try:
         credentials = parse_secret(json.dumps(values), Hms())
-    except CredentialProblems:
+    except InvalidCredentials:
         return
     assert credentials.values == {name: values[name] for name in GOOD}
 
@@ -313,7 +313,7 @@ ID, KEY = "0123456789abcdef0123456789ABCDEF", "ffeeddccbbaa99887766554433221100"
 
 
 def problems_of(fields: tuple[CredentialField, ...], values: Mapping[str, object]) -> tuple[str, ...]:
-    with pytest.raises(CredentialProblems) as caught:
+    with pytest.raises(InvalidCredentials) as caught:
         check_credentials(fields, values)
     return caught.value.problems
 

@@ -7,13 +7,13 @@ import traceback
 import pytest
 
 from clocks import FakeClock
+from roomkey.aws.client import Secret
+from roomkey.cache import CachedValue
 from roomkey.clock import Budget
-from roomkey.credentials import CredentialSource, LoadedCredentials
+from roomkey.credentials import CredentialSource, VersionedCredentials
 from roomkey.errors import CredentialsInvalid, CredentialsUnavailable, DeadlineExceeded, DependencyFailure, Fault
-from roomkey.freshness import Reading
 from roomkey.platforms.base import Platform
 from roomkey.platforms.hms import Hms
-from roomkey.stores import Secret
 
 KEY_ID = "5f1e3a7c9d2b4860af13c5e7"
 OLD, NEW = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp", "Sentinel2Jd8Wk5Rm1Qx7Zt4Pv9Nb6Lc3Gh0Fs"
@@ -59,11 +59,11 @@ class Subject:
             lambda platform: f"roomkey/dev/{platform}",
             [HMS, OTHER],
             clock=self.clock,
-            random=lambda: 0.5,
+            jitter=lambda: 0.5,
         )
 
-    def read(self, platform: Platform = HMS, seconds: float = 2.8) -> Reading[LoadedCredentials]:
-        return self.source.read(platform, Budget.starting_now(self.clock, seconds))
+    def read(self, platform: Platform = HMS, seconds: float = 2.8) -> CachedValue[VersionedCredentials]:
+        return self.source.read(platform, Budget.start(self.clock, seconds))
 
     def secret(self, platform: Platform = HMS) -> str:
         return self.read(platform).value.credentials["app_secret"]

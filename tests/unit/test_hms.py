@@ -19,8 +19,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from roomkey.minting import Minted, mint
-from roomkey.platforms.base import Credentials, Grant, Imprint, Randomness, TokenKind, check_id, check_role
+from roomkey.minting import MintedToken, mint
+from roomkey.platforms.base import Credentials, Grant, MintContext, Randomness, TokenKind, check_id, check_role
 from roomkey.platforms.hms import Hms
 from roomkey.token_requests import TokenRequest
 
@@ -60,7 +60,7 @@ def _credentials(vector: Mapping[str, Any]) -> Credentials:
     )
 
 
-def _minted(claims: Mapping[str, Any], credentials: Credentials) -> Minted:
+def _minted(claims: Mapping[str, Any], credentials: Credentials) -> MintedToken:
     """A token like `claims`, by the way every token goes: made, read back, handed out."""
     at = claims["iat"] + 30
     for name, check in {"room_id": check_id, "user_id": check_id, "role": check_role}.items():
@@ -115,11 +115,11 @@ def test_known_answers_claim_for_claim(name: str) -> None:
 def test_tokens_of_the_vendors_own_tools_are_understood(name: str) -> None:
     vector = GOOD[name]
     claims = _claims_of(vector)
-    explanation = HMS.explain(vector["expect"]["token"], _credentials(vector), at=claims["nbf"])
-    assert explanation is not None
-    assert (explanation.problems, explanation.signature, explanation.facts) == ((), True, claims)
-    assert explanation.token_id == claims["jti"]
-    assert explanation.grant == Grant(
+    report = HMS.explain(vector["expect"]["token"], _credentials(vector), at=claims["nbf"])
+    assert report is not None
+    assert (report.problems, report.signature, report.claims) == ((), True, claims)
+    assert report.token_id == claims["jti"]
+    assert report.grant == Grant(
         TokenKind(claims["type"]),
         claims["exp"],
         room_id=claims.get("room_id"),
@@ -128,7 +128,7 @@ def test_tokens_of_the_vendors_own_tools_are_understood(name: str) -> None:
     )
     hostile = "-" in vector["expect"]["token"].split(".")[1] or "_" in vector["expect"]["token"].split(".")[1]
     raw = vector["expect"].get("payload_json", "")
-    assert bool(explanation.warnings) is (hostile or not raw.isascii())
+    assert bool(report.warnings) is (hostile or not raw.isascii())
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -180,11 +180,11 @@ def test_what_the_vendor_would_refuse_is_refused_and_for_that_reason(name: str) 
     vector = NEGATIVE[name]
     good = GOOD[vector["from"]]
     credentials = _credentials({**good, "inputs": {**good["inputs"], "secret": vector["verify"]["secret"]}})
-    explanation = HMS.explain(vector["token"], credentials, vector["now"])
-    assert explanation is not None
-    assert any(ABOUT[vector["why"]] in problem for problem in explanation.problems)
+    report = HMS.explain(vector["token"], credentials, vector["now"])
+    assert report is not None
+    assert any(ABOUT[vector["why"]] in problem for problem in report.problems)
     if ABOUT[vector["why"]] not in ("signature", "alg"):
-        assert explanation.signature is True, "the test is about a token whose signature holds"
+        assert report.signature is True, "the test is about a token whose signature holds"
 
 
 def test_there_is_a_vector_for_every_reason() -> None:
@@ -196,7 +196,7 @@ ACCESS_KEY, SECRET = "5f1e3a7c9d2b4860af13c5e7", "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd
 CREDENTIALS = HMS.check_credentials({"app_access_key": ACCESS_KEY, "app_secret": SECRET})
 NOW = 1_800_000_000
 TOKEN_ID = UUID("8e1f3c52-9d47-4b1a-a0c6-2f7d5e9b3a10")
-IMPRINT = Imprint(minted_at=NOW + 0.5, randomness=Randomness(uuid=lambda: str(TOKEN_ID)))
+IMPRINT = MintContext(minted_at=NOW + 0.5, randomness=Randomness(uuid=lambda: str(TOKEN_ID)))
 
 
 def _app_token(room_id: str = "physics", role: str = "guest", user_id: str = "ada") -> str:
@@ -205,9 +205,9 @@ def _app_token(room_id: str = "physics", role: str = "guest", user_id: str = "ad
 
 
 def problems(token: str, at: float = NOW, credentials: Credentials | None = CREDENTIALS) -> tuple[str, ...]:
-    explanation = HMS.explain(token, credentials, at)
-    assert explanation is not None
-    return explanation.problems
+    report = HMS.explain(token, credentials, at)
+    assert report is not None
+    return report.problems
 
 
 @pytest.mark.threat("F6", "G2", "G7")
@@ -249,9 +249,9 @@ def test_when_a_token_is_good(at: float, good: bool) -> None:
 
 
 def test_without_credentials_a_token_is_explained_and_its_signature_left_open() -> None:
-    explanation = HMS.explain(_app_token(), None, NOW)
-    assert explanation is not None
-    assert (explanation.signature, explanation.problems) == (None, ())
+    report = HMS.explain(_app_token(), None, NOW)
+    assert report is not None
+    assert (report.signature, report.problems) == (None, ())
 
 
 def test_the_credentials_of_another_workspace_are_told_apart() -> None:
@@ -263,10 +263,10 @@ def test_claims_that_100ms_does_not_know_are_warned_of() -> None:
     grant = Grant(TokenKind.APP, NOW + 3600, room_id="physics", role="guest", user_id="ada")
     header, payload, _ = HMS.app_token(CREDENTIALS, grant, IMPRINT).split(".")
     claims = {**json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))), "iss": "me"}
-    explanation = HMS.explain(_signed(header, claims), CREDENTIALS, NOW)
-    assert explanation is not None
-    assert explanation.problems == ()
-    assert [warning for warning in explanation.warnings if "iss" in warning]
+    report = HMS.explain(_signed(header, claims), CREDENTIALS, NOW)
+    assert report is not None
+    assert report.problems == ()
+    assert [warning for warning in report.warnings if "iss" in warning]
 
 
 def _signed(header: str, claims: object) -> str:
@@ -303,9 +303,9 @@ _CLAIMS = st.dictionaries(_CLAIM_NAMES, _JSON | st.sampled_from(["app", "managem
 @example({"type": "app", "access_key": ACCESS_KEY, "exp": [], "iat": {}, "jti": 7}, 0.0)
 def test_explaining_never_fails_whatever_the_claims(claims: dict[str, Any], at: float) -> None:
     header = _app_token().split(".")[0]
-    explanation = HMS.explain(_signed(header, claims), CREDENTIALS, at)
-    assert (explanation is not None) is bool({"access_key", "type"} & claims.keys())
-    if explanation is not None and not explanation.problems:
+    report = HMS.explain(_signed(header, claims), CREDENTIALS, at)
+    assert (report is not None) is bool({"access_key", "type"} & claims.keys())
+    if report is not None and not report.problems:
         assert claims["access_key"] == ACCESS_KEY
         assert claims["version"] == 2
         assert claims["nbf"] <= at < claims["exp"]
@@ -356,13 +356,13 @@ def test_plain_atob_reads_every_token_whatever_the_ids(room_id: str, role: str, 
 @given(st.integers(0, 2**40), st.integers(60, 90 * DAY - 30), st.floats(0, 0.999))
 @example(2**31 - 1, 3600, 0.999)
 @example(253402300799, 60, 0.0)
-def test_g3_times_are_whole_seconds_in_order(minted_at: int, life: int, fraction: float) -> None:
+def test_g3_times_are_whole_seconds_in_order(minted_at: int, lifetime: int, fraction: float) -> None:
     assume(minted_at >= 30)
-    imprint = Imprint(minted_at + fraction, Randomness())
-    grant = Grant(TokenKind.MANAGEMENT, int(imprint.minted_at) + life)
-    token = HMS.management_token(CREDENTIALS, grant, imprint)
+    context = MintContext(minted_at + fraction, Randomness())
+    grant = Grant(TokenKind.MANAGEMENT, int(context.minted_at) + lifetime)
+    token = HMS.management_token(CREDENTIALS, grant, context)
     _, claims = opened(token, SECRET)
-    assert claims["iat"] == claims["nbf"] == int(imprint.minted_at) - 30
-    assert claims["exp"] == int(imprint.minted_at) + life
+    assert claims["iat"] == claims["nbf"] == int(context.minted_at) - 30
+    assert claims["exp"] == int(context.minted_at) + lifetime
     assert {type(claims[name]) for name in ("iat", "nbf", "exp")} == {int}
-    assert problems(token, at=imprint.minted_at) == ()
+    assert problems(token, at=context.minted_at) == ()

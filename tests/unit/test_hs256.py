@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomkey.platforms import hs256
-from roomkey.platforms.base import CredentialProblems, Credentials
+from roomkey.platforms.base import Credentials, InvalidCredentials
 
 KEY = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"
 NOW = 1_800_000_000
@@ -105,7 +105,7 @@ PEM = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----EN
     ],
 )
 def test_a_key_of_another_kind_is_named_and_not_repeated(key: str) -> None:
-    with pytest.raises(CredentialProblems) as caught:
+    with pytest.raises(InvalidCredentials) as caught:
         hs256.check_key("secret", Credentials({"secret": key}))
     assert caught.value.problems == ("secret: is no key for HMAC-SHA256",)
 
@@ -207,7 +207,7 @@ GOOD = {"iat": NOW - 30, "nbf": NOW - 30, "exp": NOW + 60}
 
 
 def times(claims: dict[str, Any], *, at: float = NOW, longest: int | None = None) -> list[str]:
-    return hs256.time_problems(claims, at, required=("iat", "nbf", "exp"), longest_life=longest)
+    return hs256.time_problems(claims, at, required=("iat", "nbf", "exp"), max_lifetime=longest)
 
 
 def test_good_times_are_no_problem() -> None:
@@ -221,7 +221,7 @@ def test_a_time_that_is_due_and_missing_is_named(name: str) -> None:
     claims = {key: value for key, value in GOOD.items() if key != name}
     assert times(claims) == [f"{name} is missing"]
     required = tuple(claims)
-    assert hs256.time_problems(claims, NOW, required=required, longest_life=None) == []
+    assert hs256.time_problems(claims, NOW, required=required, max_lifetime=None) == []
 
 
 @pytest.mark.threat("G3")
@@ -258,8 +258,8 @@ def test_a_life_longer_than_the_vendor_allows_counts_from_its_beginning(exp: int
 
 def test_a_life_counts_from_iat_where_there_is_no_nbf() -> None:
     claims = {"iat": NOW - 30, "exp": NOW + 71}
-    assert hs256.time_problems(claims, NOW, required=("iat", "exp"), longest_life=100)
-    assert hs256.time_problems({"exp": NOW + 10**6}, NOW, required=("exp",), longest_life=100) == []
+    assert hs256.time_problems(claims, NOW, required=("iat", "exp"), max_lifetime=100)
+    assert hs256.time_problems({"exp": NOW + 10**6}, NOW, required=("exp",), max_lifetime=100) == []
 
 
 # --- clients -------------------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from clocks import FakeClock
 from roomkey.clock import Budget
-from roomkey.errors import DeadlineExceeded, DependencyFailure, MintingDisabled, SwitchUnavailable
-from roomkey.kill_switch import DisableFlag, SwitchState
+from roomkey.errors import DeadlineExceeded, DependencyFailure, KillSwitchUnavailable, MintingDisabled
+from roomkey.kill_switch import KillSwitch, KillSwitchReading
+from roomkey.operator_config import OperatorConfigCache
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey.state import EnvironmentState
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
 NAME, POLICY_NAME = "/roomkey/dev/disabled", "/roomkey/dev/policy"
@@ -46,19 +46,19 @@ SCOPES = [*TokenKind, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFOR
     ],
 )
 def test_what_a_flag_turns_off_on_a_platform(text: str, app: bool, management: bool) -> None:
-    flag = DisableFlag.parse(text)
+    flag = KillSwitch.parse(text)
     assert (flag.is_off("100ms", APP), flag.is_off("100ms", MANAGEMENT)) == (app, management)
 
 
 def test_a_flag_for_one_platform_leaves_the_others_alone() -> None:
     for text in ("100ms", "100ms/app", "100ms/app,100ms/management"):
-        assert not DisableFlag.parse(text).is_off("another", APP)
-    assert DisableFlag.parse("app").is_off("another", APP)
-    assert DisableFlag.parse("true").is_off("another", MANAGEMENT)
+        assert not KillSwitch.parse(text).is_off("another", APP)
+    assert KillSwitch.parse("app").is_off("another", APP)
+    assert KillSwitch.parse("true").is_off("another", MANAGEMENT)
 
 
 def test_everything_is_off_whatever_is_named_beside_it() -> None:
-    flag = DisableFlag(everything=True, scopes=frozenset({"agora/app"}))
+    flag = KillSwitch(everything=True, scopes=frozenset({"agora/app"}))
 
     assert flag.is_off("100ms", MANAGEMENT)
     assert flag.text == "true"
@@ -66,15 +66,15 @@ def test_everything_is_off_whatever_is_named_beside_it() -> None:
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_every_platform_can_be_named(platform: str) -> None:
-    assert DisableFlag.parse(platform).is_off(platform, APP)
-    assert DisableFlag.parse(f"{platform}/app").is_off(platform, APP)
-    assert not DisableFlag.parse(f"{platform}/app").is_off(platform, MANAGEMENT)
+    assert KillSwitch.parse(platform).is_off(platform, APP)
+    assert KillSwitch.parse(f"{platform}/app").is_off(platform, APP)
+    assert not KillSwitch.parse(f"{platform}/app").is_off(platform, MANAGEMENT)
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(SCOPES), min_size=1, unique=True))
 def test_scopes_turn_off_what_they_name_and_nothing_else(scopes: list[str]) -> None:
-    flag = DisableFlag.parse(",".join(scopes))
+    flag = KillSwitch.parse(",".join(scopes))
     for platform in PLATFORMS:
         for kind in TokenKind:
             named = not {str(kind), platform, f"{platform}/{kind}"}.isdisjoint(scopes)
@@ -83,11 +83,11 @@ def test_scopes_turn_off_what_they_name_and_nothing_else(scopes: list[str]) -> N
 
 @pytest.mark.parametrize("text", ["false", "true", *SCOPES, "app,100ms/management", ",".join(SCOPES)])
 def test_a_flag_is_stored_as_it_is_read(text: str) -> None:
-    assert DisableFlag.parse(text).text == text
+    assert KillSwitch.parse(text).text == text
 
 
 def test_a_flag_is_stored_in_one_order_whatever_it_was_written_in() -> None:
-    assert DisableFlag.parse(",".join(SCOPES[::-1])).text == ",".join(SCOPES)
+    assert KillSwitch.parse(",".join(SCOPES[::-1])).text == ",".join(SCOPES)
 
 
 NOT_A_FLAG = [
@@ -105,7 +105,7 @@ NOT_A_FLAG = [
 @pytest.mark.parametrize("text", NOT_A_FLAG, ids=[f"B5-{text!a}" for text in NOT_A_FLAG])
 def test_anything_else_is_no_flag(text: str) -> None:
     with pytest.raises(ValueError, match=r"^not a disable flag$"):
-        DisableFlag.parse(text)
+        KillSwitch.parse(text)
 
 
 @pytest.mark.threat("B5")
@@ -117,7 +117,7 @@ def test_a_text_is_a_flag_only_if_the_grammar_says_so(text: str) -> None:
     parts = text.split(",")
     valid = text in ("true", "false") or (set(parts) <= set(SCOPES) and len(parts) == len(set(parts)))
     try:
-        flag = DisableFlag.parse(text)
+        flag = KillSwitch.parse(text)
     except ValueError:
         assert not valid
     else:
@@ -129,8 +129,8 @@ def test_a_text_is_a_flag_only_if_the_grammar_says_so(text: str) -> None:
 # --- what is known of it -------------------------------------------------------------------------------------------
 
 
-def _state(text: str, age: float, failure: DependencyFailure | None = None) -> SwitchState:
-    return SwitchState(DisableFlag.parse(text), age, failure)
+def _state(text: str, age: float, failure: DependencyFailure | None = None) -> KillSwitchReading:
+    return KillSwitchReading(KillSwitch.parse(text), age, failure)
 
 
 @pytest.mark.parametrize("age", [0, 30, 299.9, 300])
@@ -141,7 +141,7 @@ def test_on_is_believed_for_300_seconds(age: float) -> None:
 @pytest.mark.threat("B3")
 @pytest.mark.parametrize("age", [300.1, 3600, 10 * 86400])
 def test_on_is_not_believed_for_longer(age: float) -> None:
-    with pytest.raises(SwitchUnavailable) as caught:
+    with pytest.raises(KillSwitchUnavailable) as caught:
         _state("false", age, DOWN).require_on("100ms", APP)
     assert caught.value.failure is DOWN
     assert caught.value.transient
@@ -157,7 +157,7 @@ def test_off_is_believed_for_ever(text: str, age: float) -> None:
 
 def test_a_flag_that_is_partly_off_is_on_for_the_rest_and_only_as_long() -> None:
     _state("app", 300, DOWN).require_on("100ms", MANAGEMENT)
-    with pytest.raises(SwitchUnavailable):
+    with pytest.raises(KillSwitchUnavailable):
         _state("app", 301, DOWN).require_on("100ms", MANAGEMENT)
 
 
@@ -181,16 +181,16 @@ class Subject:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.parameters = Parameters()
-        self.state = EnvironmentState(
+        self.state = OperatorConfigCache(
             self.parameters,  # type: ignore[arg-type]
-            flag_name=NAME,
+            kill_switch_name=NAME,
             policy_name=POLICY_NAME,
             clock=self.clock,
-            random=lambda: 0.5,
+            jitter=lambda: 0.5,
         )
 
     def budget(self, seconds: float = 2.8) -> Budget:
-        return Budget.starting_now(self.clock, seconds)
+        return Budget.start(self.clock, seconds)
 
     def is_on(self, kind: TokenKind = APP) -> bool:
         """Whether a token of this kind may be made; False where it is known that it may not."""
@@ -201,7 +201,7 @@ class Subject:
         return True
 
     def unavailable(self) -> DependencyFailure | None:
-        with pytest.raises(SwitchUnavailable) as caught:
+        with pytest.raises(KillSwitchUnavailable) as caught:
             self.is_on()
         return caught.value.failure
 
@@ -226,7 +226,9 @@ def test_the_flag_is_read_once_per_30_seconds(subject: Subject) -> None:
 
 
 @pytest.mark.threat("B4", "B5")
-@pytest.mark.parametrize(("says", "reason"), [(None, "not-found"), ("maybe", "not-a-flag"), ("", "not-a-flag")])
+@pytest.mark.parametrize(
+    ("says", "reason"), [(None, "not-found"), ("maybe", "invalid-kill-switch"), ("", "invalid-kill-switch")]
+)
 def test_a_flag_that_is_missing_or_makes_no_sense_is_not_on_cold_or_warm(
     subject: Subject, says: str | None, reason: str
 ) -> None:

@@ -7,26 +7,26 @@ from typing import Any
 import pytest
 
 from roomkey import errors
-from roomkey.clock import Spent
+from roomkey.clock import Usage
 from roomkey.errors import (
     AuditUnavailable,
     CredentialsInvalid,
     DependencyFailure,
     Fault,
     InternalError,
+    KillSwitchUnavailable,
     MintingDisabled,
     NotAllowed,
     RoomkeyError,
-    SwitchUnavailable,
 )
 from roomkey.observability import MINTED, Observability
 
 NOW = 1_800_000_000.5
 
 
-def _after(seconds: float) -> Spent:
+def _after(seconds: float) -> Usage:
     """What a request has spent that has taken so long."""
-    return Spent(NOW, seconds, {})
+    return Usage(NOW, seconds, {})
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_minted_token_is_one_line_that_counts_in_every_set(
     [
         (MintingDisabled(), "TokenRefused"),
         (NotAllowed(), "TokenRefused"),
-        (SwitchUnavailable(), "Fault"),
+        (KillSwitchUnavailable(), "Fault"),
         (AuditUnavailable(), "Fault"),
         (InternalError(), "Fault"),
     ],
@@ -91,24 +91,24 @@ def test_a_refusal_is_no_fault_and_both_say_their_code(
 def test_what_was_used_though_stale_is_counted_with_its_age(
     seen: Observability, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen.count("100ms", "app", None, _after(1.0), {"switch": 61.5, "credentials": 900.0})
+    seen.count("100ms", "app", None, _after(1.0), {"kill-switch": 61.5, "credentials": 900.0})
 
     (line,) = _lines(capsys)
     units = {metric["Name"]: metric["Unit"] for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
-    assert (line["SwitchStaleSeconds"], line["CredentialsStaleSeconds"]) == ([61.5], [900.0])
-    assert (units["SwitchStaleSeconds"], units["CredentialsStaleSeconds"]) == ("Seconds", "Seconds")
+    assert (line["KillSwitchStaleSeconds"], line["CredentialsStaleSeconds"]) == ([61.5], [900.0])
+    assert (units["KillSwitchStaleSeconds"], units["CredentialsStaleSeconds"]) == ("Seconds", "Seconds")
     assert line["DependencyFailure"] == [2.0]
 
 
 @pytest.mark.parametrize(
     ("failure", "stale", "reads"),
     [
-        (SwitchUnavailable(_failed("ssm")), {}, 1),
-        (CredentialsInvalid(_failed("secretsmanager")), {"switch": 40.0}, 2),
+        (KillSwitchUnavailable(_failed("ssm")), {}, 1),
+        (CredentialsInvalid(_failed("secretsmanager")), {"kill-switch": 40.0}, 2),
         (InternalError(_failed("minting")), {}, None),
-        (SwitchUnavailable(_failed("budget")), {}, None),
+        (KillSwitchUnavailable(_failed("budget")), {}, None),
         (NotAllowed(), {}, None),
-        (NotAllowed(), {"switch": 40.0}, 1),
+        (NotAllowed(), {"kill-switch": 40.0}, 1),
         (None, {}, None),
     ],
 )
@@ -126,11 +126,11 @@ def test_reads_that_failed_are_counted_and_nothing_else_is(
 
 
 def test_no_request_leaves_anything_to_the_next(seen: Observability, capsys: pytest.CaptureFixture[str]) -> None:
-    seen.count("100ms", "app", SwitchUnavailable(_failed("ssm")), _after(1.0), {"switch": 61.5})
+    seen.count("100ms", "app", KillSwitchUnavailable(_failed("ssm")), _after(1.0), {"kill-switch": 61.5})
     seen.count("agora", "management", None, _after(2.0))
 
     before, after = _lines(capsys)
-    assert before.keys() - after.keys() == {"Fault", "SwitchStaleSeconds", "DependencyFailure"}
+    assert before.keys() - after.keys() == {"Fault", "KillSwitchStaleSeconds", "DependencyFailure"}
     assert (after["TokenMinted"], after["Duration"], after["platform"]) == ([1.0], [2000.0], "agora")
 
 

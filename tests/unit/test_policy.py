@@ -15,19 +15,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from roomkey.callers import Caller, identify, normalised_principal
 from roomkey.errors import InvalidRequest
+from roomkey.identity import Caller, from_authorizer, normalised_principal
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey.policy import LARGEST_POLICY, SERVICES, Decision, Mode, Pattern, Policy, PolicyProblems
-from roomkey.settings import Access, ClaimNames, Lives
+from roomkey.policy import MAX_POLICY_BYTES, SERVICES, Decision, InvalidPolicy, Mode, Pattern, Policy
+from roomkey.settings import Access, ClaimNames, LifetimeLimits
 from roomkey.token_requests import TokenRequest, parse
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "policy.schema.json").read_text())
 SCHEMA_JUDGE = Draft202012Validator(SCHEMA)
-LIVES = Lives(default={APP: 3600, MANAGEMENT: 900}, longest=90 * 86400)
+LIVES = LifetimeLimits(default={APP: 3600, MANAGEMENT: 900}, longest=90 * 86400)
 
 ROLE = "arn:aws:iam::111122223333:role/"
 UUID = "0123456789abcdef0123456789abcdef"
@@ -66,7 +66,7 @@ def principal(arn: str) -> Caller:
 
 def ask(platform: str, kind: TokenKind = APP, **body: Any) -> TokenRequest:
     """The request as the endpoint would know it. Raises `InvalidRequest` where it would refuse it as one."""
-    return parse(PLATFORMS[platform], kind, body, lives=LIVES, signed_in=True)
+    return parse(PLATFORMS[platform], kind, body, lifetimes=LIVES, signed_in=True)
 
 
 ANYONE = Caller(Access.OPEN)
@@ -111,18 +111,18 @@ def expected(whole: Mapping[str, Any], request: TokenRequest, caller: Caller) ->
         role = request.role is None or any(fits(pattern, request.role, caller) for pattern in words["roles"])
         room = request.room_id is None or any(fits(pattern, request.room_id, caller) for pattern in words["rooms"])
         if named and role and room and any(is_for(subject, caller) for subject in one["who"]):
-            granting[one.get("name", f"rules[{index}]")] = one.get("longest_life", float("inf"))
+            granting[one.get("name", f"rules[{index}]")] = one.get("max_lifetime", float("inf"))
     if not granting:
         return False, {None}, None
     longest = max(granting.values())
-    names: set[str | None] = {name for name, life in granting.items() if life == longest}
+    names: set[str | None] = {name for name, lifetime in granting.items() if lifetime == longest}
     return (request.expires_in or 0) <= longest, names, None if longest == float("inf") else longest
 
 
 def as_expected(whole: Mapping[str, Any], compiled: Policy, request: TokenRequest, caller: Caller) -> bool:
     decision = compiled.decide(request, caller)
     allowed, names, longest = expected(whole, request, caller)
-    return decision.allowed is allowed and decision.rule in names and decision.longest_life == longest
+    return decision.allowed is allowed and decision.rule in names and decision.max_lifetime == longest
 
 
 # --- the matrix ------------------------------------------------------------------------------------------------------
@@ -161,11 +161,11 @@ LIVES_ASKED = (None, 60, 600, 601, 3600, 3601, 86400)
 
 MATRIX = document(
     rule(name="teachers", who=[{"group": "teachers"}], platforms=["100ms", "videosdk"], roles=["host", "moderator"]),
-    rule(name="guests", who=["signed-in"], platforms=["100ms"], roles=["g*st"], rooms=["class-*"], longest_life=600),
-    rule(name="tenants", who=["signed-in"], rooms=["tenant-{claim:org}-*"], services=["rtc", "rtm"], longest_life=3600),
+    rule(name="guests", who=["signed-in"], platforms=["100ms"], roles=["g*st"], rooms=["class-*"], max_lifetime=600),
+    rule(name="tenants", who=["signed-in"], rooms=["tenant-{claim:org}-*"], services=["rtc", "rtm"], max_lifetime=3600),
     rule(name="own room", who=[{"user": "a*"}], rooms=["user-{sub}"], services=["rtc"], roles=["*"]),
     rule(
-        name="boards", who=["anyone"], platforms=["agora-whiteboard"], roles=["reader"], services=..., longest_life=60
+        name="boards", who=["anyone"], platforms=["agora-whiteboard"], roles=["reader"], services=..., max_lifetime=60
     ),
     rule(who=[{"group": "staff"}, {"group": "teachers"}], platforms=["agora"], services=["rtm"], rooms=["*-*"]),
     rule(name="the app", who=[{"principal": ROLE + "backend"}], platforms=["videosdk", "agora"], services=["*"]),
@@ -177,9 +177,9 @@ MATRIX = document(
         roles=["writer", "reader"],
         services=...,
         rooms=...,
-        longest_life=600,
+        max_lifetime=600,
     ),
-    rule(who=[{"principal": ROLE + "*"}], kinds=["*"], platforms=["agora"], roles=..., services=..., longest_life=3600),
+    rule(who=[{"principal": ROLE + "*"}], kinds=["*"], platforms=["agora"], roles=..., services=..., max_lifetime=3600),
     rule(who=["signed-in"], kinds=["management"], platforms=["videosdk"], roles=..., services=..., rooms=...),
     rule(name="everything of nothing", who=["anyone"], roles=..., services=..., rooms=...),
 )
@@ -196,8 +196,8 @@ def cells(platform: str, kind: TokenKind) -> list[TokenRequest]:
     else:
         bodies += [{"role": role} for role in (None, *ROLES[platform])] if platform == "agora-whiteboard" else [{}]
     sent = [
-        {name: value for name, value in {**body, "expires_in": life}.items() if value is not None}
-        for body, life in product(bodies, LIVES_ASKED)
+        {name: value for name, value in {**body, "expires_in": lifetime}.items() if value is not None}
+        for body, lifetime in product(bodies, LIVES_ASKED)
     ]
     return [ask(platform, kind, **body) for body in sent]
 
@@ -425,7 +425,7 @@ RULES = st.fixed_dictionaries(
         "roles": some("host", "h*t", "publisher", "admin", "*er"),
         "services": some(*SERVICES),
         "rooms": some("r-1", "r-*", "user-{sub}", "t-{claim:org}-*", "*-{claim:org}-*"),
-        "longest_life": st.sampled_from([60, 600, 3600]),
+        "max_lifetime": st.sampled_from([60, 600, 3600]),
     },
 ).map(_without_idle_rooms)
 RULES_OF_A_POLICY = st.lists(RULES, max_size=5)
@@ -446,16 +446,16 @@ SOMEBODY = st.sampled_from(
 @st.composite
 def requests(draw: st.DrawFn) -> TokenRequest:
     name = draw(st.sampled_from(list(PLATFORMS)))
-    life = draw(st.sampled_from([None, 60, 61, 600, 3600, 3601]))
+    lifetime = draw(st.sampled_from([None, 60, 61, 600, 3600, 3601]))
     app = draw(st.booleans())
     role = draw(st.sampled_from(["host", "heart", "publisher", "admin", "writer"]))
     if not app:
         return TokenRequest(
-            PLATFORMS[name], MANAGEMENT, role=role if name == "agora-whiteboard" else None, expires_in=life
+            PLATFORMS[name], MANAGEMENT, role=role if name == "agora-whiteboard" else None, expires_in=lifetime
         )
     services = draw(st.sampled_from([("rtc",), ("rtm",), ("rtc", "chat")])) if name == "agora" else ()
     room = draw(st.sampled_from(["r-1", "r-2", "r-", "user-ada", "user-al", "t-acme-1", "t-r-1", "t--1", "x"]))
-    return TokenRequest(PLATFORMS[name], APP, room, role, None, services, life)
+    return TokenRequest(PLATFORMS[name], APP, room, role, None, services, lifetime)
 
 
 @given(RULES_OF_A_POLICY, requests(), SOMEBODY)
@@ -471,7 +471,7 @@ def test_a_rule_grants_what_it_names_field_by_field(one: Any, request: TokenRequ
     """What `policy explain` says of a rule is what the rule does."""
     [compiled] = policy(one).rules
 
-    assert compiled.grants(request, caller) == all(compiled.compare(request, caller).values())
+    assert compiled.grants(request, caller) == all(compiled.checks(request, caller).values())
 
 
 @given(RULES_OF_A_POLICY, requests(), SOMEBODY)
@@ -483,7 +483,7 @@ def test_no_request_gets_more_than_one_rule_grants_all_by_itself(
 
     assert decision.allowed == any(one.allowed for one in alone)
     if decision.rule is not None:
-        assert any((one.allowed, one.longest_life) == (decision.allowed, decision.longest_life) for one in alone)
+        assert any((one.allowed, one.max_lifetime) == (decision.allowed, decision.max_lifetime) for one in alone)
 
 
 @pytest.mark.threat("F2")
@@ -497,7 +497,7 @@ def test_a_further_rule_takes_nothing_away(
     assert after.allowed >= before.allowed
     if before.rule is not None:
         assert after.rule is not None
-        assert (after.longest_life or float("inf")) >= (before.longest_life or float("inf"))
+        assert (after.max_lifetime or float("inf")) >= (before.max_lifetime or float("inf"))
 
 
 @given(RULES_OF_A_POLICY.flatmap(lambda rules: st.tuples(st.just(rules), st.permutations(rules))), requests(), SOMEBODY)
@@ -506,14 +506,14 @@ def test_the_order_of_rules_does_not_matter(
 ) -> None:
     one, other = (policy(*rules).decide(request, caller) for rules in orders)
 
-    assert (one.allowed, one.longest_life) == (other.allowed, other.longest_life)
+    assert (one.allowed, one.max_lifetime) == (other.allowed, other.max_lifetime)
 
 
 @given(RULES_OF_A_POLICY, requests(), SOMEBODY)
 def test_a_shorter_life_is_never_harder_to_have(rules: list[Any], request: TokenRequest, caller: Caller) -> None:
     compiled = policy(*rules)
-    lives = [None, 60, 600, 3600, 3601]
-    allowed = [compiled.decide(request._replace(expires_in=life), caller).allowed for life in lives]
+    lifetimes = [None, 60, 600, 3600, 3601]
+    allowed = [compiled.decide(request._replace(expires_in=lifetime), caller).allowed for lifetime in lifetimes]
 
     assert allowed == sorted(allowed, reverse=True)
 
@@ -526,7 +526,7 @@ JOIN = ask("agora", room_id="r", role="publisher")
 @pytest.mark.threat("F2")
 def test_without_rules_everybody_is_refused() -> None:
     for caller in CALLERS.values():
-        assert policy().decide(JOIN, caller) == Decision(allowed=False, rule=None, longest_life=None)
+        assert policy().decide(JOIN, caller) == Decision(allowed=False, rule=None, max_lifetime=None)
 
 
 @pytest.mark.parametrize(
@@ -554,7 +554,7 @@ def test_two_rules_that_grant_a_half_each_grant_nothing() -> None:
 
 
 def test_of_the_rules_that_grant_it_the_most_generous_speaks() -> None:
-    short, long, bare = rule(name="short", longest_life=60), rule(name="long", longest_life=600), rule(name="bare")
+    short, long, bare = rule(name="short", max_lifetime=60), rule(name="long", max_lifetime=600), rule(name="bare")
 
     assert policy(short, long).decide(JOIN, user()) == Decision(True, "long", 600)
     assert policy(long, short).decide(JOIN, user()) == Decision(True, "long", 600)
@@ -564,7 +564,7 @@ def test_of_the_rules_that_grant_it_the_most_generous_speaks() -> None:
 @pytest.mark.threat("F8")
 @pytest.mark.parametrize(("seconds", "allowed"), [(None, True), (60, True), (600, True), (601, False), (10**9, False)])
 def test_a_life_beyond_the_rules_is_refused_by_its_name_and_never_cut(seconds: int | None, allowed: bool) -> None:
-    compiled = policy(rule(name="brief", longest_life=600), rule(name="briefer", longest_life=60))
+    compiled = policy(rule(name="brief", max_lifetime=600), rule(name="briefer", max_lifetime=60))
 
     assert compiled.decide(JOIN._replace(expires_in=seconds), user()) == Decision(allowed, "brief", 600)
 
@@ -610,7 +610,7 @@ def test_a_policy_shows_its_mode_and_not_its_rules() -> None:
 def test_a_rule_says_field_by_field_what_it_does_not_name() -> None:
     [one] = policy(rule(roles=["host"], platforms=["100ms"], services=...)).rules
 
-    assert one.compare(JOIN, user()) == {
+    assert one.checks(JOIN, user()) == {
         "kinds": True,
         "platforms": False,
         "services": False,
@@ -661,7 +661,7 @@ def test_a_claim_with_brackets_in_it_puts_nobody_into_a_group(printed: str) -> N
     """Where it says `admins`, that may be a word in somebody's title."""
     claims = {"sub": "ada", "groups": printed}
 
-    caller = identify({"jwt": {"claims": claims}}, Access.JWT, ClaimNames("sub", "groups"))
+    caller = from_authorizer({"jwt": {"claims": claims}}, Access.JWT, ClaimNames("sub", "groups"))
 
     assert caller == Caller(Access.JWT, user_id="ada", claims=claims)
     assert not policy(rule(who=[{"group": "admins"}])).decide(JOIN, caller).allowed
@@ -677,8 +677,8 @@ def test_what_is_only_like_a_session_is_not_known_as_its_role() -> None:
 def test_whoever_has_no_token_has_no_issuer() -> None:
     iam = {"iam": {"userArn": ROLE + "backend"}}
 
-    assert identify({}, Access.OPEN, ClaimNames("sub", "groups")).issuer is None
-    assert identify(iam, Access.IAM, ClaimNames("sub", "groups")).issuer is None
+    assert from_authorizer({}, Access.OPEN, ClaimNames("sub", "groups")).issuer is None
+    assert from_authorizer(iam, Access.IAM, ClaimNames("sub", "groups")).issuer is None
 
 
 def test_one_subject_of_several_is_enough() -> None:
@@ -816,7 +816,7 @@ OPEN_TEXT = "must be text with * for anything, {sub} or {claim:name}"
 KINDS, PLATFORM_WORDS, SERVICE_WORDS = (
     WORDS.format(", ".join(words)) for words in (["app", "management"], PLATFORMS, ["rtc", "rtm", "chat"])
 )
-RULE_FIELDS = "may hold who, kinds, platforms, name, roles, services, rooms, longest_life and nothing else"
+RULE_FIELDS = "may hold who, kinds, platforms, name, roles, services, rooms, max_lifetime and nothing else"
 QUOTED = "sentinel"
 """Stands in what is wrong, and must not stand in what is said about it."""
 
@@ -871,7 +871,7 @@ WHOLE: list[tuple[dict[str, Any], Problems]] = [
 HERE = "rules[0]"
 FIELDS: list[tuple[dict[str, Any], Problems]] = [
     *(({name: ...}, [(f"{HERE}.{name}", "is missing")]) for name in ("who", "kinds", "platforms")),
-    *(({name: None}, [(f"{HERE}.{name}", "must not be null")]) for name in rule(name="x", longest_life=60)),
+    *(({name: None}, [(f"{HERE}.{name}", "must not be null")]) for name in rule(name="x", max_lifetime=60)),
     *(
         ({name: wrong}, [(f"{HERE}.{name}", EMPTY)])
         for name in ("who", "kinds", "platforms", "roles", "services", "rooms")
@@ -884,7 +884,7 @@ FIELDS: list[tuple[dict[str, Any], Problems]] = [
         for wrong in ("", "x" * 65, f"{QUOTED}\n", "\u00e9", "\x7f", "\t", 1, True, [], {})
     ),
     *(
-        ({"longest_life": wrong}, [(f"{HERE}.longest_life", LIFE)])
+        ({"max_lifetime": wrong}, [(f"{HERE}.max_lifetime", LIFE)])
         for wrong in (59, 0, -1, 60.0, 1e9, "60", True, [], {}, QUOTED)
     ),
     *(({"kinds": [wrong]}, [(f"{HERE}.kinds[0]", KINDS)]) for wrong in ("App", "", 1, None, [], {}, ["app"], QUOTED)),
@@ -943,7 +943,7 @@ CASES: list[tuple[str, Problems]] = [
 
 @pytest.mark.parametrize(("text", "problems"), CASES, ids=[f"{text[:120]!a}" for text, _ in CASES])
 def test_a_problem_has_its_place_and_reason_and_quotes_nothing(text: str, problems: Problems) -> None:
-    with pytest.raises(PolicyProblems) as caught:
+    with pytest.raises(InvalidPolicy) as caught:
         Policy.parse(text)
 
     assert list(caught.value.problems) == problems
@@ -955,7 +955,7 @@ def test_a_problem_has_its_place_and_reason_and_quotes_nothing(text: str, proble
 
 
 def test_of_thousands_of_problems_twenty_are_reported() -> None:
-    with pytest.raises(PolicyProblems) as caught:
+    with pytest.raises(InvalidPolicy) as caught:
         policy(rule(kinds=[QUOTED] * 1000))
 
     assert [where for where, _ in caught.value.problems] == [f"rules[0].kinds[{index}]" for index in range(20)]
@@ -968,8 +968,8 @@ def test_of_thousands_of_problems_twenty_are_reported() -> None:
         {"version": 1.0},
         {"mode": "audit"},
         {"rules": []},
-        {"rules": [rule(name="x" * 64, longest_life=60)]},
-        {"rules": [rule(name=" ~", longest_life=10**100)]},
+        {"rules": [rule(name="x" * 64, max_lifetime=60)]},
+        {"rules": [rule(name=" ~", max_lifetime=10**100)]},
         {"rules": [rule(kinds=["management"], rooms=...)]},
         {"rules": [rule(kinds=["app", "app"], platforms=["agora"] * 2, services=["rtc", "rtc"])]},
         {"rules": [rule(kinds=["management", "app"]), rule(kinds=["*"])]},
@@ -1002,7 +1002,7 @@ def problems_of(text: str) -> Problems:
     """What is wrong with a policy. Anything but `PolicyProblems` goes through."""
     try:
         Policy.parse(text)
-    except PolicyProblems as error:
+    except InvalidPolicy as error:
         return list(error.problems) or [("", "no problem at all")]
     return []
 
@@ -1018,7 +1018,7 @@ def test_any_text_is_a_policy_or_has_problems(text: str) -> None:
 
 
 @pytest.mark.parametrize("depth", [10, 100, 900, 1000, 3000, 10_000, 100_000])
-@pytest.mark.parametrize("place", ["rules", "who", "kinds", "rooms", "name", "user", "group", "longest_life"])
+@pytest.mark.parametrize("place", ["rules", "who", "kinds", "rooms", "name", "user", "group", "max_lifetime"])
 def test_no_depth_is_too_deep(depth: int, place: str) -> None:
     """Reading it may take all the stack that there is; what comes after must not need more."""
     deep = "[" * depth + "]" * depth
@@ -1038,7 +1038,7 @@ def test_no_number_is_too_large(digits: int) -> None:
     for whole in (document(version="n"), document(rule(name="n")), document(rule(who=[{"user": "n"}]))):
         assert problems_of(json.dumps(whole).replace('"n"', number))
     too_long = digits > 4300
-    assert bool(problems_of(json.dumps(document(rule(longest_life="n"))).replace('"n"', number))) is too_long
+    assert bool(problems_of(json.dumps(document(rule(max_lifetime="n"))).replace('"n"', number))) is too_long
 
 
 def test_a_large_policy_is_decided_in_a_fraction_of_a_request() -> None:
@@ -1078,7 +1078,7 @@ Neither can it say that no name stands twice in an object: of that, only a text 
 
 
 def test_a_policy_is_as_large_as_ssm_can_hold() -> None:
-    assert LARGEST_POLICY == 8192
+    assert MAX_POLICY_BYTES == 8192
 
 
 def test_the_schema_is_one() -> None:
@@ -1107,7 +1107,7 @@ JUNK: st.SearchStrategy[Any] = st.sampled_from(
         *({"user": "u", "group": "g"}, {"group": "\x1f"}),
     ]
 ).map(deepcopy)
-NAMES = st.sampled_from(["$schema", "name", "roles", "services", "rooms", "longest_life", "user", "group", "stray"])
+NAMES = st.sampled_from(["$schema", "name", "roles", "services", "rooms", "max_lifetime", "user", "group", "stray"])
 
 
 def places(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
@@ -1152,10 +1152,10 @@ JSON_CASES = [(text, problems) for text, problems in CASES if problems != [NO_JS
 
 @pytest.mark.parametrize(("text", "problems"), JSON_CASES, ids=[f"{text[:120]!a}" for text, _ in JSON_CASES])
 def test_an_editor_sees_each_problem_that_a_schema_can_tell(text: str, problems: Problems) -> None:
-    twice = {why for _, why in problems} == {"is another rule's name too"}
-    fraction = re.search(r'"longest_life": [0-9]+\.0', text) is not None
+    with_one_retry = {why for _, why in problems} == {"is another rule's name too"}
+    fraction = re.search(r'"max_lifetime": [0-9]+\.0', text) is not None
 
-    assert SCHEMA_JUDGE.is_valid(json.loads(text)) is (twice or fraction)
+    assert SCHEMA_JUDGE.is_valid(json.loads(text)) is (with_one_retry or fraction)
 
 
 def test_the_schema_knows_the_words_that_the_code_knows() -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from roomkey.policy import LARGEST_POLICY, Policy
+from roomkey.policy import MAX_POLICY_BYTES, Policy
 from roomkey_cli import policy_files
 from roomkey_cli.commands import policy
 
@@ -117,7 +117,7 @@ BROKEN = """\
 PROBLEMS = [
     (1, "mode", "is missing"),
     (2, "version", "must be 1"),
-    (4, "rules[0]", "may hold who, kinds, platforms, name, roles, services, rooms, longest_life and nothing else"),
+    (4, "rules[0]", "may hold who, kinds, platforms, name, roles, services, rooms, max_lifetime and nothing else"),
     (7, "rules[0].who[1]", "must name one group, without spaces, brackets, braces or *"),
     (9, "rules[0].kinds[1]", "must be one of app, management, or * alone for all of them"),
     (14, "rules[1].platforms", "is missing"),
@@ -175,7 +175,7 @@ def test_a_program_is_told_that_all_is_well(file: Path) -> None:
         ('{"rules": [\n {"who": [{"user": "a",\n "user": "b"}]}]}', 3, "rules[0].who[0] holds this name twice"),
         ('{"version": 1,\n "rules": [NaN]}', 2, "rules[0] is no number that JSON knows"),
         ('{"version":\n -Infinity}', 2, "version is no number that JSON knows"),
-        ('{"version": 1,\n "rules": [{"longest_life":\n 1e999}]}', 3, "rules[0].longest_life is no number"),
+        ('{"version": 1,\n "rules": [{"max_lifetime":\n 1e999}]}', 3, "rules[0].max_lifetime is no number"),
         ("[" * 100_000, 1, "policy is not JSON that can be read: a number is too long, or it is nested too deep"),
         ("[" * 3000 + "]" * 3000, 1, "policy is not JSON that can be read: a number is too long, or it is nested"),
         ("1" * 5000, 1, "policy is not JSON that can be read: a number is too long, or it is nested too deep"),
@@ -403,10 +403,10 @@ WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
         [("rules[0].rooms[1]", "matches nothing: an IAM principal has no user id and no claims")],
     ),
     # Life.
-    ({"longest_life": 86400}, []),
+    ({"max_lifetime": 86400}, []),
     (
-        {"longest_life": 86401},
-        [("rules[0].longest_life", "is more than the stack's LongestTokenLife, 86400 if nobody raised it")],
+        {"max_lifetime": 86401},
+        [("rules[0].max_lifetime", "is more than the stack's MaxTokenLifetime, 86400 if nobody raised it")],
     ),
 ]
 
@@ -433,7 +433,7 @@ def test_a_policy_that_refuses_everybody_or_nobody_is_worth_a_word(file: Path) -
 
 
 def test_warnings_come_in_the_order_of_the_file(file: Path) -> None:
-    rules = [{**RULE, "longest_life": 10**6}, {**RULE, "roles": ["x"], "services": ["rtc"], "platforms": ["videosdk"]}]
+    rules = [{**RULE, "max_lifetime": 10**6}, {**RULE, "roles": ["x"], "services": ["rtc"], "platforms": ["videosdk"]}]
     file.write_text(json.dumps({"version": 1, "mode": "enforce", "rules": rules}, indent=1))
 
     _, lines, _ = run("check", file)
@@ -826,7 +826,7 @@ def test_it_is_a_command_of_roomkey(file: Path) -> None:
 
 
 def test_what_ssm_holds_is_the_same_number_everywhere() -> None:
-    assert LARGEST_POLICY == 8192 == 2 * policy_files.LARGEST_STANDARD
+    assert MAX_POLICY_BYTES == 8192 == 2 * policy_files.LARGEST_STANDARD
     assert "8192" in json.loads((DOCS / "policy.schema.json").read_text())["description"]
 
 

@@ -8,8 +8,8 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.loaders import Loader
 
+from roomkey.aws.client import SDK_DATA, SERVICES, AwsApi
 from roomkey.clock import SystemClock
-from roomkey.stores import SDK_DATA, SERVICES, AwsApi
 from scripts import loaded
 
 ROOT = Path(__file__).parents[2]

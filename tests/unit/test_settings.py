@@ -12,16 +12,16 @@ ALL = {
     "APP_TOKEN_ACCESS": "iam",
     "USER_ID_CLAIM": "https://example.com/user",
     "GROUPS_CLAIM": "cognito:groups",
-    "APP_TOKEN_LIFE": "600",
-    "MANAGEMENT_TOKEN_LIFE": "60",
-    "LONGEST_TOKEN_LIFE": "7776000",
+    "APP_TOKEN_LIFETIME": "600",
+    "MANAGEMENT_TOKEN_LIFETIME": "60",
+    "MAX_TOKEN_LIFETIME": "7776000",
     "ALLOWED_ORIGINS": "https://app.example.com,http://localhost:5173",
     "AUDIT_USER_IDS": "omit",
     "LOG_LEVEL": "DEBUG",
 }
 
 
-def _with(**variables: str) -> Settings:
+def _deps(**variables: str) -> Settings:
     return Settings.from_environment({"ENVIRONMENT": "dev", **variables})
 
 
@@ -32,8 +32,8 @@ def test_all_but_the_name_of_the_environment_has_a_default() -> None:
     assert settings.platforms == tuple(PLATFORMS)
     assert settings.app_token_access is Access.JWT
     assert settings.claim_names == ClaimNames(user_id="sub", groups="groups")
-    assert settings.lives.default == {TokenKind.APP: 3600, TokenKind.MANAGEMENT: 900}
-    assert settings.lives.longest == 86400
+    assert settings.lifetimes.default == {TokenKind.APP: 3600, TokenKind.MANAGEMENT: 900}
+    assert settings.lifetimes.longest == 86400
     assert settings.allowed_origins == ()
     assert settings.audit_user_ids is True
     assert settings.log_level == "INFO"
@@ -46,8 +46,8 @@ def test_every_setting_is_read() -> None:
     assert settings.platforms == ("100ms",)
     assert settings.app_token_access is Access.IAM
     assert settings.claim_names == ClaimNames(user_id="https://example.com/user", groups="cognito:groups")
-    assert settings.lives.default == {TokenKind.APP: 600, TokenKind.MANAGEMENT: 60}
-    assert settings.lives.longest == 7776000
+    assert settings.lifetimes.default == {TokenKind.APP: 600, TokenKind.MANAGEMENT: 60}
+    assert settings.lifetimes.longest == 7776000
     assert settings.allowed_origins == ("https://app.example.com", "http://localhost:5173")
     assert settings.audit_user_ids is False
     assert settings.log_level == "DEBUG"
@@ -56,44 +56,44 @@ def test_every_setting_is_read() -> None:
 @pytest.mark.parametrize("name", [name for name in ALL if name != "ENVIRONMENT"])
 def test_empty_is_the_default(name: str) -> None:
     """CloudFormation has no way to leave a variable out."""
-    assert _with(**{name: ""}) == _with()
+    assert _deps(**{name: ""}) == _deps()
 
 
 @pytest.mark.threat("B13")
 def test_other_variables_are_nobodys_business() -> None:
     assert (
-        _with(AWS_REGION="x", SKIP_SWITCH="1", AWS_SAM_LOCAL="true", DISABLED="false", app_token_access="open")
-        == _with()
+        _deps(AWS_REGION="x", SKIP_SWITCH="1", AWS_SAM_LOCAL="true", DISABLED="false", app_token_access="open")
+        == _deps()
     )
 
 
 @pytest.mark.threat("A20", "J6")
 def test_names_in_aws_derive_from_the_environment_alone() -> None:
-    assert Settings.from_environment(ALL).disable_flag_name == "/roomkey/prod-eu/disabled"
+    assert Settings.from_environment(ALL).kill_switch_name == "/roomkey/prod-eu/disabled"
     assert Settings.from_environment(ALL).policy_name == "/roomkey/prod-eu/policy"
     assert Settings.from_environment(ALL).secret_name("100ms") == "roomkey/prod-eu/100ms"
 
 
 @pytest.mark.parametrize("name", ["dev", "a", "prod-eu", "x1", "a" * 16, "a-"])
 def test_an_environment_has_a_short_plain_name(name: str) -> None:
-    assert _with(ENVIRONMENT=name).environment == name
+    assert _deps(ENVIRONMENT=name).environment == name
 
 
 @pytest.mark.parametrize("names", [("videosdk",), ("agora", "100ms"), tuple(PLATFORMS)], ids=",".join)
 def test_platforms_are_those_that_are_named(names: tuple[str, ...]) -> None:
-    assert _with(PLATFORMS=",".join(names)).platforms == names
+    assert _deps(PLATFORMS=",".join(names)).platforms == names
 
 
 @pytest.mark.parametrize(("word", "access"), [("jwt", Access.JWT), ("iam", Access.IAM), ("open", Access.OPEN)])
 def test_each_way_in_has_its_word(word: str, access: Access) -> None:
-    assert _with(APP_TOKEN_ACCESS=word).app_token_access is access
+    assert _deps(APP_TOKEN_ACCESS=word).app_token_access is access
 
 
 def test_a_setting_goes_to_its_bounds() -> None:
-    assert _with(LONGEST_TOKEN_LIFE="99999999").lives.longest == 99_999_999
-    assert _with(USER_ID_CLAIM="!", GROUPS_CLAIM="~" * 128).claim_names == ClaimNames("!", "~" * 128)
-    assert [_with(LOG_LEVEL=level).log_level for level in LEVELS] == LEVELS
-    assert [_with(AUDIT_USER_IDS=word).audit_user_ids for word in ("plain", "omit")] == [True, False]
+    assert _deps(MAX_TOKEN_LIFETIME="99999999").lifetimes.longest == 99_999_999
+    assert _deps(USER_ID_CLAIM="!", GROUPS_CLAIM="~" * 128).claim_names == ClaimNames("!", "~" * 128)
+    assert [_deps(LOG_LEVEL=level).log_level for level in LEVELS] == LEVELS
+    assert [_deps(AUDIT_USER_IDS=word).audit_user_ids for word in ("plain", "omit")] == [True, False]
 
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -104,9 +104,9 @@ RIGHT = {
         "must be one or more of 100ms, videosdk, agora, agora-whiteboard, joined by commas without spaces or repeats"
     ),
     "APP_TOKEN_ACCESS": "must be jwt, iam or open",
-    "APP_TOKEN_LIFE": LIFE,
-    "MANAGEMENT_TOKEN_LIFE": LIFE,
-    "LONGEST_TOKEN_LIFE": LIFE,
+    "APP_TOKEN_LIFETIME": LIFE,
+    "MANAGEMENT_TOKEN_LIFETIME": LIFE,
+    "MAX_TOKEN_LIFETIME": LIFE,
     "LOG_LEVEL": "must be DEBUG, INFO, WARNING or ERROR",
     "AUDIT_USER_IDS": "must be plain or omit",
     "USER_ID_CLAIM": "must be the name of a claim",
@@ -131,9 +131,9 @@ BAD = {
         "100ms, agora",
     ],
     "APP_TOKEN_ACCESS": ["OPEN", "none", "jwt,iam", " jwt", "jwt\n", "true", "anyone"],
-    "APP_TOKEN_LIFE": ["59", "0", "-60", "60.0", "1h", "sixty", "6_0", " 60", "60\n", "\u0666\u0660", "1" * 9],
-    "MANAGEMENT_TOKEN_LIFE": ["59", "x"],
-    "LONGEST_TOKEN_LIFE": ["59", "x"],
+    "APP_TOKEN_LIFETIME": ["59", "0", "-60", "60.0", "1h", "sixty", "6_0", " 60", "60\n", "\u0666\u0660", "1" * 9],
+    "MANAGEMENT_TOKEN_LIFETIME": ["59", "x"],
+    "MAX_TOKEN_LIFETIME": ["59", "x"],
     "LOG_LEVEL": ["debug", "TRACE", "CRITICAL", "10", " INFO"],
     "AUDIT_USER_IDS": ["true", "PLAIN", "hash"],
     "USER_ID_CLAIM": [" ", "a b", "x" * 129, "\n"],
@@ -164,7 +164,7 @@ BAD = {
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
 def test_what_makes_no_sense_is_refused_by_the_variables_name(name: str, text: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        _with(**{name: text})
+        _deps(**{name: text})
 
     assert str(caught.value) == f"{name} {RIGHT[name] if text else 'must be set'}"
 

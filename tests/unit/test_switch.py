@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkey.kill_switch import SCOPES, DisableFlag
+from roomkey.kill_switch import SCOPES, KillSwitch
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey_cli import switch
@@ -14,32 +14,32 @@ from roomkey_cli import switch
 PAIRS = [(platform, kind) for platform in PLATFORMS for kind in TokenKind]
 
 flags = st.one_of(
-    st.just(DisableFlag(everything=True)),
-    st.frozensets(st.sampled_from(SCOPES)).map(lambda scopes: DisableFlag(everything=False, scopes=scopes)),
+    st.just(KillSwitch(everything=True)),
+    st.frozensets(st.sampled_from(SCOPES)).map(lambda scopes: KillSwitch(everything=False, scopes=scopes)),
 )
 some_scopes = st.lists(st.sampled_from(SCOPES), min_size=1, unique=True)
 
 
-def off(flag: DisableFlag) -> set[tuple[str, TokenKind]]:
+def off(flag: KillSwitch) -> set[tuple[str, TokenKind]]:
     return {pair for pair in PAIRS if flag.is_off(*pair)}
 
 
 def scoped(*scopes: str) -> set[tuple[str, TokenKind]]:
-    return off(DisableFlag(everything=False, scopes=frozenset(scopes)))
+    return off(KillSwitch(everything=False, scopes=frozenset(scopes)))
 
 
 @given(flags)
-def test_the_text_of_a_flag_is_that_flag(flag: DisableFlag) -> None:
-    assert DisableFlag.parse(flag.text) == flag
+def test_the_text_of_a_flag_is_that_flag(flag: KillSwitch) -> None:
+    assert KillSwitch.parse(flag.text) == flag
 
 
 @given(flags, some_scopes)
-def test_what_is_turned_off_is_off_beside_what_was(flag: DisableFlag, scopes: list[str]) -> None:
+def test_what_is_turned_off_is_off_beside_what_was(flag: KillSwitch, scopes: list[str]) -> None:
     assert off(switch.turned_off(flag, scopes)) == off(flag) | scoped(*scopes)
 
 
 @given(flags, some_scopes)
-def test_turning_on_turns_nothing_off_and_nothing_else_on(flag: DisableFlag, scopes: list[str]) -> None:
+def test_turning_on_turns_nothing_off_and_nothing_else_on(flag: KillSwitch, scopes: list[str]) -> None:
     try:
         after = switch.turned_on(flag, scopes)
     except ValueError:
@@ -50,7 +50,7 @@ def test_turning_on_turns_nothing_off_and_nothing_else_on(flag: DisableFlag, sco
 
 @given(some_scopes)
 def test_out_of_everything_exactly_what_is_named_comes_on(scopes: list[str]) -> None:
-    after = switch.turned_on(DisableFlag(everything=True), scopes)
+    after = switch.turned_on(KillSwitch(everything=True), scopes)
 
     assert off(after) == set(PAIRS) - scoped(*scopes)
 
@@ -59,7 +59,7 @@ def test_out_of_everything_exactly_what_is_named_comes_on(scopes: list[str]) -> 
 def test_after_everything_one_kind_of_a_platform_comes_on_and_then_the_rest_of_it(
     platform: str, kind: TokenKind
 ) -> None:
-    one = switch.turned_on(DisableFlag(everything=True), [f"{platform}/{kind}"])
+    one = switch.turned_on(KillSwitch(everything=True), [f"{platform}/{kind}"])
 
     others = [f"{platform}/{other}" for other in TokenKind if other is not kind]
     for more in ([platform], others):
@@ -67,8 +67,8 @@ def test_after_everything_one_kind_of_a_platform_comes_on_and_then_the_rest_of_i
 
 
 @given(flags, st.lists(st.sampled_from(SCOPES), unique=True))
-def test_the_way_back_leads_back(before: DisableFlag, scopes: list[str]) -> None:
-    after = switch.turned_off(before, scopes) if scopes else DisableFlag(everything=True)
+def test_the_way_back_leads_back(before: KillSwitch, scopes: list[str]) -> None:
+    after = switch.turned_off(before, scopes) if scopes else KillSwitch(everything=True)
 
     flag = after
     for word, named in switch.way_back(before, after):
@@ -77,8 +77,8 @@ def test_the_way_back_leads_back(before: DisableFlag, scopes: list[str]) -> None
     assert off(flag) == off(before)
 
 
-def _enabled(flag: DisableFlag, scopes: Sequence[str]) -> DisableFlag:
-    return switch.turned_on(flag, scopes) if scopes else DisableFlag(everything=False)
+def _enabled(flag: KillSwitch, scopes: Sequence[str]) -> KillSwitch:
+    return switch.turned_on(flag, scopes) if scopes else KillSwitch(everything=False)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def _enabled(flag: DisableFlag, scopes: Sequence[str]) -> DisableFlag:
     ],
 )
 def test_turning_on(flag: str, scopes: list[str], after: str) -> None:
-    assert switch.turned_on(DisableFlag.parse(flag), scopes).text == after
+    assert switch.turned_on(KillSwitch.parse(flag), scopes).text == after
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_turning_on(flag: str, scopes: list[str], after: str) -> None:
 )
 def test_what_another_switch_keeps_off_is_said(flag: str, scope: str, others: str) -> None:
     with pytest.raises(ValueError, match=f"^{scope} is off with {others}, which is a switch of its own$"):
-        switch.turned_on(DisableFlag.parse(flag), [scope])
+        switch.turned_on(KillSwitch.parse(flag), [scope])
 
 
 @pytest.mark.parametrize(
@@ -122,5 +122,5 @@ def test_what_another_switch_keeps_off_is_said(flag: str, scope: str, others: st
     ],
 )
 def test_what_is_off_in_words(flag: str, minting: str, words: str) -> None:
-    assert DisableFlag.parse(flag).minting(PLATFORMS) == minting
-    assert switch.off(DisableFlag.parse(flag)) == words
+    assert KillSwitch.parse(flag).minting(PLATFORMS) == minting
+    assert switch.off(KillSwitch.parse(flag)) == words

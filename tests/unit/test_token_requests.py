@@ -12,8 +12,17 @@ from roomkey.errors import InvalidRequest, NotAllowed, UserMismatch
 from roomkey.platforms.agora import Agora
 from roomkey.platforms.base import Platform, RequestField, Send, TokenKind, check_id, check_role, one_of
 from roomkey.platforms.hms import Hms
-from roomkey.settings import STANDARD_LIVES, Lives
-from roomkey.token_requests import LENIENT, STRICT, Form, TokenRequest, bind, cap, granted_life, parse
+from roomkey.settings import DEFAULT_LIFETIMES, LifetimeLimits
+from roomkey.token_requests import (
+    LENIENT,
+    STRICT,
+    ParseMode,
+    TokenRequest,
+    bind_to_user,
+    lifetime_limit,
+    parse,
+    resolve_lifetime,
+)
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
 HMS, AGORA = Hms(), Agora()
@@ -29,13 +38,13 @@ class Inventive(Platform):
 
     name = "inventive"
     title = "Inventive"
-    longest_life = 600
+    max_lifetime = 600
     send = Send("token", "")
     request_fields = {
         APP: (
             RequestField("room_id", check_id, required=True),
             RequestField("role", one_of("host", "guest"), required=True),
-            RequestField("loud_role", _upper, means="role"),
+            RequestField("loud_role", _upper, maps_to="role"),
             RequestField("user_id", check_id, required=True),
             RequestField("services", lambda value: (check_role(value),), default=("rtc",)),
         ),
@@ -63,7 +72,7 @@ INVENTIVE = Inventive()
 
 
 def _parse(body: Mapping[str, Any], *, kind: TokenKind = APP, platform: Platform = HMS, **how: Any) -> TokenRequest:
-    return parse(platform, kind, body, lives=how.pop("lives", STANDARD_LIVES), **how)
+    return parse(platform, kind, body, lifetimes=how.pop("lives", DEFAULT_LIFETIMES), **how)
 
 
 def _errors(body: Mapping[str, Any], **how: Any) -> list[tuple[str, str]]:
@@ -78,19 +87,19 @@ ASK = {"room_id": "r", "role": "guest"}
 
 
 @pytest.mark.parametrize("form", FORMS, ids=["strict", "lenient"])
-def test_a_request_says_what_its_fields_say(form: Form) -> None:
+def test_a_request_says_what_its_fields_say(mode: ParseMode) -> None:
     body: dict[str, Any] = {"room_id": "633fcdd84208780bf665346a", "role": "Host", "user_id": "ada", "expires_in": 600}
 
-    assert _parse(body, form=form) == TokenRequest(HMS, APP, **body)
-    assert _parse(ASK, form=form) == TokenRequest(HMS, APP, room_id="r", role="guest")
-    assert _parse({}, kind=MANAGEMENT, form=form) == TokenRequest(HMS, MANAGEMENT)
-    assert _parse({"expires_in": 60}, kind=MANAGEMENT, form=form) == TokenRequest(HMS, MANAGEMENT, expires_in=60)
+    assert _parse(body, mode=mode) == TokenRequest(HMS, APP, **body)
+    assert _parse(ASK, mode=mode) == TokenRequest(HMS, APP, room_id="r", role="guest")
+    assert _parse({}, kind=MANAGEMENT, mode=mode) == TokenRequest(HMS, MANAGEMENT)
+    assert _parse({"expires_in": 60}, kind=MANAGEMENT, mode=mode) == TokenRequest(HMS, MANAGEMENT, expires_in=60)
 
 
 def test_a_request_leaves_the_body_as_it_was() -> None:
     body = {**ASK, "user_id": ""}
 
-    _parse(body, form=LENIENT)
+    _parse(body, mode=LENIENT)
 
     assert body == {**ASK, "user_id": ""}
 
@@ -103,24 +112,24 @@ def test_the_values_of_a_request_go_by_the_names_that_platforms_know() -> None:
 
 @pytest.mark.parametrize("form", FORMS, ids=["strict", "lenient"])
 @pytest.mark.parametrize("missing", ["room_id", "role"])
-def test_what_a_token_cannot_do_without_must_be_there(form: Form, missing: str) -> None:
+def test_what_a_token_cannot_do_without_must_be_there(mode: ParseMode, missing: str) -> None:
     body = {name: value for name, value in ASK.items() if name != missing}
 
-    assert _errors(body, form=form) == [(missing, "is missing")]
+    assert _errors(body, mode=mode) == [(missing, "is missing")]
     for empty in ("", None):
-        assert [field for field, _ in _errors({**ASK, missing: empty}, form=form)] == [missing]
+        assert [field for field, _ in _errors({**ASK, missing: empty}, mode=mode)] == [missing]
 
 
 @pytest.mark.parametrize("empty", ["", None])
 def test_on_the_drop_in_an_empty_user_is_none(empty: str | None) -> None:
-    assert _parse({**ASK, "user_id": empty}, form=LENIENT) == _parse(ASK)
-    assert [field for field, _ in _errors({**ASK, "user_id": empty}, form=STRICT)] == ["user_id"]
+    assert _parse({**ASK, "user_id": empty}, mode=LENIENT) == _parse(ASK)
+    assert [field for field, _ in _errors({**ASK, "user_id": empty}, mode=STRICT)] == ["user_id"]
 
 
 @pytest.mark.parametrize("user", [0, False, [], {}, " ", 0.0])
 def test_what_is_only_like_nothing_is_no_empty_user(user: object) -> None:
-    for form in FORMS:
-        assert [field for field, _ in _errors({**ASK, "user_id": user}, form=form)] == ["user_id"]
+    for mode in FORMS:
+        assert [field for field, _ in _errors({**ASK, "user_id": user}, mode=mode)] == ["user_id"]
 
 
 @pytest.mark.parametrize(
@@ -128,13 +137,13 @@ def test_what_is_only_like_nothing_is_no_empty_user(user: object) -> None:
 )
 def test_a_stray_field_is_refused_or_passed_over_and_never_more(name: str) -> None:
     assert _errors({**ASK, name: "x"}) == [(name, "is not a field of this request")]
-    assert _parse({**ASK, name: "x"}, form=LENIENT) == _parse(ASK)
+    assert _parse({**ASK, name: "x"}, mode=LENIENT) == _parse(ASK)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "é", "a\n", "\ud800", "x" * 65, "<b>", "a/b", "$ref", "{a}"])
 def test_a_stray_field_with_a_strange_name_is_not_named(name: str) -> None:
     assert _errors({**ASK, name: "x"}) == [("(unprintable)", "is not a field of this request")]
-    assert _parse({**ASK, name: "x"}, form=LENIENT) == _parse(ASK)
+    assert _parse({**ASK, name: "x"}, mode=LENIENT) == _parse(ASK)
 
 
 def test_every_field_that_is_at_fault_is_named_once() -> None:
@@ -143,7 +152,7 @@ def test_every_field_that_is_at_fault_is_named_once() -> None:
     fields = [field for field, _ in _errors(body)]
 
     assert sorted(fields) == ["expires_in", "role", "room_id", "stray", "stray2", "user_id"]
-    assert sorted(field for field, _ in _errors(body, form=LENIENT)) == ["expires_in", "role", "room_id", "user_id"]
+    assert sorted(field for field, _ in _errors(body, mode=LENIENT)) == ["expires_in", "role", "room_id", "user_id"]
 
 
 def test_nobody_is_told_of_a_thousand_faults() -> None:
@@ -163,17 +172,17 @@ def test_nobody_is_told_of_a_thousand_faults() -> None:
     st.booleans(),
 )
 def test_whatever_is_asked_is_a_request_or_invalid(
-    body: dict[str, Any], platform: Platform, kind: TokenKind, form: Form, signed_in: bool
+    body: dict[str, Any], platform: Platform, kind: TokenKind, mode: ParseMode, signed_in: bool
 ) -> None:
     try:
-        request = _parse(body, platform=platform, kind=kind, form=form, signed_in=signed_in)
+        request = _parse(body, platform=platform, kind=kind, mode=mode, signed_in=signed_in)
     except InvalidRequest as refusal:
         fields, reasons = [error.field for error in refusal.errors], " ".join(error.reason for error in refusal.errors)
         assert 1 <= len(fields) <= 20
         assert all(field.isascii() and field.isprintable() for field in fields)
         assert not [value for value in body.values() if isinstance(value, str) and len(value) > 20 and value in reasons]
         return
-    assert request.expires_in is None or 60 <= request.expires_in <= cap(platform, STANDARD_LIVES)
+    assert request.expires_in is None or 60 <= request.expires_in <= lifetime_limit(platform, DEFAULT_LIFETIMES)
     if kind is APP:
         assert request.room_id == body["room_id"]
         assert request.role
@@ -216,7 +225,7 @@ def test_fields_that_do_not_go_together_are_refused_once_each_is_right_by_itself
 def test_who_has_signed_in_need_not_say_who_they_are(platform: Platform) -> None:
     body = {"room_id": "r", "role": "guest"}
 
-    request = bind(_parse(body, platform=platform, signed_in=True), "ada")
+    request = bind_to_user(_parse(body, platform=platform, signed_in=True), "ada")
 
     assert request.user_id == "ada"
     assert (request.room_id, request.role) == ("r", "guest")
@@ -227,14 +236,14 @@ def test_where_a_user_is_required_somebody_must_say_who() -> None:
 
 
 def test_who_names_themselves_is_who_they_are() -> None:
-    assert bind(_parse({**ASK, "user_id": "ada"}, signed_in=True), "ada").user_id == "ada"
+    assert bind_to_user(_parse({**ASK, "user_id": "ada"}, signed_in=True), "ada").user_id == "ada"
 
 
 @pytest.mark.threat("F3")
 @pytest.mark.parametrize("other", ["eve", "Ada", "ada\u200b", "ad", "adaa", "\uff41da"])
 def test_nobody_gets_a_token_for_somebody_else(other: str) -> None:
     with pytest.raises(UserMismatch):
-        bind(_parse({**ASK, "user_id": other}, signed_in=True), "ada")
+        bind_to_user(_parse({**ASK, "user_id": other}, signed_in=True), "ada")
 
 
 @settings(deadline=None)
@@ -244,30 +253,30 @@ def test_nobody_gets_a_token_for_somebody_else(other: str) -> None:
 def test_only_the_very_same_text_is_the_same_user(user_id: str) -> None:
     request = TokenRequest(HMS, APP, room_id="r", role="guest", user_id="ada")
     if user_id == "ada":
-        assert bind(request, user_id) == request
+        assert bind_to_user(request, user_id) == request
     else:
         with pytest.raises(UserMismatch):
-            bind(request, user_id)
+            bind_to_user(request, user_id)
 
 
 @pytest.mark.parametrize("user_id", [" ada", "a\nb", "x" * 257, "\ud800", ""])
 def test_a_user_that_the_platform_does_not_take_gets_none(user_id: str) -> None:
     with pytest.raises(NotAllowed):
-        bind(_parse(ASK, signed_in=True), user_id)
+        bind_to_user(_parse(ASK, signed_in=True), user_id)
 
 
 def test_a_user_is_held_against_what_the_platform_says_of_users() -> None:
     """A channel of Agora's may be called 0. As a user, that is the one who stands for everybody."""
     body = {"room_id": "0", "role": "publisher"}
     for user_id in ("0", "-5"):
-        assert bind(_parse(ASK, signed_in=True), user_id).user_id == user_id
+        assert bind_to_user(_parse(ASK, signed_in=True), user_id).user_id == user_id
         with pytest.raises(NotAllowed):
-            bind(_parse(body, platform=AGORA, signed_in=True), user_id)
+            bind_to_user(_parse(body, platform=AGORA, signed_in=True), user_id)
 
 
 def test_a_refusal_drags_no_other_exception_along() -> None:
     with pytest.raises(NotAllowed) as caught:
-        bind(_parse(ASK, signed_in=True), " ada")
+        bind_to_user(_parse(ASK, signed_in=True), " ada")
 
     assert "another exception" not in "".join(traceback.format_exception(caught.value))
 
@@ -275,54 +284,56 @@ def test_a_refusal_drags_no_other_exception_along() -> None:
 def test_a_user_who_may_not_have_what_is_asked_for_gets_none() -> None:
     request = _parse({"room_id": "r", "role": "host", "services": "loud"}, platform=INVENTIVE, signed_in=True)
 
-    assert bind(request, "ada").user_id == "ada"
+    assert bind_to_user(request, "ada").user_id == "ada"
     with pytest.raises(NotAllowed):
-        bind(request, "quiet")
+        bind_to_user(request, "quiet")
 
 
 def test_a_token_for_nobody_stays_one() -> None:
     for platform in (HMS, INVENTIVE):
         request = _parse({}, platform=platform, kind=MANAGEMENT, signed_in=True)
 
-        assert bind(request, "ada") == request
+        assert bind_to_user(request, "ada") == request
         assert request.user_id is None
 
 
 # --- how long ------------------------------------------------------------------------------------------------------
 
-SHORT = Lives(default={APP: 120, MANAGEMENT: 90}, longest=300)
-LONG = Lives(default={APP: 10_000_000, MANAGEMENT: 700}, longest=90_000_000)
+SHORT = LifetimeLimits(default={APP: 120, MANAGEMENT: 90}, longest=300)
+LONG = LifetimeLimits(default={APP: 10_000_000, MANAGEMENT: 700}, longest=90_000_000)
 
 
 @pytest.mark.threat("F8")
 @pytest.mark.parametrize(
     ("platform", "lives", "longest"),
     [
-        (HMS, STANDARD_LIVES, 86400),
+        (HMS, DEFAULT_LIFETIMES, 86400),
         (HMS, SHORT, 300),
         (HMS, LONG, 90 * 86400),
-        (INVENTIVE, STANDARD_LIVES, 600),
+        (INVENTIVE, DEFAULT_LIFETIMES, 600),
         (INVENTIVE, SHORT, 300),
         (INVENTIVE, LONG, 600),
     ],
 )
-def test_the_longest_life_is_the_stacks_or_the_vendors(platform: Platform, lives: Lives, longest: int) -> None:
+def test_the_longest_life_is_the_stacks_or_the_vendors(
+    platform: Platform, lifetimes: LifetimeLimits, longest: int
+) -> None:
     body = {} if platform is HMS else {"role": "admin"}
 
-    assert cap(platform, lives) == longest
+    assert lifetime_limit(platform, lifetimes) == longest
     for seconds in (60, longest):
-        request = _parse({**body, "expires_in": seconds}, platform=platform, kind=MANAGEMENT, lives=lives)
-        assert granted_life(request, lives) == seconds
+        request = _parse({**body, "expires_in": seconds}, platform=platform, kind=MANAGEMENT, lifetimes=lifetimes)
+        assert resolve_lifetime(request, lifetimes) == seconds
     for seconds in (59, longest + 1, 0, -60):
-        assert _errors({**body, "expires_in": seconds}, platform=platform, kind=MANAGEMENT, lives=lives) == [
+        assert _errors({**body, "expires_in": seconds}, platform=platform, kind=MANAGEMENT, lifetimes=lifetimes) == [
             ("expires_in", f"must be from 60 to {longest} seconds")
         ]
 
 
 @pytest.mark.parametrize("seconds", ["60", 60.0, True, False, None, [60], {}, float("inf")])
 def test_a_life_is_a_whole_number(seconds: object) -> None:
-    for form in FORMS:
-        assert _errors({**ASK, "expires_in": seconds}, form=form) == [
+    for mode in FORMS:
+        assert _errors({**ASK, "expires_in": seconds}, mode=mode) == [
             ("expires_in", "must be a whole number of seconds")
         ]
 
@@ -331,39 +342,39 @@ def test_a_life_is_a_whole_number(seconds: object) -> None:
 @pytest.mark.parametrize(
     ("platform", "lives", "app", "management"),
     [
-        (HMS, STANDARD_LIVES, 3600, 900),
+        (HMS, DEFAULT_LIFETIMES, 3600, 900),
         (HMS, SHORT, 120, 90),
         (HMS, LONG, 90 * 86400, 700),
-        (HMS, Lives(default={APP: 3600, MANAGEMENT: 900}, longest=300), 300, 300),
-        (INVENTIVE, STANDARD_LIVES, 600, 600),
+        (HMS, LifetimeLimits(default={APP: 3600, MANAGEMENT: 900}, longest=300), 300, 300),
+        (INVENTIVE, DEFAULT_LIFETIMES, 600, 600),
         (INVENTIVE, SHORT, 120, 90),
     ],
 )
 def test_a_token_that_says_nothing_lives_by_default_but_never_longer_than_it_may(
-    platform: Platform, lives: Lives, app: int, management: int
+    platform: Platform, lifetimes: LifetimeLimits, app: int, management: int
 ) -> None:
-    assert granted_life(TokenRequest(platform, APP), lives) == app
-    assert granted_life(TokenRequest(platform, MANAGEMENT), lives) == management
+    assert resolve_lifetime(TokenRequest(platform, APP), lifetimes) == app
+    assert resolve_lifetime(TokenRequest(platform, MANAGEMENT), lifetimes) == management
 
 
 @pytest.mark.parametrize(
     ("lives", "allowed", "life"),
     [
-        (STANDARD_LIVES, None, 3600),
-        (STANDARD_LIVES, 7200, 3600),
-        (STANDARD_LIVES, 600, 600),
-        (Lives(default={APP: 3600, MANAGEMENT: 900}, longest=300), 7200, 300),
-        (Lives(default={APP: 3600, MANAGEMENT: 900}, longest=300), 120, 120),
+        (DEFAULT_LIFETIMES, None, 3600),
+        (DEFAULT_LIFETIMES, 7200, 3600),
+        (DEFAULT_LIFETIMES, 600, 600),
+        (LifetimeLimits(default={APP: 3600, MANAGEMENT: 900}, longest=300), 7200, 300),
+        (LifetimeLimits(default={APP: 3600, MANAGEMENT: 900}, longest=300), 120, 120),
     ],
 )
 def test_a_token_that_says_nothing_lives_no_longer_than_the_policy_grants(
-    lives: Lives, allowed: int | None, life: int
+    lifetimes: LifetimeLimits, allowed: int | None, lifetime: int
 ) -> None:
-    assert granted_life(TokenRequest(HMS, APP), lives, allowed) == life
+    assert resolve_lifetime(TokenRequest(HMS, APP), lifetimes, allowed) == lifetime
 
 
 def test_where_the_vendor_sets_no_bound_the_stack_does() -> None:
     class Boundless(Hms):
-        longest_life = None
+        max_lifetime = None
 
-    assert cap(Boundless(), STANDARD_LIVES) == 86400
+    assert lifetime_limit(Boundless(), DEFAULT_LIFETIMES) == 86400

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from roomkey import minting, token_requests
 from roomkey.errors import InvalidRequest, NotAllowed
-from roomkey.minting import Minted
-from roomkey.platforms.base import CredentialProblems, Credentials, Grant, Imprint, Randomness, TokenKind
+from roomkey.minting import MintedToken
+from roomkey.platforms.base import Credentials, Grant, InvalidCredentials, MintContext, Randomness, TokenKind
 from roomkey.platforms.hms import Hms
 from roomkey.platforms.videosdk import VideoSdk
-from roomkey.settings import STANDARD_LIVES
+from roomkey.settings import DEFAULT_LIFETIMES
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
 VIDEOSDK = VideoSdk()
@@ -41,10 +41,10 @@ def keys_of(vector: dict[str, Any]) -> Credentials:
     return Credentials({name: vector["inputs"][name] for name in ("api_key", "secret")})
 
 
-def mint(kind: TokenKind, body: dict[str, Any], at: float = NOW, keys: Credentials = KEYS) -> Minted:
-    request = token_requests.parse(VIDEOSDK, kind, body, lives=STANDARD_LIVES)
-    life = token_requests.granted_life(request, STANDARD_LIVES)
-    return minting.mint(request, life, keys, at=at, randomness=Randomness(uuid=lambda: str(PERSON)))
+def mint(kind: TokenKind, body: dict[str, Any], at: float = NOW, keys: Credentials = KEYS) -> MintedToken:
+    request = token_requests.parse(VIDEOSDK, kind, body, lifetimes=DEFAULT_LIFETIMES)
+    lifetime = token_requests.resolve_lifetime(request, DEFAULT_LIFETIMES)
+    return minting.mint(request, lifetime, keys, at=at, randomness=Randomness(uuid=lambda: str(PERSON)))
 
 
 def segment(part: bytes) -> str:
@@ -101,7 +101,7 @@ LEFT_OUT = {
 """What no request can ask for, each with what makes it so. All the others are reproduced."""
 
 
-def reproduction(vector: dict[str, Any]) -> Minted:
+def reproduction(vector: dict[str, Any]) -> MintedToken:
     """What Roomkey mints when it is asked for what the vector's token says, 30 s after its iat: ours lies back."""
     claims = vector["claims"]
     kind = MANAGEMENT if claims.get("roles") == ["crawler"] else APP
@@ -165,14 +165,14 @@ WARNINGS = {
 
 @pytest.mark.parametrize("vector", GOOD.values(), ids=GOOD)
 def test_explains_what_the_vendor_accepts(vector: dict[str, Any]) -> None:
-    explanation = VIDEOSDK.explain(vector["token"], keys_of(vector), vector["inputs"]["now"])
-    assert explanation is not None
-    assert explanation.problems == ()
-    assert explanation.warnings == WARNINGS.get(vector["id"], ())
-    assert explanation.signature is True
-    assert explanation.facts == vector["claims"]
-    assert explanation.issued_at == vector["claims"]["iat"]
-    assert explanation.token_id is None
+    report = VIDEOSDK.explain(vector["token"], keys_of(vector), vector["inputs"]["now"])
+    assert report is not None
+    assert report.problems == ()
+    assert report.warnings == WARNINGS.get(vector["id"], ())
+    assert report.signature is True
+    assert report.claims == vector["claims"]
+    assert report.issued_at == vector["claims"]["iat"]
+    assert report.token_id is None
 
 
 @pytest.mark.parametrize(
@@ -191,10 +191,10 @@ def test_explains_what_the_vendor_accepts(vector: dict[str, Any]) -> None:
     ],
 )
 def test_explains_the_grant(name: str, grant: Grant | None) -> None:
-    explanation = VIDEOSDK.explain(GOOD[name]["token"], None, GOOD[name]["inputs"]["now"])
-    assert explanation is not None
-    assert explanation.grant == grant
-    assert explanation.signature is None
+    report = VIDEOSDK.explain(GOOD[name]["token"], None, GOOD[name]["inputs"]["now"])
+    assert report is not None
+    assert report.grant == grant
+    assert report.signature is None
 
 
 # --- what must be refused --------------------------------------------------------------------------------------------
@@ -203,9 +203,9 @@ def test_explains_the_grant(name: str, grant: Grant | None) -> None:
 @pytest.mark.parametrize("bad", NEGATIVE.values(), ids=lambda bad: bad["why"])
 def test_refuses(bad: dict[str, Any]) -> None:
     keys = Credentials({"api_key": GOOD[bad["from"]]["inputs"]["api_key"], "secret": bad["verify"]["secret"]})
-    explanation = VIDEOSDK.explain(bad["token"], keys, bad["now"])
-    assert explanation is not None
-    assert explanation.problems
+    report = VIDEOSDK.explain(bad["token"], keys, bad["now"])
+    assert report is not None
+    assert report.problems
 
 
 @pytest.mark.parametrize(
@@ -248,36 +248,36 @@ def test_refuses(bad: dict[str, Any]) -> None:
     ],
 )
 def test_says_what_the_vendor_would(claims: dict[str, Any], problem: str) -> None:
-    explanation = VIDEOSDK.explain(signed(participant(**claims)), KEYS, NOW)
-    assert explanation is not None
-    assert explanation.problems == (problem,)
-    assert explanation.warnings == ()
+    report = VIDEOSDK.explain(signed(participant(**claims)), KEYS, NOW)
+    assert report is not None
+    assert report.problems == (problem,)
+    assert report.warnings == ()
 
 
 @pytest.mark.threat("G1")
 @pytest.mark.parametrize("algorithm", ["none", "HS512", "hs256"])
 def test_takes_no_other_algorithm_even_unchecked(algorithm: str) -> None:
-    explanation = VIDEOSDK.explain(signed(participant(), header={"alg": algorithm}), None, NOW)
-    assert explanation is not None
-    assert explanation.signature is None
-    assert explanation.problems == ("the header's alg is not HS256 (4002 INVALID_TOKEN: Token is invalid or expired)",)
+    report = VIDEOSDK.explain(signed(participant(), header={"alg": algorithm}), None, NOW)
+    assert report is not None
+    assert report.signature is None
+    assert report.problems == ("the header's alg is not HS256 (4002 INVALID_TOKEN: Token is invalid or expired)",)
 
 
 def test_an_expired_token_still_says_what_it_granted() -> None:
-    explanation = VIDEOSDK.explain(signed(participant()), KEYS, 1700003600)
-    assert explanation is not None
-    assert explanation.problems == ("it has expired (4002 INVALID_TOKEN: Token is invalid or expired)",)
-    assert explanation.grant == Grant(APP, 1700003600, "bmej-gdmc-dchc", "participant", "p-0")
+    report = VIDEOSDK.explain(signed(participant()), KEYS, 1700003600)
+    assert report is not None
+    assert report.problems == ("it has expired (4002 INVALID_TOKEN: Token is invalid or expired)",)
+    assert report.grant == Grant(APP, 1700003600, "bmej-gdmc-dchc", "participant", "p-0")
     just_before = VIDEOSDK.explain(signed(participant()), KEYS, 1700003599.9)
     assert just_before is not None
     assert just_before.problems == ()
 
 
 def test_a_time_that_is_no_number_is_not_when_it_was_issued() -> None:
-    explanation = VIDEOSDK.explain(signed(participant(iat="1699999970")), KEYS, NOW)
-    assert explanation is not None
-    assert explanation.issued_at is None
-    assert explanation.problems == (
+    report = VIDEOSDK.explain(signed(participant(iat="1699999970")), KEYS, NOW)
+    assert report is not None
+    assert report.issued_at is None
+    assert report.problems == (
         "iat is not a whole number of seconds (4002 INVALID_TOKEN: Token is invalid or expired)",
     )
 
@@ -286,20 +286,18 @@ def test_a_time_that_is_no_number_is_not_when_it_was_issued() -> None:
 def test_no_bit_of_the_signature_may_change(bit: int) -> None:
     message, _, signature = mint(MANAGEMENT, {}).token.rpartition(".")
     flipped = int.from_bytes(base64.urlsafe_b64decode(signature + "==")) ^ (1 << bit)
-    explanation = VIDEOSDK.explain(f"{message}.{segment(flipped.to_bytes(32))}", KEYS, NOW)
-    assert explanation is not None
-    assert explanation.signature is False
-    assert explanation.problems == (
-        "the signature is not this secret's (4002 INVALID_TOKEN: Token is invalid or expired)",
-    )
+    report = VIDEOSDK.explain(f"{message}.{segment(flipped.to_bytes(32))}", KEYS, NOW)
+    assert report is not None
+    assert report.signature is False
+    assert report.problems == ("the signature is not this secret's (4002 INVALID_TOKEN: Token is invalid or expired)",)
 
 
 def test_leaves_other_platforms_tokens_alone() -> None:
     hms = Hms()
     hms_keys = Credentials({"app_access_key": "0123456789abcdef01234567", "app_secret": KEYS["secret"]})
     grant = Grant(APP, int(NOW) + 60, "room", "host", "ada")
-    imprint = Imprint(NOW, Randomness())
-    hms_token = hms.app_token(hms_keys, grant, imprint)
+    context = MintContext(NOW, Randomness())
+    hms_token = hms.app_token(hms_keys, grant, context)
     assert hms.explain(hms_token, hms_keys, NOW) is not None
     for token in (hms_token, signed({"iss": "APIkey", "sub": "ada", "permissions": ["read"]}), "", "a.b.c", "007eJx"):
         assert VIDEOSDK.explain(token, KEYS, NOW) is None
@@ -349,12 +347,12 @@ def test_who_names_no_user_gets_a_random_one() -> None:
 
 
 def test_a_signed_in_user_is_the_participant() -> None:
-    lives = STANDARD_LIVES
+    lifetimes = DEFAULT_LIFETIMES
     body = {"room_id": "bmej-gdmc-dchc", "role": "guest"}
-    request = token_requests.bind(token_requests.parse(VIDEOSDK, APP, body, lives=lives, signed_in=True), "ada")
+    request = token_requests.bind(token_requests.parse(VIDEOSDK, APP, body, lifetimes=lifetimes, signed_in=True), "ada")
     assert request.user_id == "ada"
     with pytest.raises(NotAllowed):
-        token_requests.bind(token_requests.parse(VIDEOSDK, APP, body, lives=lives, signed_in=True), "ada\n")
+        token_requests.bind(token_requests.parse(VIDEOSDK, APP, body, lifetimes=lifetimes, signed_in=True), "ada\n")
 
 
 ROLES = {"guest": {"ask_join"}, "participant": {"allow_join"}, "moderator": {"allow_join", "allow_mod"}}
@@ -487,6 +485,6 @@ def test_takes_the_vendors_credentials() -> None:
     ],
 )
 def test_refuses_credentials_that_cannot_work(stored: dict[str, str], problems: tuple[str, ...]) -> None:
-    with pytest.raises(CredentialProblems) as refusal:
+    with pytest.raises(InvalidCredentials) as refusal:
         VIDEOSDK.check_credentials(stored)
     assert refusal.value.problems == problems

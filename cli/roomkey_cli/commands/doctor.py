@@ -20,7 +20,7 @@ from roomkey_cli import endpoint, parameters, policy_files, secret_checks, secre
 from roomkey_cli.aws import DENIED, Aws, AwsError
 from roomkey_cli.environments import ALIAS, Environment
 from roomkey_cli.options import AsJson, EnvironmentArgument, Profile, Region, Url
-from roomkey_cli.secrets_store import StoredSecret
+from roomkey_cli.secrets_store import SecretMetadata
 from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, WARN, say, say_json
 
 SOME_SKEW = 30
@@ -52,7 +52,7 @@ class _Patient:
         self._url = url
 
     @cached_property
-    def state(self) -> parameters.State:
+    def state(self) -> parameters.EnvironmentSnapshot:
         return parameters.read(self.aws, self.environment)
 
     @cached_property
@@ -175,7 +175,7 @@ def _clock(headers: Mapping[str, str], now: float) -> Iterator[Finding]:
 def _flag(patient: _Patient) -> Iterator[Finding]:
     found, name = patient.state.flag, patient.environment
     if found is None:
-        yield Finding("flag", FAIL, f"{name.flag_name} does not exist", f"roomkey env init {name}")
+        yield Finding("flag", FAIL, f"{name.kill_switch_name} does not exist", f"roomkey env init {name}")
     elif found.type != "String":
         cure = f"delete it; it takes the type String: roomkey env init {name}"
         yield Finding("flag", FAIL, f"{found.name} is a {found.type}", cure)
@@ -213,7 +213,7 @@ def _secrets(patient: _Patient) -> Iterator[Finding]:
         yield Finding("secrets", WARN, "none is stored", cure)
 
 
-def _secret(patient: _Patient, platform: str, there: StoredSecret | None) -> Iterator[Finding]:
+def _secret(patient: _Patient, platform: str, there: SecretMetadata | None) -> Iterator[Finding]:
     name = patient.environment.secret_name(platform)
     cure = f"roomkey secret put {patient.environment} {platform}"
     if there is None:
@@ -306,7 +306,7 @@ def _health(patient: _Patient) -> Iterator[Finding]:
         return
     try:
         answer = endpoint.ask("GET", f"{patient.url}/v1/health", {})
-    except endpoint.Unreachable as error:
+    except endpoint.ConnectionFailed as error:
         yield Finding("health", FAIL, f"{patient.url} does not answer: {error}", "is this the right address?")
         return
     minting, version = answer.body.get("minting"), answer.body.get("version")

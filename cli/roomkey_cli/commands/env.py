@@ -5,10 +5,10 @@ from functools import partial
 
 import typer
 
-from roomkey.kill_switch import DisableFlag
+from roomkey.kill_switch import KillSwitch
 from roomkey_cli import parameters, switch
 from roomkey_cli.aws import Aws
-from roomkey_cli.changes import Change, Manner, carry_out
+from roomkey_cli.changes import ApplyOptions, Change, apply
 from roomkey_cli.commands import env_destroy, env_status, env_stop
 from roomkey_cli.environments import Environment
 from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, Profile, Region, ScopesArgument, Yes
@@ -44,16 +44,16 @@ def init(
     state = parameters.read(aws, environment)
     changes = []
     if state.flag is None:
-        does = f"create {environment.flag_name}: true (everything is off)"
-        changes.append(Change(does, partial(parameters.create, aws, environment.flag_name, "true")))
+        does = f"create {environment.kill_switch_name}: true (everything is off)"
+        changes.append(Change(does, partial(parameters.create, aws, environment.kill_switch_name, "true")))
     if state.policy is None:
         does = f"create {environment.policy_name}: a policy without rules (everybody is refused)"
         create = partial(parameters.create, aws, environment.policy_name, parameters.EMPTY_POLICY)
         changes.append(Change(does, create))
-    carry_out(
+    apply(
         environment,
         changes,
-        Manner(dry_run, yes, as_json),
+        ApplyOptions(dry_run, yes, as_json),
         already=f"{environment} has its flag and its policy; nothing was changed",
         notes=[
             f"Next: roomkey secret put {environment} PLATFORM, roomkey policy put {environment} FILE, deploy, and "
@@ -80,12 +80,12 @@ def disable(
     """
     aws = Aws(profile, region)
     found, _ = parameters.born(aws, environment)
-    after = switch.turned_off(_readable(found, environment), scopes) if scopes else DisableFlag(everything=True)
+    after = switch.turned_off(_readable(found, environment), scopes) if scopes else KillSwitch(everything=True)
     notes = _way_back(environment, found.flag, after) if found.flag else []
-    _turn(aws, environment, found, after, Manner(dry_run, yes, as_json), notes)
+    _turn(aws, environment, found, after, ApplyOptions(dry_run, yes, as_json), notes)
 
 
-def _way_back(environment: Environment, before: DisableFlag, after: DisableFlag) -> list[str]:
+def _way_back(environment: Environment, before: KillSwitch, after: KillSwitch) -> list[str]:
     steps = [
         " ".join(("roomkey env", word, environment.name, *scopes)) for word, scopes in switch.way_back(before, after)
     ]
@@ -108,16 +108,16 @@ def enable(
     """
     aws = Aws(profile, region)
     found, _ = parameters.born(aws, environment)
-    after = DisableFlag(everything=False)
+    after = KillSwitch(everything=False)
     if scopes:
         try:
             after = switch.turned_on(_readable(found, environment), scopes)
         except ValueError as error:
             fail(str(error), REFUSED)
-    _turn(aws, environment, found, after, Manner(dry_run, yes, as_json))
+    _turn(aws, environment, found, after, ApplyOptions(dry_run, yes, as_json))
 
 
-def _readable(found: parameters.Parameter, environment: Environment) -> DisableFlag:
+def _readable(found: parameters.Parameter, environment: Environment) -> KillSwitch:
     if found.flag is None:
         fail(
             f"{found.name} holds no disable flag, so nothing is minted: roomkey env disable {environment}, or enable, "
@@ -131,8 +131,8 @@ def _turn(
     aws: Aws,
     environment: Environment,
     found: parameters.Parameter,
-    after: DisableFlag,
-    manner: Manner,
+    after: KillSwitch,
+    manner: ApplyOptions,
     notes: Sequence[str] = (),
 ) -> None:
     from roomkey_cli import bounds
@@ -140,7 +140,7 @@ def _turn(
     before = found.text if found.flag else "no disable flag"
     does = f"write {found.name}: {after.text} (it is {before})"
     changes = [Change(does, partial(parameters.put, aws, found.name, after.text))]
-    carry_out(
+    apply(
         environment,
         changes if found.flag != after else [],
         manner,

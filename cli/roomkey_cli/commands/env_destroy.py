@@ -9,7 +9,7 @@ import typer
 from roomkey.platforms import PLATFORMS
 from roomkey_cli import parameters, secrets_store, stacks
 from roomkey_cli.aws import Aws
-from roomkey_cli.changes import Change, Manner, carry_out
+from roomkey_cli.changes import ApplyOptions, Change, apply
 from roomkey_cli.environments import Environment
 from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, Profile, Region
 from roomkey_cli.terminal import REFUSED, fail
@@ -45,10 +45,10 @@ def destroy(
         *([] if keep_logs else _logs(aws, environment)),
         *_layers(aws, environment),
     ]
-    carry_out(
+    apply(
         environment,
         changes,
-        Manner(dry_run, yes=False, as_json=as_json),
+        ApplyOptions(dry_run, yes=False, as_json=as_json),
         already=f"nothing of {environment} is left in {aws.region}",
         notes=["What the vendors' keys have signed lives on until it expires: revoke the keys there to end it."],
         always_ask=True,

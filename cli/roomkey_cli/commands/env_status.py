@@ -6,14 +6,14 @@ from typing import Any
 
 import typer
 
-from roomkey.kill_switch import DisableFlag
+from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS
 from roomkey_cli import parameters, policy_files, secrets_store, stacks, switch
 from roomkey_cli.aws import DENIED, Aws, AwsError
 from roomkey_cli.environments import Environment
 from roomkey_cli.options import AsJson, EnvironmentArgument, Profile, Region
-from roomkey_cli.parameters import Parameter, State
-from roomkey_cli.secrets_store import StoredSecret
+from roomkey_cli.parameters import EnvironmentSnapshot, Parameter
+from roomkey_cli.secrets_store import SecretMetadata
 from roomkey_cli.terminal import REFUSED, iso, moment, note, say, say_json
 
 
@@ -50,7 +50,7 @@ def status(
     else:
         say(f"{environment} in {aws.region}")
         say(_minting_words(minting, flag), mark="  minting  ")
-        say(_in_words(environment.flag_name, state.flag, told, _flag_words(state.flag)), mark="  flag     ")
+        say(_in_words(environment.kill_switch_name, state.flag, told, _flag_words(state.flag)), mark="  flag     ")
         say(_in_words(environment.policy_name, state.policy, told, _policy_words(state.policy)), mark="  policy   ")
         say(_function_words(function), mark="  function ")
         for platform, one in secrets.items():
@@ -70,7 +70,7 @@ def _function(aws: Aws, environment: Environment) -> stacks.Function | None:
         return None
 
 
-def _minting_words(minting: str, flag: DisableFlag | None) -> str:
+def _minting_words(minting: str, flag: KillSwitch | None) -> str:
     return minting if flag is None or minting == "on" else f"{minting} (off: {switch.off(flag)})"
 
 
@@ -113,18 +113,22 @@ def _in_words(name: str, one: Parameter | None, told: Mapping[str, Mapping[str, 
     return f"{says}; version {one.version}, {moment(one.changed)}{f' by {by}' if by else ''}"
 
 
-def _flag_facts(environment: Environment, state: State, told: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
+def _flag_facts(
+    environment: Environment, state: EnvironmentSnapshot, told: Mapping[str, Mapping[str, Any]]
+) -> dict[str, object]:
     flag = state.flag
     return {
-        "name": environment.flag_name,
+        "name": environment.kill_switch_name,
         "value": flag.text if flag else None,
         "valid": bool(flag and flag.flag),
         "off": switch.off(flag.flag).split(", ") if flag and flag.flag and flag.flag.text != "false" else [],
-        **_version_facts(flag, told.get(environment.flag_name, {})),
+        **_version_facts(flag, told.get(environment.kill_switch_name, {})),
     }
 
 
-def _policy_facts(environment: Environment, state: State, told: Mapping[str, Mapping[str, Any]]) -> dict[str, object]:
+def _policy_facts(
+    environment: Environment, state: EnvironmentSnapshot, told: Mapping[str, Mapping[str, Any]]
+) -> dict[str, object]:
     policy = state.policy
     read = policy.policy if policy else None
     more = told.get(environment.policy_name, {})
@@ -148,7 +152,7 @@ def _version_facts(one: Parameter | None, told: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def _secret_words(one: StoredSecret | None) -> str:
+def _secret_words(one: SecretMetadata | None) -> str:
     if one is None:
         return "none"
     if one.deleted:
@@ -160,7 +164,7 @@ def _day(time: datetime | None) -> str:
     return "never, or not yet known" if time is None else f"{time:%Y-%m-%d}"
 
 
-def _secret_facts(environment: Environment, platform: str, one: StoredSecret | None) -> dict[str, object]:
+def _secret_facts(environment: Environment, platform: str, one: SecretMetadata | None) -> dict[str, object]:
     return {
         "platform": platform,
         "name": environment.secret_name(platform),
@@ -187,7 +191,7 @@ def show(
         "environment": environment.name,
         "region": aws.region,
         "account": aws.call("sts", "get_caller_identity")["Account"],
-        "flag": {"name": environment.flag_name, "arn": state.flag.arn if state.flag else None},
+        "flag": {"name": environment.kill_switch_name, "arn": state.flag.arn if state.flag else None},
         "policy": {"name": environment.policy_name, "arn": state.policy.arn if state.policy else None},
         "secrets": {
             platform: {"name": environment.secret_name(platform), "arn": one.arn if one else None}

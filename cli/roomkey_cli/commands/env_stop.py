@@ -12,7 +12,7 @@ import typer
 
 from roomkey_cli import stacks
 from roomkey_cli.aws import Aws, AwsError
-from roomkey_cli.changes import Change, Manner, carry_out
+from roomkey_cli.changes import ApplyOptions, Change, apply
 from roomkey_cli.environments import Environment
 from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, Profile, Region, Yes
 from roomkey_cli.terminal import REFUSED, USAGE, fail, note
@@ -42,10 +42,10 @@ def stop(
     function = _function(aws, environment)
     was = _spelt(function.reserved)
     does = f"set the reserved concurrency of {environment.function_name} to 0 (it is {was})"
-    carry_out(
+    apply(
         environment,
         [] if function.reserved == 0 else [Change(does, partial(_stop, aws, environment, function.arn, was))],
-        Manner(dry_run, yes, as_json),
+        ApplyOptions(dry_run, yes, as_json),
         already=f"{environment.function_name} is stopped already; nothing was changed",
         notes=[
             "No request is answered from now on; those that run go on to their end. "
@@ -99,10 +99,10 @@ def start(
             REFUSED,
         )
     does = f"set the reserved concurrency of {environment.function_name} to {to} (it is 0)"
-    carry_out(
+    apply(
         environment,
         [Change(does, partial(_start, aws, environment, function.arn, to or NONE))] if stopped else [],
-        Manner(dry_run, yes, as_json),
+        ApplyOptions(dry_run, yes, as_json),
         already=f"{environment.function_name} is not stopped; nothing was changed",
         notes=[f"Requests are answered again. What the disable flag says: roomkey env status {environment}."],
         facts={

@@ -143,7 +143,7 @@ def explain(
         str, typer.Option(metavar="NAMES", help="VideoSDK's permissions instead, with a space between them.")
     ] = "",
     services: Annotated[str, typer.Option(metavar="NAMES", help="Agora's services, with a space between them.")] = "",
-    life: Annotated[str, typer.Option(metavar="SECONDS", help="expires_in, if the request says so.")] = "",
+    lifetime: Annotated[str, typer.Option(metavar="SECONDS", help="expires_in, if the request says so.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Say what a policy decides for one request, which rule decided, and why each other one does not grant it.
@@ -163,7 +163,7 @@ def explain(
         "role": role,
         "permissions": permissions,
         "services": services,
-        "life": life,
+        "life": lifetime,
     }
     try:
         question = policy_questions.ask(columns)

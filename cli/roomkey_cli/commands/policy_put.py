@@ -6,7 +6,7 @@ import json
 from roomkey import strict_json
 from roomkey_cli import inputs, parameters, policy_files
 from roomkey_cli.aws import Aws
-from roomkey_cli.changes import Change, Manner, carry_out
+from roomkey_cli.changes import ApplyOptions, Change, apply
 from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, PolicyArgument, Profile, Region, Yes
 from roomkey_cli.parameters import Parameter
 from roomkey_cli.policy_files import LARGEST_STANDARD
@@ -48,10 +48,10 @@ def put(
             say(mark=line, style=_COLOURS.get(line[:1], ""))
     does = f"write {environment.policy_name}: {policy_files.in_short(policy)}, {_size(len(minified.encode()))}"
     change = Change(does, lambda: facts.update(parameters.put(aws, environment.policy_name, minified)))
-    carry_out(
+    apply(
         environment,
         [] if there and _same(there, minified) else [change],
-        Manner(dry_run, yes, as_json),
+        ApplyOptions(dry_run, yes, as_json),
         already=f"{environment.policy_name} says exactly this; nothing was changed",
         notes=[
             f"It counts everywhere within {bounds.STATE_SECONDS} s. Tokens that are out stay good until they expire."

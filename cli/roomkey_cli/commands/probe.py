@@ -16,7 +16,7 @@ from roomkey.errors import MintingDisabled, Unauthenticated
 from roomkey.platforms.base import Platform, TokenKind
 from roomkey_cli import endpoint, stacks
 from roomkey_cli.aws import Aws
-from roomkey_cli.endpoint import Answer, Unreachable
+from roomkey_cli.endpoint import Answer, ConnectionFailed
 from roomkey_cli.environments import Environment
 from roomkey_cli.least_requests import least_request
 from roomkey_cli.options import AsJson, EnvironmentArgument, KindOption, PlatformOption, Profile, Region, Url
@@ -189,7 +189,7 @@ def _served(base: str) -> Platform:
     """The first platform that the endpoint serves, by its own account. Raises `_NotServed`."""
     try:
         answer = endpoint.ask("GET", f"{base}/v1/health", {})
-    except Unreachable as error:
+    except ConnectionFailed as error:
         raise _NotServed(f"it does not answer: {error}") from None
     if not answer.platforms:
         raise _NotServed(f"{base}/v1/health is not Roomkey's: it answers {answer.in_words}")
@@ -200,7 +200,7 @@ def _minted(call: _Call, headers: Mapping[str, str]) -> Verdict:
     """What came of a request for a token. A switch that somebody has turned is no fault, and counts as good."""
     try:
         answer = endpoint.ask("POST", call.url, headers, call.content)
-    except Unreachable as error:
+    except ConnectionFailed as error:
         return Verdict(FAIL, f"it does not answer: {error}", counts=0)
     duration = round(answer.duration)
     if answer.code == MintingDisabled.code:
@@ -244,7 +244,7 @@ def _refused(call: _Call) -> Verdict:
     stranger = "a request without a sign-in"
     try:
         answer = endpoint.ask("POST", call.url, _HEADERS, call.content)
-    except Unreachable as error:
+    except ConnectionFailed as error:
         return Verdict(FAIL, f"it does not answer: {error}")
     duration = round(answer.duration)
     if answer.status in (401, 403) and answer.code in ("", Unauthenticated.code):

@@ -13,7 +13,7 @@ from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform
 from roomkey_cli import credential_files, parameters, secret_checks, secrets_store
 from roomkey_cli.aws import DENIED, Aws, AwsError
-from roomkey_cli.changes import Change, Manner, carry_out
+from roomkey_cli.changes import ApplyOptions, Change, apply
 from roomkey_cli.environments import Environment
 from roomkey_cli.options import (
     AsJson,
@@ -25,7 +25,7 @@ from roomkey_cli.options import (
     Region,
     Yes,
 )
-from roomkey_cli.secrets_store import StoredSecret
+from roomkey_cli.secrets_store import SecretMetadata
 from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, USAGE, WARN, fail, note, say, say_json
 
 app = typer.Typer(
@@ -38,7 +38,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_LARGEST = 65536
+_MAX_BYTES = 65536
 """Bytes: what Secrets Manager holds."""
 
 
@@ -80,10 +80,10 @@ def put(
         _look_for(environment, aws)
     facts: dict[str, object] = {"platform": platform.name, "version_id": there.version_id if there else None}
     changes = _changes(aws, environment, platform, text, there, facts, kms_key)
-    carry_out(
+    apply(
         environment,
         changes,
-        Manner(dry_run, yes, as_json),
+        ApplyOptions(dry_run, yes, as_json),
         already=f"{environment.secret_name(platform.name)} holds exactly this; nothing was changed",
         notes=_notes(environment, platform, rotates=there is not None),
         facts=facts,
@@ -114,7 +114,7 @@ def _prompted(platform: Platform) -> dict[str, Any]:
 def _piped(platform: Platform) -> dict[str, Any]:
     fields = {field.name: "..." for field in platform.credential_fields}
     try:
-        document = strict_json.loads(sys.stdin.buffer.read(_LARGEST + 1))
+        document = strict_json.loads(sys.stdin.buffer.read(_MAX_BYTES + 1))
     except ValueError:
         document = None
     if not isinstance(document, dict):
@@ -130,7 +130,7 @@ def _changes(
     environment: Environment,
     platform: Platform,
     text: str,
-    there: StoredSecret | None,
+    there: SecretMetadata | None,
     facts: dict[str, object],
     kms_key: str | None,
 ) -> list[Change]:

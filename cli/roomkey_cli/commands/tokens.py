@@ -12,13 +12,13 @@ from uuid import UUID
 
 import typer
 
-from roomkey.bodies import json_object
-from roomkey.errors import MalformedBody, MintingDisabled, RoomkeyError, SwitchUnavailable
-from roomkey.minting import Minted, mint
+from roomkey.errors import KillSwitchUnavailable, MalformedBody, MintingDisabled, RoomkeyError
+from roomkey.minting import MintedToken, mint
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import CredentialProblems, Credentials, Explanation, Platform, Randomness
-from roomkey.settings import STANDARD_LIVES
-from roomkey.token_requests import TokenRequest, granted_life, parse
+from roomkey.platforms.base import Credentials, InvalidCredentials, Platform, Randomness, TokenReport
+from roomkey.request_body import json_object
+from roomkey.settings import DEFAULT_LIFETIMES
+from roomkey.token_requests import TokenRequest, parse, resolve_lifetime
 from roomkey_cli import credential_files, explanations, inputs, local_audit, parameters, secrets_store
 from roomkey_cli.aws import Aws
 from roomkey_cli.environments import Environment
@@ -47,7 +47,7 @@ def mint_command(
     ] = None,
     salt: Annotated[int | None, typer.Option(min=1, max=99_999_999, help="Agora's salt.", show_default=False)] = None,
     even_though_off: Annotated[
-        bool, typer.Option("--even-though-off", help="With --env: mint although the environment's flag says no.")
+        bool, typer.Option("--ignore-kill-switch", help="With --env: mint although the environment's flag says no.")
     ] = False,
     profile: Profile = None,
     region: Region = None,
@@ -70,12 +70,12 @@ def mint_command(
     if (credentials is None) == (environment is None):
         fail("either --credentials or --env says whose key signs", USAGE)
     if environment is None and (even_though_off or profile is not None or region is not None):
-        fail("--even-though-off, --profile and --region go with --env", USAGE)
+        fail("--ignore-kill-switch, --profile and --region go with --env", USAGE)
     if salt is not None and platform.name != "agora":
         fail(f"--salt is Agora's: a token of {platform.title} has none", USAGE)
     try:
-        request = parse(platform, kind, json_object(body.encode()), lives=STANDARD_LIVES)
-        life = granted_life(request, STANDARD_LIVES)
+        request = parse(platform, kind, json_object(body.encode()), lifetimes=DEFAULT_LIFETIMES)
+        lifetime = resolve_lifetime(request, DEFAULT_LIFETIMES)
     except (UnicodeEncodeError, MalformedBody):
         fail("--body is not a JSON object without duplicate keys", USAGE)
     except RoomkeyError as refusal:
@@ -86,9 +86,9 @@ def mint_command(
         salt=(lambda: salt) if salt else drawn.salt,
     )
 
-    def minted_with(keys: Credentials) -> Minted:
+    def minted_with(keys: Credentials) -> MintedToken:
         try:
-            return mint(request, life, keys, at=time.time() if at is None else at, randomness=randomness)
+            return mint(request, lifetime, keys, at=time.time() if at is None else at, randomness=randomness)
         except RoomkeyError as refusal:
             _refuse(refusal)
 
@@ -118,7 +118,7 @@ class _Operator:
     aws: Aws
     request: TokenRequest
 
-    def mint(self, minted_with: Callable[[Credentials], Minted], *, even_though_off: bool) -> Minted:
+    def mint(self, minted_with: Callable[[Credentials], MintedToken], *, even_though_off: bool) -> MintedToken:
         """The token, once it is written down. Ends the command where there is none to be had."""
         platform, kind = self.request.platform, self.request.kind
         principal = str(self.aws.call("sts", "get_caller_identity")["Arn"])
@@ -126,11 +126,11 @@ class _Operator:
         flag = found.flag
         text = found.text if flag else None
         if not even_though_off and (flag is None or flag.is_off(platform.name, kind)):
-            failure = SwitchUnavailable if flag is None else MintingDisabled
+            failure = KillSwitchUnavailable if flag is None else MintingDisabled
             self._write(principal=principal, flag=text, reason=failure.code)
             why = f"its flag says {text}" if flag else "its flag is none"
             off = f"{kind} tokens for {platform.name} are off in {self.environment}"
-            fail(f"{off}: {why}; --even-though-off mints all the same", SWITCHED_OFF)
+            fail(f"{off}: {why}; --ignore-kill-switch mints all the same", SWITCHED_OFF)
         version_id, keys = self._keys()
         minted = minted_with(keys)
         file = self._write(principal=principal, flag=text, version_id=version_id, minted=minted)
@@ -147,7 +147,7 @@ class _Operator:
             fail(f"there is no secret {name} in {self.aws.region}", REFUSED)
         try:
             return value.version_id, parse_secret(value.text, platform)
-        except CredentialProblems as error:
+        except InvalidCredentials as error:
             fail(f"the secret {name} is not usable: {error}", REFUSED)
 
     def _write(self, **what: Any) -> Path:
@@ -181,19 +181,19 @@ def explain(
         except credential_files.CredentialFileError as error:
             fail(f"{credentials}: {error}", USAGE)
 
-    explanation = explanations.explain(text, moment, keys_of)
+    report = explanations.explain(text, moment, keys_of)
     if as_json:
-        say_json(explanations.as_json(explanation))
-    elif explanation:
-        print(_in_words(explanation, moment))
+        say_json(explanations.as_json(report))
+    elif report:
+        print(_in_words(report, moment))
     else:
         fail(explanations.NO_TOKEN, REFUSED)
-    if explanation is None or explanation.problems:
+    if report is None or report.problems:
         raise typer.Exit(REFUSED)
 
 
-def _in_words(explanation: Explanation, at: float) -> str:
-    title, grant = PLATFORMS[explanation.platform].title, explanation.grant
+def _in_words(report: TokenReport, at: float) -> str:
+    title, grant = PLATFORMS[report.platform].title, report.grant
     lines = [f"{title}: {grant.kind} token" if grant else f"{title}: a token"]
     if grant:
         says = {"room": grant.room_id, "role": grant.role, "user": grant.user_id, "for": ", ".join(grant.services)}
@@ -204,10 +204,10 @@ def _in_words(explanation: Explanation, at: float) -> str:
         False: "does NOT hold with these credentials",
         None: "not checked: no credentials for this platform were given",
     }
-    lines.append(f"  signature  {signature[explanation.signature]}")
-    lines += ["  it holds"] + [f"    {name:<12} {json.dumps(value)}" for name, value in explanation.facts.items()]
-    lines += [f"  warning    {warning}" for warning in explanation.warnings]
-    lines += [f"  REFUSED    {problem}" for problem in explanation.problems]
+    lines.append(f"  signature  {signature[report.signature]}")
+    lines += ["  it holds"] + [f"    {name:<12} {json.dumps(value)}" for name, value in report.claims.items()]
+    lines += [f"  warning    {warning}" for warning in report.warnings]
+    lines += [f"  REFUSED    {problem}" for problem in report.problems]
     return "\n".join(map(harmless, lines))
 
 

@@ -21,14 +21,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from roomkey import __version__
-from roomkey.bodies import json_object
 from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
-from roomkey.errors import Fault, MalformedBody, SwitchUnavailable
-from roomkey.kill_switch import DisableFlag
+from roomkey.errors import Fault, KillSwitchUnavailable, MalformedBody
+from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS, hs256
 from roomkey.platforms.base import Credentials, Platform, TokenKind
-from roomkey.settings import SHORTEST_LIFE
+from roomkey.request_body import json_object
+from roomkey.settings import MIN_LIFETIME
 from roomkey_cli import (
     bounds,
     credential_files,
@@ -61,7 +61,7 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-_LARGEST_BODY = 64 * 1024
+_MAX_BODY_BYTES = 64 * 1024
 _READING_SECONDS = 2.6
 
 type _Answer = Callable[[Request, Mapping[str, Any]], object]
@@ -81,7 +81,7 @@ class Console:
     def __init__(
         self, dependencies: Dependencies, audit: AuditLines, *, endpoint: str, region: str, host: str, demo_users: bool
     ) -> None:
-        self._with = dependencies
+        self._deps = dependencies
         self._audit = audit
         self._region = region
         self._hosts = {"127.0.0.1", "localhost", "::1", host}
@@ -153,7 +153,7 @@ class Console:
     # --- what the page asks for ------------------------------------------------------------------------------------
 
     def _stack(self, _request: Request, _asked: Mapping[str, Any]) -> object:
-        settings = self._with.settings
+        settings = self._deps.settings
         return {
             "version": __version__,
             "environment": settings.environment,
@@ -163,11 +163,11 @@ class Console:
             "region": self._region,
             "bites_within": bounds.STATE_SECONDS,
             "lives": {
-                "shortest": SHORTEST_LIFE,
-                "longest": settings.lives.longest,
-                "default": settings.lives.default,
+                "shortest": MIN_LIFETIME,
+                "longest": settings.lifetimes.longest,
+                "default": settings.lifetimes.default,
             },
-            "platforms": {name: _platform(platform) for name, platform in self._with.platforms.items()},
+            "platforms": {name: _platform(platform) for name, platform in self._deps.platforms.items()},
             "policies": {path.stem: path.read_text() for path in sorted(_EXAMPLES.glob("*.json"))},
         }
 
@@ -181,13 +181,13 @@ class Console:
 
     def _explanation(self, _request: Request, asked: Mapping[str, Any]) -> object:
         token = _text(asked, "token").strip()
-        explanation = explanations.explain(token, time.time(), self._credentials)
-        if explanation is None:
+        report = explanations.explain(token, time.time(), self._credentials)
+        if report is None:
             raise Refused(f"{explanations.NO_TOKEN[0].upper()}{explanations.NO_TOKEN[1:]}.")
         web_token = hs256.read(token, None)
         return {
-            **explanations.as_json(explanation),
-            "title": PLATFORMS[explanation.platform].title,
+            **explanations.as_json(report),
+            "title": PLATFORMS[report.platform].title,
             "header": web_token.header if web_token else None,
         }
 
@@ -212,10 +212,10 @@ class Console:
         read_at: float | None = None
         faults: dict[str, str | None] = dict.fromkeys(("flag", "policy"))
         try:
-            state = self._with.state.read(Budget.starting_now(self._with.clock, _READING_SECONDS))
+            state = self._deps.state.read(Budget.start(self._deps.clock, _READING_SECONDS))
             read_at = time.time() - state.switch.age
-            state.policy_in_force()
-        except SwitchUnavailable as fault:
+            state.require_policy()
+        except KillSwitchUnavailable as fault:
             faults = dict.fromkeys(("flag", "policy"), _in_words(fault))
         except Fault as fault:
             faults["policy"] = _in_words(fault)
@@ -224,10 +224,10 @@ class Console:
     def _put_flag(self, _request: Request, asked: Mapping[str, Any]) -> object:
         text = _text(asked, "text")
         try:
-            DisableFlag.parse(text)
+            KillSwitch.parse(text)
         except ValueError:
             raise Refused("This is not a disable flag.") from None
-        return self._put(self._environment.flag_name, text)
+        return self._put(self._environment.kill_switch_name, text)
 
     def _put_policy(self, _request: Request, asked: Mapping[str, Any]) -> object:
         read = policy_files.parse(_text(asked, "text").encode())
@@ -271,7 +271,7 @@ async def _body(request: Request) -> Mapping[str, Any]:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _LARGEST_BODY:
+        if len(body) > _MAX_BODY_BYTES:
             raise Refused("This is longer than anything that the console takes.")
     if not body:
         return {}

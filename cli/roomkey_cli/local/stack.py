@@ -72,7 +72,7 @@ class AwsStandIn:
         """Puts an environment's state there: minting on, the policy, and the platforms' credentials."""
         names = Settings.from_environment({"ENVIRONMENT": ENVIRONMENT})
         client = {name: boto3.client(name, endpoint_url=endpoint) for name in ("ssm", "secretsmanager")}
-        client["ssm"].put_parameter(Name=names.disable_flag_name, Value="false", Type="String")
+        client["ssm"].put_parameter(Name=names.kill_switch_name, Value="false", Type="String")
         client["ssm"].put_parameter(Name=names.policy_name, Value=policy, Type="String")
         for name, secret in secrets.items():
             client["secretsmanager"].create_secret(

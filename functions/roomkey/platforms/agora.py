@@ -15,18 +15,18 @@ from roomkey.platforms.access_token2 import CHAT, RTC, RTM, SERVICE_TYPES, Acces
 from roomkey.platforms.base import (
     CredentialField,
     Credentials,
-    Explanation,
     Grant,
-    Imprint,
+    MintContext,
     Platform,
     RequestField,
     Send,
     TokenKind,
+    TokenReport,
     one_of,
     text,
 )
 
-LARGEST_UID = 2**32 - 1
+MAX_UID = 2**32 - 1
 
 _OLD_PREFIX = "006"
 
@@ -51,9 +51,9 @@ _CERTIFICATE = r"(?!(.)\1*\Z)" + _APP_ID
 
 # --- what a request may say ----------------------------------------------------------------------------------------
 
-_LONGEST_CHANNEL = 63
-_LONGEST_ACCOUNT = 255
-_LONGEST_LOGIN = 64
+_MAX_CHANNEL = 63
+_MAX_ACCOUNT = 255
+_MAX_LOGIN = 64
 """Characters of a user of RTM or Chat; Chat's SDK answers 105 USER_NAME_TOO_LONG to more."""
 
 _DOCUMENTED_CHARACTERS = re.compile(r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]*")
@@ -73,8 +73,8 @@ def _name(longest: int) -> Callable[[object], str]:
     return check
 
 
-_check_channel = _name(_LONGEST_CHANNEL)
-_check_account = _name(_LONGEST_ACCOUNT)
+_check_channel = _name(_MAX_CHANNEL)
+_check_account = _name(_MAX_ACCOUNT)
 
 
 def _check_user(value: object) -> str:
@@ -82,8 +82,8 @@ def _check_user(value: object) -> str:
     # What looks like a number is taken for a uid, so that no spelling of 0, the uid that stands for everybody, and no
     # uid that a client would wrap round to another one (-5, 4294967297), passes as an account. It is packed as it came:
     # "00042" and "+5" are what the client will have to say, too.
-    if _NUMBER.fullmatch(user) and not 1 <= int(user) <= LARGEST_UID:
-        raise ValueError(f"must be from 1 to {LARGEST_UID} where it is a number")
+    if _NUMBER.fullmatch(user) and not 1 <= int(user) <= MAX_UID:
+        raise ValueError(f"must be from 1 to {MAX_UID} where it is a number")
     return user
 
 
@@ -104,7 +104,7 @@ class Agora(Platform):
 
     name = "agora"
     title = "Agora"
-    longest_life = 86400
+    max_lifetime = 86400
     send = Send("Authorization", "Bearer ")
     services = tuple(_SERVICES)
     request_fields = {
@@ -125,29 +125,33 @@ class Agora(Platform):
         # Every character of a user that has passed its check is one byte.
         if (
             values.get("services", _DEFAULT_SERVICES) != _DEFAULT_SERVICES
-            and len(str(values.get("user_id"))) > _LONGEST_LOGIN
+            and len(str(values.get("user_id"))) > _MAX_LOGIN
         ):
-            yield "user_id", f"must not be longer than {_LONGEST_LOGIN} characters with rtm or chat among the services"
+            yield "user_id", f"must not be longer than {_MAX_LOGIN} characters with rtm or chat among the services"
 
-    def carried(self, grant: Grant) -> Grant:
+    def expressible(self, grant: Grant) -> Grant:
         """What of `grant` its token says: RTM and Chat know neither channel nor role."""
         return grant if "rtc" in grant.services else grant._replace(room_id=None, role=None)
 
-    def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+    def app_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
         if not (grant.room_id and grant.role and grant.user_id):
             raise ValueError("an app token needs a channel, a role and a user: an empty one would stand for any")
-        life = grant.expires_at - int(imprint.minted_at)
-        return self._sign(credentials, imprint, life, _app_services(grant, life))
+        lifetime = grant.expires_at - int(context.minted_at)
+        return self._sign(credentials, context, lifetime, _app_services(grant, lifetime))
 
-    def management_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
-        life = grant.expires_at - int(imprint.minted_at)
-        return self._sign(credentials, imprint, life, _management_services(life))
+    def management_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
+        lifetime = grant.expires_at - int(context.minted_at)
+        return self._sign(credentials, context, lifetime, _management_services(lifetime))
 
-    def _sign(self, credentials: Credentials, imprint: Imprint, life: int, services: tuple[Service, ...]) -> str:
-        token = AccessToken2(credentials["app_id"], int(imprint.minted_at), life, imprint.randomness.salt(), services)
+    def _sign(
+        self, credentials: Credentials, context: MintContext, lifetime: int, services: tuple[Service, ...]
+    ) -> str:
+        token = AccessToken2(
+            credentials["app_id"], int(context.minted_at), lifetime, context.randomness.salt(), services
+        )
         return access_token2.sign(token, credentials["app_certificate"])
 
-    def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
+    def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
         if token.startswith(_OLD_PREFIX):
             return self._unreadable("it begins as Agora's older format (AccessToken, 006) does", credentials)
         if not token.startswith(access_token2.PREFIX):
@@ -162,26 +166,26 @@ class Agora(Platform):
             *([f"the signature is not this certificate's ({_INVALID_TOKEN})"] if signature is False else []),
             *_app_id_problems(says.app_id, credentials),
             *([f"{reading.fault} ({_INVALID_TOKEN})"] if reading.fault else []),
-            *_time_problems(says, at, self.longest_life),
+            *_time_problems(says, at, self.max_lifetime),
             *_name_problems(says),
         ]
-        return Explanation(
+        return TokenReport(
             platform=self.name,
             grant=None if problems else _grant(says),
             issued_at=says.issue_ts,
             signature=signature,
-            facts=_facts(says),
+            claims=_facts(says),
             problems=tuple(problems),
-            warnings=(*_name_warnings(says), *_life_warnings(says, self.longest_life)),
+            warnings=(*_name_warnings(says), *_lifetime_warnings(says, self.max_lifetime)),
         )
 
-    def _unreadable(self, why: str, credentials: Credentials | None) -> Explanation:
-        return Explanation(
+    def _unreadable(self, why: str, credentials: Credentials | None) -> TokenReport:
+        return TokenReport(
             platform=self.name,
             grant=None,
             issued_at=None,
             signature=None if credentials is None else False,
-            facts={},
+            claims={},
             problems=(f"{why} ({_INVALID_TOKEN})",),
         )
 
@@ -189,20 +193,20 @@ class Agora(Platform):
 # --- from a grant to services, and back ----------------------------------------------------------------------------
 
 
-def _app_services(grant: Grant, life: int) -> tuple[Service, ...]:
-    return tuple(_app_service(_SERVICES[name], grant, life) for name in grant.services)
+def _app_services(grant: Grant, lifetime: int) -> tuple[Service, ...]:
+    return tuple(_app_service(_SERVICES[name], grant, lifetime) for name in grant.services)
 
 
-def _app_service(number: int, grant: Grant, life: int) -> Service:
+def _app_service(number: int, grant: Grant, lifetime: int) -> Service:
     user = grant.user_id or ""
     if number == RTC:
-        privileges = dict.fromkeys(_ROLES[grant.role or ""], life)
+        privileges = dict.fromkeys(_ROLES[grant.role or ""], lifetime)
         return Service(RTC, privileges, {"channel_name": grant.room_id or "", "uid": user})
-    return Service(number, {_LOGIN if number == RTM else _CHAT_USER: life}, {"user_id": user})
+    return Service(number, {_LOGIN if number == RTM else _CHAT_USER: lifetime}, {"user_id": user})
 
 
-def _management_services(life: int) -> tuple[Service, ...]:
-    return (Service(CHAT, {_CHAT_APP: life}, {"user_id": ""}),)
+def _management_services(lifetime: int) -> tuple[Service, ...]:
+    return (Service(CHAT, {_CHAT_APP: lifetime}, {"user_id": ""}),)
 
 
 def _grant(token: AccessToken2) -> Grant | None:
@@ -225,9 +229,11 @@ def _grant(token: AccessToken2) -> Grant | None:
     return grant if services == _app_services(grant, token.expire) else None
 
 
-def _cut(service: Service, life: int) -> Service:
+def _cut(service: Service, lifetime: int) -> Service:
     """`service` as it works in a token of `life` seconds, which cuts off a privilege that has more, or no own end."""
-    return replace(service, privileges={number: min(own or life, life) for number, own in service.privileges.items()})
+    return replace(
+        service, privileges={number: min(own or lifetime, lifetime) for number, own in service.privileges.items()}
+    )
 
 
 def _text_of(service: Service | None, field: str) -> str | None:
@@ -245,7 +251,7 @@ def _facts(token: AccessToken2) -> dict[str, object]:
             {
                 "type": service.type,
                 "name": (known := SERVICE_TYPES[service.type]).name,
-                "privileges": {known.privilege(number): life for number, life in service.privileges.items()},
+                "privileges": {known.privilege(number): lifetime for number, lifetime in service.privileges.items()},
                 **service.fields,
             }
             for service in token.services
@@ -263,30 +269,30 @@ def _app_id_problems(app_id: str, credentials: Credentials | None) -> Iterator[s
         yield f"app_id is not these credentials' ({_INVALID_TOKEN})"
 
 
-def _time_problems(token: AccessToken2, at: float, longest_life: int) -> Iterator[str]:
+def _time_problems(token: AccessToken2, at: float, max_lifetime: int) -> Iterator[str]:
     if token.issue_ts > at:
         yield f"it was issued in the future ({_INVALID_TOKEN})"
-    if token.expire > longest_life:
-        yield f"it lives longer than the {longest_life} s that Agora allows: a moment, not a life? ({_INVALID_TOKEN})"
+    if token.expire > max_lifetime:
+        yield f"it lives longer than the {max_lifetime} s that Agora allows: a moment, not a life? ({_INVALID_TOKEN})"
     if token.issue_ts + token.expire <= at:
         yield f"it has expired ({_TOKEN_EXPIRED})"
         return
-    for service, privilege, life in _privileges(token):
-        if life and token.issue_ts + life <= at:  # 0 is no own end: Agora's FPA tokens have it.
+    for service, privilege, lifetime in _privileges(token):
+        if lifetime and token.issue_ts + lifetime <= at:  # 0 is no own end: Agora's FPA tokens have it.
             yield f"{service}: {privilege} has expired ({_TOKEN_EXPIRED})"
 
 
-def _life_warnings(token: AccessToken2, longest_life: int) -> Iterator[str]:
-    for service, privilege, life in _privileges(token):
-        if life > longest_life:
-            yield f"{service}: {privilege} is granted for more than {longest_life} s: the token's own end cuts it off"
+def _lifetime_warnings(token: AccessToken2, max_lifetime: int) -> Iterator[str]:
+    for service, privilege, lifetime in _privileges(token):
+        if lifetime > max_lifetime:
+            yield f"{service}: {privilege} is granted for more than {max_lifetime} s: the token's own end cuts it off"
 
 
 def _privileges(token: AccessToken2) -> Iterator[tuple[str, str, int]]:
     for service in token.services:
         known = SERVICE_TYPES[service.type]
-        for number, life in service.privileges.items():
-            yield known.name, known.privilege(number), life
+        for number, lifetime in service.privileges.items():
+            yield known.name, known.privilege(number), lifetime
 
 
 class _NameRule(NamedTuple):
@@ -300,11 +306,11 @@ class _NameRule(NamedTuple):
 # Of the services that Roomkey mints: of the others, no limits are documented.
 _NAME_RULES: Mapping[int, Mapping[str, _NameRule]] = {
     RTC: {
-        "channel_name": _NameRule(_LONGEST_CHANNEL, "102 Invalid Channel Name", _check_channel),
-        "uid": _NameRule(_LONGEST_ACCOUNT, "134 Invalid User Account", _check_user),
+        "channel_name": _NameRule(_MAX_CHANNEL, "102 Invalid Channel Name", _check_channel),
+        "uid": _NameRule(_MAX_ACCOUNT, "134 Invalid User Account", _check_user),
     },
-    RTM: {"user_id": _NameRule(_LONGEST_LOGIN, "-10006 Invalid User ID", _check_user)},
-    CHAT: {"user_id": _NameRule(_LONGEST_LOGIN, "105 User Name Too Long", _check_user)},
+    RTM: {"user_id": _NameRule(_MAX_LOGIN, "-10006 Invalid User ID", _check_user)},
+    CHAT: {"user_id": _NameRule(_MAX_LOGIN, "105 User Name Too Long", _check_user)},
 }
 
 

@@ -24,13 +24,13 @@ from urllib.parse import quote, unquote
 from roomkey.platforms.base import (
     CredentialField,
     Credentials,
-    Explanation,
     Grant,
-    Imprint,
+    MintContext,
     Platform,
     RequestField,
     Send,
     TokenKind,
+    TokenReport,
     check_id,
     one_of,
 )
@@ -123,7 +123,7 @@ class AgoraWhiteboard(Platform):
 
     name = "agora-whiteboard"
     title = "Agora Interactive Whiteboard"
-    longest_life = None
+    max_lifetime = None
     send = Send("token", "")
     request_fields = {
         TokenKind.APP: (
@@ -137,20 +137,20 @@ class AgoraWhiteboard(Platform):
         CredentialField("secret_key", signs=True),
     )
 
-    def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
-        return _sign(_ROOM, credentials, grant, imprint, {"uuid": str(grant.room_id)})
+    def app_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
+        return _sign(_ROOM, credentials, grant, context, {"uuid": str(grant.room_id)})
 
-    def management_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
-        return _sign(_SDK, credentials, grant, imprint, {})
+    def management_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
+        return _sign(_SDK, credentials, grant, context, {})
 
-    def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
+    def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
         prefix = next((prefix for prefix in _KINDS if token.startswith(prefix)), None)
         if prefix is None:
             return None
         fields = unpack(token.removeprefix(prefix))
         if fields is None:
             signature = None if credentials is None else False
-            return Explanation(self.name, None, None, signature, {}, problems=(_REFUSED.format(_MALFORMED),))
+            return TokenReport(self.name, None, None, signature, {}, problems=(_REFUSED.format(_MALFORMED),))
         said = {name: value for name, value in fields.items() if name != "sig"}
         signature = None
         if credentials is not None:
@@ -162,25 +162,25 @@ class AgoraWhiteboard(Platform):
             *field_problems,
             *_time_problems(said, at),
         ]
-        return Explanation(
+        return TokenReport(
             platform=self.name,
             grant=None if field_problems else _grant(prefix, said),
             issued_at=None,
             signature=signature,
-            facts=said,
+            claims=said,
             problems=tuple(map(_REFUSED.format, problems)),
             warnings=() if field_problems else tuple(_warnings(said)),
             token_id=said.get("nonce"),
         )
 
 
-def _sign(prefix: str, credentials: Credentials, grant: Grant, imprint: Imprint, says: Mapping[str, str]) -> str:
-    lifespan = grant.expires_at - int(imprint.minted_at)
+def _sign(prefix: str, credentials: Credentials, grant: Grant, context: MintContext, says: Mapping[str, str]) -> str:
+    lifespan = grant.expires_at - int(context.minted_at)
     fields = {
         "ak": credentials["access_key"],
-        "nonce": imprint.randomness.uuid(),
+        "nonce": context.randomness.uuid(),
         "role": ROLES[str(grant.role)],
-        "expireAt": str(_milliseconds(imprint.minted_at) + lifespan * 1000),
+        "expireAt": str(_milliseconds(context.minted_at) + lifespan * 1000),
         **says,
     }
     return pack(prefix, fields, credentials["secret_key"])

@@ -35,12 +35,12 @@ class RequestField:
     name: str
     check: Callable[[object], object]
     required: bool = False
-    means: str = ""
+    maps_to: str = ""
     default: object = None
 
     @property
-    def target(self) -> str:
-        return self.means or self.name
+    def maps_to_field(self) -> str:
+        return self.maps_to or self.name
 
 
 _FORBIDDEN_CATEGORIES = frozenset(("Cc", "Cs", "Cn", "Co", "Zl", "Zp"))
@@ -104,7 +104,7 @@ class CredentialField:
     usual: str = r"\S+"
     strict: bool = False
 
-    def fits(self, value: str) -> bool:
+    def matches_format(self, value: str) -> bool:
         """Whether `value` has the shape that the vendor issues."""
         return re.fullmatch(self.usual, value) is not None
 
@@ -119,7 +119,7 @@ class Credentials:
         return self.values[name]
 
 
-SHORTEST_KEY_BYTES = 32
+MIN_KEY_BYTES = 32
 """RFC 7518 section 3.2: a key of HMAC-SHA256 must be at least as long as the hash."""
 
 _PLACEHOLDER = re.compile(
@@ -139,7 +139,7 @@ def check_credentials(fields: tuple[CredentialField, ...], values: Mapping[str, 
     elif not problems:
         problems += _swapped(fields, texts)
     if problems:
-        raise CredentialProblems(*problems)
+        raise InvalidCredentials(*problems)
     return Credentials(texts)
 
 
@@ -153,9 +153,9 @@ def _problems_of(one: CredentialField, value: object) -> list[str]:
     if _PLACEHOLDER.search(value):
         return ["looks like a placeholder"]
     if one.strict:
-        return [] if one.fits(value) else ["is not of the form that the vendor issues"]
-    if one.signs and len(value) < SHORTEST_KEY_BYTES:
-        return [f"is shorter than {SHORTEST_KEY_BYTES} bytes (another value in its place?)"]
+        return [] if one.matches_format(value) else ["is not of the form that the vendor issues"]
+    if one.signs and len(value) < MIN_KEY_BYTES:
+        return [f"is shorter than {MIN_KEY_BYTES} bytes (another value in its place?)"]
     if one.signs and len(set(value)) == 1:
         return ["is one character repeated"]
     return []
@@ -167,11 +167,11 @@ def _swapped(fields: tuple[CredentialField, ...], texts: Mapping[str, str]) -> l
     return [
         f"{key.name}: looks like {one.name}; are the two swapped?"
         for one in ids
-        if one.fits(texts[key.name]) and not one.fits(texts[one.name])
+        if one.matches_format(texts[key.name]) and not one.matches_format(texts[one.name])
     ]
 
 
-class CredentialProblems(ValueError):
+class InvalidCredentials(ValueError):
     """What is wrong with a platform's credentials: field names and reasons, never values."""
 
     def __init__(self, *problems: str) -> None:
@@ -213,7 +213,7 @@ class Randomness:
     salt: Callable[[], int] = lambda: 1 + secrets.randbelow(99_999_999)
 
 
-class Imprint(NamedTuple):
+class MintContext(NamedTuple):
     """What makes one token differ from the next with the same grant: when it is minted, and chance to draw from.
 
     `minted_at` is in Unix seconds with a fraction.
@@ -231,7 +231,7 @@ class Send:
     prefix: str
 
 
-class Explanation(NamedTuple):
+class TokenReport(NamedTuple):
     """What a token says and what its platform would make of it.
 
     `grant` is what it grants, as far as it can be read. `facts` are what it holds, in the token's own words.
@@ -243,7 +243,7 @@ class Explanation(NamedTuple):
     grant: Grant | None
     issued_at: float | None
     signature: bool | None
-    facts: Mapping[str, object]
+    claims: Mapping[str, object]
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     token_id: str | None = None
@@ -256,7 +256,7 @@ class Platform(ABC):
     """As in the path, the disable flag, the policy and the secret's name."""
     title: str
     """As people call it."""
-    longest_life: int | None
+    max_lifetime: int | None
     """Seconds that the vendor lets a token live, None where it sets no bound."""
     send: Send
     request_fields: Mapping[TokenKind, tuple[RequestField, ...]]
@@ -274,7 +274,7 @@ class Platform(ABC):
         del values
         return ()
 
-    def carried(self, grant: Grant) -> Grant:
+    def expressible(self, grant: Grant) -> Grant:
         """What of `grant` its token says, and `explain` can read back: all of it, for most."""
         return grant
 
@@ -283,13 +283,13 @@ class Platform(ABC):
         return check_credentials(self.credential_fields, values)
 
     @abstractmethod
-    def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+    def app_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
         """The token with which the holder of `grant` joins a room."""
 
     @abstractmethod
-    def management_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+    def management_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
         """The token with which a server calls the vendor's API."""
 
     @abstractmethod
-    def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
+    def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
         """What `token` is, seen at `at` (Unix seconds); None where it is none of this platform's."""

@@ -12,13 +12,13 @@ from roomkey.platforms import hs256
 from roomkey.platforms.base import (
     CredentialField,
     Credentials,
-    Explanation,
     Grant,
-    Imprint,
+    MintContext,
     Platform,
     RequestField,
     Send,
     TokenKind,
+    TokenReport,
     check_id,
     check_role,
 )
@@ -34,7 +34,7 @@ class Hms(Platform):
 
     name = "100ms"
     title = "100ms"
-    longest_life = 90 * 86400
+    max_lifetime = 90 * 86400
     send = Send("Authorization", "Bearer ")
     request_fields = {
         TokenKind.APP: (
@@ -54,28 +54,28 @@ class Hms(Platform):
         hs256.check_key("app_secret", credentials)
         return credentials
 
-    def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+    def app_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
         says = {"room_id": grant.room_id, "role": grant.role, "user_id": grant.user_id}
-        return self._sign(credentials, grant, imprint, says)
+        return self._sign(credentials, grant, context, says)
 
-    def management_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
-        return self._sign(credentials, grant, imprint, {})
+    def management_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
+        return self._sign(credentials, grant, context, {})
 
-    def _sign(self, credentials: Credentials, grant: Grant, imprint: Imprint, says: Mapping[str, object]) -> str:
-        begins = int(imprint.minted_at) - hs256.BACKDATED_SECONDS
+    def _sign(self, credentials: Credentials, grant: Grant, context: MintContext, says: Mapping[str, object]) -> str:
+        begins = int(context.minted_at) - hs256.BACKDATED_SECONDS
         claims = {
             "access_key": credentials["app_access_key"],
             "type": str(grant.kind),
             "version": 2,
             **says,
-            "jti": imprint.randomness.uuid(),
+            "jti": context.randomness.uuid(),
             "iat": begins,
             "nbf": begins,
             "exp": grant.expires_at,
         }
         return hs256.sign(claims, credentials["app_secret"])
 
-    def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
+    def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
         read = hs256.read(token, credentials["app_secret"] if credentials else None)
         if read is None or read.claims.keys().isdisjoint(("access_key", "type")):
             return None
@@ -83,18 +83,18 @@ class Hms(Platform):
         problems = ["the signature is not this secret's (40109 Bad JWT Token)"] if read.signature is False else []
         problems += hs256.header_problems(read.header)
         problems += claim_problems
-        problems += hs256.time_problems(read.claims, at, required=("iat", "nbf", "exp"), longest_life=self.longest_life)
+        problems += hs256.time_problems(read.claims, at, required=("iat", "nbf", "exp"), max_lifetime=self.max_lifetime)
         warnings = hs256.client_warnings(read)
         kind = read.claims.get("type")
         known = _CLAIMS.get(kind) if isinstance(kind, str) else None
         if known and (unknown := [name for name in read.claims if name not in known]):
             warnings.append(f"it has claims that 100ms does not know: {', '.join(sorted(unknown))}")
-        return Explanation(
+        return TokenReport(
             platform=self.name,
             grant=None if claim_problems else _grant(read.claims),
             issued_at=hs256.whole(read.claims.get("iat")),
             signature=read.signature,
-            facts=read.claims,
+            claims=read.claims,
             problems=tuple(problems),
             warnings=tuple(warnings),
             token_id=jti if isinstance(jti := read.claims.get("jti"), str) else None,

@@ -16,7 +16,7 @@ import jwt
 from jwt.algorithms import HMACAlgorithm
 from jwt.utils import base64url_encode
 
-from roomkey.platforms.base import CredentialProblems, Credentials
+from roomkey.platforms.base import Credentials, InvalidCredentials
 
 BACKDATED_SECONDS = 30
 """`iat` (and `nbf`) lie this far back, so that a vendor whose clock runs behind ours does not refuse a new token."""
@@ -61,9 +61,9 @@ def check_key(name: str, credentials: Credentials) -> None:
         _hmac.prepare_key(key)
         sign({}, key)
     except jwt.PyJWTError:
-        raise CredentialProblems(f"{name}: is no key for HMAC-SHA256") from None
+        raise InvalidCredentials(f"{name}: is no key for HMAC-SHA256") from None
     if _is_der(key):
-        raise CredentialProblems(f"{name}: is no key for HMAC-SHA256")
+        raise InvalidCredentials(f"{name}: is no key for HMAC-SHA256")
 
 
 def _is_der(key: str) -> bool:
@@ -143,7 +143,7 @@ def header_problems(header: Mapping[str, Any]) -> list[str]:
 
 
 def time_problems(
-    claims: Mapping[str, Any], at: float, *, required: tuple[str, ...], longest_life: int | None
+    claims: Mapping[str, Any], at: float, *, required: tuple[str, ...], max_lifetime: int | None
 ) -> list[str]:
     """What is wrong with `iat`, `nbf` and `exp`, without leeway, seen at `at`."""
     times = {name: claims[name] for name in ("iat", "nbf", "exp") if name in claims}
@@ -160,10 +160,10 @@ def time_problems(
         problems.append("it was issued in the future (iat; milliseconds?)")
     if exp is not None and max(nbf or 0, iat or 0) >= exp:
         problems.append("it expires before it becomes valid")
-    if longest_life is not None and exp is not None:
+    if max_lifetime is not None and exp is not None:
         begins = nbf if nbf is not None else iat
-        if begins is not None and exp - begins > longest_life:
-            problems.append(f"it lives longer than the {longest_life} s that the vendor allows")
+        if begins is not None and exp - begins > max_lifetime:
+            problems.append(f"it lives longer than the {max_lifetime} s that the vendor allows")
     return problems
 
 

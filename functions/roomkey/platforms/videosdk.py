@@ -13,13 +13,13 @@ from roomkey.platforms import hs256
 from roomkey.platforms.base import (
     CredentialField,
     Credentials,
-    Explanation,
     Grant,
-    Imprint,
+    MintContext,
     Platform,
     RequestField,
     Send,
     TokenKind,
+    TokenReport,
     check_id,
     one_of,
 )
@@ -65,13 +65,13 @@ class VideoSdk(Platform):
 
     name = "videosdk"
     title = "VideoSDK"
-    longest_life = None
+    max_lifetime = None
     send = Send("Authorization", "")
     request_fields = {
         TokenKind.APP: (
             RequestField("room_id", check_id, required=True),
             RequestField("role", one_of(*PERMISSIONS), required=True),
-            RequestField("permissions", _check_permissions, required=True, means="role"),
+            RequestField("permissions", _check_permissions, required=True, maps_to="role"),
             RequestField("user_id", check_id),
         ),
         TokenKind.MANAGEMENT: (),
@@ -86,16 +86,16 @@ class VideoSdk(Platform):
         hs256.check_key("secret", credentials)
         return credentials
 
-    def app_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
+    def app_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
         # A token without a room opens all of them, one without permissions is a moderator's to the vendor's SDK:
         # nothing is ever left out.
         bound = {"roomId": grant.room_id, "participantId": grant.user_id}
-        return _sign(credentials, grant, imprint, PERMISSIONS[str(grant.role)], bound)
+        return _sign(credentials, grant, context, PERMISSIONS[str(grant.role)], bound)
 
-    def management_token(self, credentials: Credentials, grant: Grant, imprint: Imprint) -> str:
-        return _sign(credentials, grant, imprint, PERMISSIONS["moderator"], {})
+    def management_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
+        return _sign(credentials, grant, context, PERMISSIONS["moderator"], {})
 
-    def explain(self, token: str, credentials: Credentials | None, at: float) -> Explanation | None:
+    def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
         read = hs256.read(token, credentials["secret"] if credentials else None)
         if read is None or not _OWN_CLAIMS & read.claims.keys():
             return None
@@ -104,14 +104,14 @@ class VideoSdk(Platform):
         token_problems = [
             *(["the signature is not this secret's"] if read.signature is False else []),
             *hs256.header_problems(read.header),
-            *hs256.time_problems(claims, at, required=("exp",), longest_life=self.longest_life),
+            *hs256.time_problems(claims, at, required=("exp",), max_lifetime=self.max_lifetime),
         ]
-        return Explanation(
+        return TokenReport(
             platform=self.name,
             grant=None if claim_problems else _grant(claims),
             issued_at=claims["iat"] if hs256.is_int(claims.get("iat")) else None,
             signature=read.signature,
-            facts=claims,
+            claims=claims,
             problems=(*(f"{problem} ({_NOT_VALID})" for problem in token_problems), *claim_problems),
             warnings=() if claim_problems else tuple(_warnings(claims)),
         )
@@ -120,7 +120,7 @@ class VideoSdk(Platform):
 def _sign(
     credentials: Credentials,
     grant: Grant,
-    imprint: Imprint,
+    context: MintContext,
     permissions: tuple[str, ...],
     bound: Mapping[str, object],
 ) -> str:
@@ -130,7 +130,7 @@ def _sign(
         "version": 2,
         "roles": [_ROLES[grant.kind]],
         **bound,
-        "iat": int(imprint.minted_at) - hs256.BACKDATED_SECONDS,
+        "iat": int(context.minted_at) - hs256.BACKDATED_SECONDS,
         "exp": grant.expires_at,
     }
     return hs256.sign(claims, credentials["secret"])

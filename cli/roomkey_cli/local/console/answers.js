@@ -60,7 +60,7 @@ const HELP = {
   ],
   'minting-disabled': () => ['This is switched off.', h('a', { href: '#switch' }, 'To the switch')],
   'user-mismatch': () => ['Leave the user empty: the token is for whoever signed in.'],
-  'switch-unavailable': () => [
+  'kill-switch-unavailable': () => [
     'The flag cannot be read, or is none. Unknown is not on.',
     h('a', { href: '#switch' }, 'To the switch'),
   ],

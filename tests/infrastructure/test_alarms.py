@@ -9,8 +9,8 @@ import pytest
 
 from infrastructure.template import EVERYTHING, JWT, ROOT, Stack, stack
 from roomkey.api import STATUS
-from roomkey.clock import Spent
-from roomkey.errors import DependencyFailure, MintingDisabled, NotAllowed, SwitchUnavailable
+from roomkey.clock import Usage
+from roomkey.errors import DependencyFailure, KillSwitchUnavailable, MintingDisabled, NotAllowed
 from roomkey.observability import Observability
 from roomkey_cli.commands.probe import MINTED_METRIC, REFUSED_METRIC
 
@@ -116,13 +116,13 @@ def _asked(alarm: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]
 def written(capsys: pytest.CaptureFixture[str]) -> set[tuple[str, tuple[str, ...]]]:
     """Every metric that the function writes, with each set of dimensions that it has."""
     seen = Observability.of("prod", "INFO")
-    failed = SwitchUnavailable(DependencyFailure("ssm", "throttled", transient=True))
+    failed = KillSwitchUnavailable(DependencyFailure("ssm", "throttled", transient=True))
     for failure in (None, NotAllowed(), failed):
         seen.count(
             "100ms",
             "management",
             failure,
-            Spent(1_800_000_000.5, 0.1, {}),
+            Usage(1_800_000_000.5, 0.1, {}),
             {"switch": 40.0, "credentials": 400.0},
         )
     lines = [json.loads(line)["_aws"]["CloudWatchMetrics"][0] for line in capsys.readouterr().out.splitlines()]

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from roomkey import strict_json
 from roomkey.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
 
-LARGEST_BODY = 16 * 1024
+MAX_BODY_BYTES = 16 * 1024
 """Bytes, after base64 is decoded."""
 
 _JSON = "application/json"
@@ -56,14 +56,14 @@ def _bytes(event: Mapping[str, Any]) -> bytes:
         return b""
     if not isinstance(body, str) or encoded not in (True, False, None):
         raise MalformedBody("is not what API Gateway delivers")
-    longest = (LARGEST_BODY + 2) // 3 * 4 if encoded else LARGEST_BODY
+    longest = (MAX_BODY_BYTES + 2) // 3 * 4 if encoded else MAX_BODY_BYTES
     if len(body) > longest:
         raise BodyTooLarge
     try:
         content = base64.b64decode(body, validate=True) if encoded else body.encode()
     except ValueError:  # A bad alphabet or padding, a lone surrogate.
         raise MalformedBody("is not valid base64 or UTF-8") from None
-    if len(content) > LARGEST_BODY:
+    if len(content) > MAX_BODY_BYTES:
         raise BodyTooLarge
     return content
 

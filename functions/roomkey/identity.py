@@ -37,7 +37,7 @@ class Caller(NamedTuple):
             raise NotAllowed
 
 
-def identify(authorizer: Mapping[str, Any], access: Access, names: ClaimNames) -> Caller:
+def from_authorizer(authorizer: Mapping[str, Any], access: Access, names: ClaimNames) -> Caller:
     """The caller, from the event's `requestContext.authorizer`.
 
     Raises `Unauthenticated` where `access` demands proof that is not there.

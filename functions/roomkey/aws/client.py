@@ -21,16 +21,16 @@ from botocore.credentials import ContainerMetadataFetcher, ContainerProvider, Cr
 from botocore.exceptions import BotoCoreError, ClientError, CredentialRetrievalError, NoCredentialsError
 from botocore.loaders import Loader
 
+from roomkey.aws.transport import BudgetExceeded, ConnectionFailed, DeadlineTransport
 from roomkey.clock import Budget, Clock
-from roomkey.deadline_transport import DeadlineTransport, OutOfTime, Unreachable
-from roomkey.errors import OUT_OF_TIME, DependencyFailure
+from roomkey.errors import BUDGET_EXCEEDED, DependencyFailure
 
 # botocore warns of role credentials that it could not renew, and shows what it was answered: that is for no log.
 logging.getLogger("botocore").propagate = False
 
 CONNECT_TIMEOUT = 0.5
 READ_TIMEOUT = 1.0
-LONGEST_PAUSE = 1.0
+MAX_RETRY_DELAY = 1.0
 """Seconds, at most, between the two attempts; drawn from zero up, so that a fleet does not knock in step."""
 
 _REASONS = {
@@ -106,9 +106,9 @@ class AwsApi:
     botocore and not boto3: clients are all that is used, and they are the same ones, without what boto3 loads beside.
     """
 
-    def __init__(self, clock: Clock, random: Callable[[], float]) -> None:
+    def __init__(self, clock: Clock, jitter: Callable[[], float]) -> None:
         self._clock = clock
-        self._random = random
+        self._jitter = jitter
         self._transport = DeadlineTransport(CONNECT_TIMEOUT, READ_TIMEOUT)
         self._clients: dict[str, Any] = {}
 
@@ -173,7 +173,7 @@ class AwsApi:
             budget.calls[service] = budget.calls.get(service, 0) + 1
             return self._attempt(service, operation, understand, budget, parameters)
 
-        return twice(attempt, budget, self._clock, self._random)
+        return with_one_retry(attempt, budget, self._clock, self._jitter)
 
     def _attempt[T](
         self,
@@ -187,29 +187,29 @@ class AwsApi:
             with self._transport.within(budget):
                 answer = getattr(self._client(service), operation)(**parameters)
             understood = understand(answer)
-        except OutOfTime:
-            raise DependencyFailure(service, OUT_OF_TIME, transient=True) from None
-        except (Unreachable, CredentialRetrievalError):
+        except BudgetExceeded:
+            raise DependencyFailure(service, BUDGET_EXCEEDED, transient=True) from None
+        except (ConnectionFailed, CredentialRetrievalError):
             raise DependencyFailure(service, "unreachable", transient=True) from None
         except ClientError as error:
             raise _failure_of(service, error) from None
         except BotoCoreError:
             # Not the service's answer and not the way there: no credentials, no region ...
-            raise DependencyFailure(service, "unusable-client", transient=False) from None
+            raise DependencyFailure(service, "client-error", transient=False) from None
         except Exception:
             # What botocore's parser makes of bodies that the service never sends: there is no closed list of it.
             understood = None
         if understood is None:
-            raise DependencyFailure(service, "foreign-answer", transient=True)
+            raise DependencyFailure(service, "unexpected-response", transient=True)
         return understood
 
 
-def twice[T](attempt: Callable[[], T], budget: Budget, clock: Clock, random: Callable[[], float]) -> T:
+def with_one_retry[T](attempt: Callable[[], T], budget: Budget, clock: Clock, jitter: Callable[[], float]) -> T:
     """What `attempt` gives, tried once more after a short pause where its `DependencyFailure` may pass by itself."""
     try:
         return attempt()
     except DependencyFailure as failure:
-        pause = LONGEST_PAUSE * random()
+        pause = MAX_RETRY_DELAY * jitter()
         if not failure.transient or pause >= budget.remaining():
             raise
     clock.sleep(pause)
@@ -227,7 +227,7 @@ def _failure_of(service: str, error: ClientError) -> DependencyFailure:
     if status >= 500 or code.startswith(("Internal", "ServiceUnavailable", "RequestTimeout")):
         return DependencyFailure(service, "server-error", transient=True)
     if code in {"", "Unknown", str(status)}:  # No error of the service's: something stands in between.
-        return DependencyFailure(service, "foreign-answer", transient=True)
+        return DependencyFailure(service, "unexpected-response", transient=True)
     return DependencyFailure(service, "refused", transient=False)
 
 

@@ -79,7 +79,7 @@ CODES: Mapping[int, frozenset[str]] = {
     500: frozenset({"internal-error"}),
     503: frozenset(
         {
-            "switch-unavailable",
+            "kill-switch-unavailable",
             "policy-unavailable",
             "credentials-unavailable",
             "credentials-invalid",

@@ -24,15 +24,15 @@ from botocore.httpsession import get_cert_path
 
 from roomkey.clock import Budget
 
-LARGEST_ANSWER = 256 * 1024
+MAX_RESPONSE_BYTES = 256 * 1024
 """Bytes. Flag, policy and secrets are a few KiB; a server that never stops sending must not eat the memory."""
 
 
-class OutOfTime(Exception):
+class BudgetExceeded(Exception):
     """The budget was used up in the middle of a call."""
 
 
-class Unreachable(Exception):
+class ConnectionFailed(Exception):
     """The server could not be reached, broke off, or said nothing in time."""
 
 
@@ -72,7 +72,7 @@ class DeadlineTransport:
         try:
             sock = self._connect(url.hostname or "", url.port, tls=url.scheme == "https", budget=budget)
         except OSError:
-            raise Unreachable from None
+            raise ConnectionFailed from None
 
         connection = http.client.HTTPConnection(url.netloc)
         connection.sock = _TimedSocket(sock, lambda: _wait(self._read_timeout, budget))
@@ -82,11 +82,13 @@ class DeadlineTransport:
         try:
             connection.request(request.method, target, body=request.body, headers={**request.headers, "Host": host})
             with connection.getresponse() as response:
-                body = response.read(LARGEST_ANSWER + 1)
-                if len(body) > LARGEST_ANSWER or response.length:  # What is missing of the length that was promised.
-                    raise Unreachable
+                body = response.read(MAX_RESPONSE_BYTES + 1)
+                if (
+                    len(body) > MAX_RESPONSE_BYTES or response.length
+                ):  # What is missing of the length that was promised.
+                    raise ConnectionFailed
         except (OSError, http.client.HTTPException):
-            raise Unreachable from None
+            raise ConnectionFailed from None
         finally:
             connection.close()
             sock.close()
@@ -123,7 +125,7 @@ def _wait(longest: float, budget: Budget) -> float:
     """Seconds that the next wait may take. Raises `OutOfTime` when there are none."""
     remaining = budget.remaining()
     if remaining <= 0:
-        raise OutOfTime
+        raise BudgetExceeded
     return min(longest, remaining)
 
 

@@ -12,7 +12,7 @@ from unittest.mock import Mock
 import pytest
 
 from integration.aws_double import GET_FLAG, GET_SECRET, SECRETS_MANAGER, SSM, Aws, Failure
-from integration.deployed import Answer, Deploy, Deployed, FakeContext, claims_of, load_event
+from integration.stack import Answer, Deploy, Deployed, FakeContext, claims_of, load_event
 from roomkey.platforms.hms import Hms
 
 COLD = [GET_FLAG, GET_SECRET]
@@ -169,11 +169,11 @@ def test_a_flag_that_is_missing_or_means_nothing_is_not_on(deploy: Deploy, flag:
 
     answer = deployed.answer(load_event("api-token-web.json"))
 
-    assert (answer.status, answer.code) == (503, "switch-unavailable")
+    assert (answer.status, answer.code) == (503, "kill-switch-unavailable")
     assert answer.headers["retry-after"] == "60"
     assert GET_SECRET not in deployed.operations
     (line,) = deployed.audit_lines()
-    assert (line["decision"], line["reason"], line["status"]) == ("error", "switch-unavailable", 503)
+    assert (line["decision"], line["reason"], line["status"]) == ("error", "kill-switch-unavailable", 503)
 
 
 def test_an_ssm_that_fails_for_the_moment_mints_nothing_and_says_come_back_soon(deploy: Deploy) -> None:
@@ -182,7 +182,7 @@ def test_an_ssm_that_fails_for_the_moment_mints_nothing_and_says_come_back_soon(
 
     answer = deployed.answer(load_event("api-token-web.json"))
 
-    assert (answer.status, answer.code) == (503, "switch-unavailable")
+    assert (answer.status, answer.code) == (503, "kill-switch-unavailable")
     assert answer.headers["retry-after"] == "5"
     assert deployed.operations == [GET_FLAG] * 2
 
@@ -373,8 +373,8 @@ def test_c5_an_exception_that_nobody_expects_is_a_fault_in_the_envelope_with_one
 @pytest.mark.threat("F6")
 def test_a_token_that_says_something_else_than_was_granted_is_not_handed_out(deploy: Deploy) -> None:
     class Confused(Hms):
-        def app_token(self, credentials: Any, grant: Any, imprint: Any) -> str:
-            return super().app_token(credentials, grant._replace(role="host"), imprint)
+        def app_token(self, credentials: Any, grant: Any, context: Any) -> str:
+            return super().app_token(credentials, grant._replace(role="host"), context)
 
     answer = deploy().with_parts(platforms={"100ms": Confused()}).answer(load_event("api-token-web.json"))
 

@@ -9,9 +9,9 @@ from itertools import count
 import pytest
 
 from clocks import FakeClock
+from roomkey.cache import CachedValue, RefreshingCache
 from roomkey.clock import Budget
 from roomkey.errors import DeadlineExceeded, DependencyFailure
-from roomkey.freshness import Reading, Refreshed
 
 DOWN = DependencyFailure("somewhere", "server-error", transient=True)
 GONE = DependencyFailure("somewhere", "not-found", transient=False)
@@ -46,15 +46,15 @@ class Subject:
         self.clock = FakeClock()
         self.somewhere = Somewhere()
         self.chance = chance
-        self.value = Refreshed(
-            self.somewhere.load, fresh_for=FRESH, keep_for=KEEP, clock=self.clock, random=lambda: self.chance
+        self.value = RefreshingCache(
+            self.somewhere.load, ttl=FRESH, max_stale=KEEP, clock=self.clock, jitter=lambda: self.chance
         )
 
-    def read(self, seconds: float = 2.8) -> Reading[str]:
-        return self.value.read(Budget.starting_now(self.clock, seconds))
+    def read(self, seconds: float = 2.8) -> CachedValue[str]:
+        return self.value.read(Budget.start(self.clock, seconds))
 
-    def glance(self) -> Reading[str]:
-        return self.value.glance(Budget.starting_now(self.clock, 2.8))
+    def peek(self) -> CachedValue[str]:
+        return self.value.peek(Budget.start(self.clock, 2.8))
 
     def fails(self, *, within: float = 2.8) -> DependencyFailure:
         with pytest.raises(DependencyFailure) as caught:
@@ -72,7 +72,7 @@ def test_nothing_is_read_before_it_is_asked_for(subject: Subject) -> None:
 
 
 def test_a_fresh_value_costs_no_call(subject: Subject) -> None:
-    assert subject.read() == Reading("one", 0.0)
+    assert subject.read() == CachedValue("one", 0.0)
     subject.somewhere.says = "two"
     for _ in range(100):
         subject.clock.advance(0.299)
@@ -86,7 +86,7 @@ def test_a_value_is_read_again_when_its_fresh_bound_is_reached(subject: Subject)
     subject.read()
     subject.somewhere.says = "two"
     subject.clock.advance(FRESH)
-    assert subject.read() == Reading("two", 0.0)
+    assert subject.read() == CachedValue("two", 0.0)
     assert subject.read().value == "two"
     assert subject.somewhere.calls == 2
 
@@ -124,14 +124,14 @@ def test_either_clock_can_end_freshness_and_one_set_back_does(subject: Subject, 
     subject.somewhere.says = "two"
     subject.clock.wall += wall
     subject.clock.monotonic += monotonic
-    assert subject.read() == Reading("two", 0.0)
+    assert subject.read() == CachedValue("two", 0.0)
     assert subject.read().value == "two"
     assert subject.somewhere.calls == 2
 
 
 def test_age_counts_from_when_the_request_was_sent(subject: Subject) -> None:
     subject.somewhere.meanwhile = lambda: subject.clock.advance(2.0)
-    assert subject.read() == Reading("one", 2.0)
+    assert subject.read() == CachedValue("one", 2.0)
     subject.somewhere.meanwhile = lambda: None
     subject.clock.advance(27.9)
     assert subject.read().age == pytest.approx(29.9)
@@ -148,7 +148,7 @@ def test_a_stale_value_is_answered_with_its_age_and_why_it_is_stale(subject: Sub
     subject.read()
     subject.clock.advance(40)
     subject.somewhere.says = DOWN
-    assert subject.read() == Reading("one", 40.0, DOWN)
+    assert subject.read() == CachedValue("one", 40.0, DOWN)
 
 
 @pytest.mark.parametrize(("chance", "rest"), [(0.0, 5.0), (0.5, 5.5), (1.0, 6.0)])
@@ -160,7 +160,7 @@ def test_after_a_failed_refresh_the_next_try_rests(chance: float, rest: float) -
     subject.read()
     assert subject.somewhere.calls == 2
     subject.clock.advance(rest - A_MOMENT)
-    assert subject.read() == Reading("one", 40 + rest - A_MOMENT, DOWN)
+    assert subject.read() == CachedValue("one", 40 + rest - A_MOMENT, DOWN)
     assert subject.somewhere.calls == 2
     subject.clock.advance(A_MOMENT)
     subject.read()
@@ -200,9 +200,9 @@ def test_a_refresh_that_succeeds_ends_the_rest_and_the_staleness(subject: Subjec
     subject.read()
     subject.clock.advance(6)
     subject.somewhere.says = "two"
-    assert subject.read() == Reading("two", 0.0)
+    assert subject.read() == CachedValue("two", 0.0)
     subject.clock.advance(1)
-    assert subject.read() == Reading("two", 1.0)
+    assert subject.read() == CachedValue("two", 1.0)
     subject.clock.advance(FRESH)
     subject.read()
     assert subject.somewhere.calls == 4
@@ -215,14 +215,14 @@ def test_a_first_success_ends_what_failed_before_it(subject: Subject) -> None:
     subject.read()
     subject.somewhere.says = "two"
     subject.clock.wall -= 1
-    assert subject.read() == Reading("two", 0.0)
+    assert subject.read() == CachedValue("two", 0.0)
 
 
 def test_a_value_is_kept_for_its_bound_and_no_longer(subject: Subject) -> None:
     subject.read()
     subject.somewhere.says = DOWN
     subject.clock.advance(KEEP - A_MOMENT)
-    assert subject.read() == Reading("one", KEEP - A_MOMENT, DOWN)
+    assert subject.read() == CachedValue("one", KEEP - A_MOMENT, DOWN)
     subject.clock.advance(A_MOMENT)
     assert subject.fails() is DOWN
 
@@ -250,7 +250,7 @@ def test_an_authoritative_no_forgets_the_value_at_once(subject: Subject) -> None
     assert subject.fails() is DOWN
     subject.clock.advance(6)
     subject.somewhere.says = "two"
-    assert subject.read() == Reading("two", 0.0)
+    assert subject.read() == CachedValue("two", 0.0)
 
 
 def test_an_authoritative_no_after_transient_failures_forgets_the_value_too(subject: Subject) -> None:
@@ -270,7 +270,7 @@ def test_what_was_never_read_is_tried_by_every_request(subject: Subject, failure
         assert subject.fails() is failure
         assert subject.somewhere.calls == calls
     subject.somewhere.says = "one"
-    assert subject.read() == Reading("one", 0.0)
+    assert subject.read() == CachedValue("one", 0.0)
 
 
 def test_a_mistake_in_loading_is_not_taken_for_a_failure_and_blocks_nobody(subject: Subject) -> None:
@@ -289,17 +289,17 @@ def test_without_time_nothing_is_tried(subject: Subject) -> None:
         with pytest.raises(DeadlineExceeded) as caught:
             subject.read(seconds)
         assert caught.value.failure is not None
-        assert (caught.value.failure.dependency, caught.value.failure.reason) == ("budget", "out-of-time")
+        assert (caught.value.failure.dependency, caught.value.failure.reason) == ("budget", "budget-exceeded")
     assert subject.somewhere.calls == 0
 
 
 def test_the_last_moment_is_time_enough_to_try(subject: Subject) -> None:
-    assert subject.read(A_MOMENT) == Reading("one", 0.0)
+    assert subject.read(A_MOMENT) == CachedValue("one", 0.0)
 
 
 def test_without_time_a_fresh_value_is_answered_and_a_stale_one_too(subject: Subject) -> None:
     subject.read()
-    assert subject.read(0) == Reading("one", 0.0)
+    assert subject.read(0) == CachedValue("one", 0.0)
     subject.clock.advance(40)
     reading = subject.read(0)
     assert (reading.value, reading.age) == ("one", 40.0)
@@ -324,7 +324,7 @@ def test_an_answer_after_the_deadline_is_dropped_and_the_next_request_asks_again
         subject.read(2.75)
     subject.somewhere.meanwhile = lambda: None
     subject.somewhere.says = "two"
-    assert subject.read() == Reading("two", 0.0)
+    assert subject.read() == CachedValue("two", 0.0)
 
 
 def test_an_answer_just_before_the_deadline_counts(subject: Subject) -> None:
@@ -358,7 +358,7 @@ def test_who_rests_after_somebody_ran_out_of_time_has_not_run_out_of_time(subjec
         subject.read()
     subject.somewhere.meanwhile = lambda: None
     failure = subject.fails()
-    assert (failure.dependency, failure.reason, failure.transient) == ("budget", "too-slow", True)
+    assert (failure.dependency, failure.reason, failure.transient) == ("budget", "timeout", True)
     assert subject.somewhere.calls == 2
 
 
@@ -369,22 +369,22 @@ def test_a_glance_at_what_was_never_read_tries_once_per_fresh_bound(subject: Sub
     subject.somewhere.says = DOWN
     for _ in range(29):
         with pytest.raises(DependencyFailure):
-            subject.glance()
+            subject.peek()
         subject.clock.advance(1)
     assert subject.somewhere.calls == 1
     subject.clock.advance(1.1)
     with pytest.raises(DependencyFailure):
-        subject.glance()
+        subject.peek()
     assert subject.somewhere.calls == 2
 
 
 def test_a_glance_keeps_no_read_from_trying(subject: Subject) -> None:
     subject.somewhere.says = DOWN
     with pytest.raises(DependencyFailure):
-        subject.glance()
+        subject.peek()
     subject.somewhere.says = "one"
     assert subject.read().value == "one"
-    assert subject.glance() == Reading("one", 0.0)
+    assert subject.peek() == CachedValue("one", 0.0)
     assert subject.somewhere.calls == 2
 
 
@@ -393,19 +393,19 @@ def test_a_glance_at_what_is_stale_tries_once_per_fresh_bound_and_answers_it(sub
     subject.clock.advance(31)
     subject.somewhere.says = DOWN
     for second in range(29):
-        assert subject.glance() == Reading("one", 31.0 + second, DOWN)
+        assert subject.peek() == CachedValue("one", 31.0 + second, DOWN)
         subject.clock.advance(1)
     assert subject.somewhere.calls == 2
     subject.clock.advance(1.1)
-    subject.glance()
+    subject.peek()
     assert subject.somewhere.calls == 3
 
 
 def test_a_glance_refreshes_what_is_past_its_bound(subject: Subject) -> None:
-    subject.glance()
+    subject.peek()
     subject.clock.advance(31)
     subject.somewhere.says = "two"
-    assert subject.glance() == Reading("two", 0.0)
+    assert subject.peek() == CachedValue("two", 0.0)
 
 
 # --- threads -------------------------------------------------------------------------------------------------------
@@ -441,7 +441,7 @@ def test_fifty_threads_share_a_failed_refresh(subject: Subject) -> None:
     subject.clock.advance(31)
     subject.somewhere.says = DOWN
     subject.somewhere.meanwhile = lambda: time.sleep(0.05)
-    assert set(_at_once(50, subject.read)) == {Reading("one", 31.0, DOWN)}
+    assert set(_at_once(50, subject.read)) == {CachedValue("one", 31.0, DOWN)}
     assert subject.somewhere.calls == 2
 
 
@@ -508,8 +508,8 @@ def test_who_waits_in_vain_gets_the_stale_value(subject: Subject) -> None:
 # --- mutants that no test can kill, and why --------------------------------------------------------------------------
 #
 # The look under the lock finds a fresh value as well. The one before it only saves the lock.
-#   freshness.Refreshed.read: self._fresh_reading() or self._ref… → self._refreshed_reading(budget, le…
-#   freshness.Refreshed.glance: self._fresh_reading() or self._ref… → self._refreshed_reading(budget, le…
+#   cache.Refreshed.read: self._fresh_reading() or self._ref… → self._refreshed_reading(budget, le…
+#   cache.Refreshed.glance: self._fresh_reading() or self._ref… → self._refreshed_reading(budget, le…
 #
 # No age is below 0.
-#   freshness.Refreshed.read: 0 → -1
+#   cache.Refreshed.read: 0 → -1

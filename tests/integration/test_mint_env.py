@@ -89,7 +89,7 @@ def test_without_a_state_folder_of_ones_own(account: Account, monkeypatch: pytes
         ("true", "minting-disabled"),
         ("100ms", "minting-disabled"),
         ("100ms/management,agora", "minting-disabled"),
-        ("what", "switch-unavailable"),
+        ("what", "kill-switch-unavailable"),
     ],
 )
 def test_the_switch_counts_unless_told_otherwise(account: Account, trail: Path, flag: str, reason: str) -> None:
@@ -105,12 +105,12 @@ def test_the_switch_counts_unless_told_otherwise(account: Account, trail: Path, 
     assert (lines(trail)[0]["decision"], lines(trail)[0]["reason"]) == ("denied", reason)
     assert account.aws.operations == [], "a service that is off reads no secret"
 
-    assert mint(name, "100ms", "management", "--even-though-off").status == 0
+    assert mint(name, "100ms", "management", "--ignore-kill-switch").status == 0
     assert account.aws.operations == [GET_SECRET]
     assert lines(trail)[1]["decision"] == "minted"
 
 
-@pytest.mark.parametrize("options", [[], ["--even-though-off"]])
+@pytest.mark.parametrize("options", [[], ["--ignore-kill-switch"]])
 def test_an_environment_that_is_not_there_is_refused(account: Account, trail: Path, options: list[str]) -> None:
     name = account.environment()
     account.aws.put_secret(name, DEMO["100ms"])

@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from roomkey.clock import Budget, Clock, Instant
-from roomkey.errors import OUT_OF_TIME, DeadlineExceeded, DependencyFailure
+from roomkey.errors import BUDGET_EXCEEDED, DeadlineExceeded, DependencyFailure
 
-JITTER = 0.2
+TTL_JITTER = 0.2
 """Share of the fresh bound by which each value's own differs, either way, so that a fleet does not refresh at once."""
 
-REST_SECONDS = 5.0
+RETRY_BACKOFF_SECONDS = 5.0
 """The least time between a failed refresh and the next try."""
 
 
-class Reading[T](NamedTuple):
+class CachedValue[T](NamedTuple):
     """A value, how old it is in seconds, and why it could not be refreshed where it is stale (else None)."""
 
     value: T
@@ -35,21 +35,21 @@ class Reading[T](NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Held[T]:
+class _Entry[T]:
     value: T
     sent: Instant
-    fresh_for: float
+    ttl: float
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
+class _LastFailure:
     failure: DependencyFailure
     tried: Instant
     at: Instant
-    rest_for: float
+    retry_after: float
 
 
-class Refreshed[T]:
+class RefreshingCache[T]:
     """One value, kept fresh. Safe to share between threads: one of them reads, the others wait for what it finds.
 
     `load` reads the value within a budget and raises `DependencyFailure`. `fresh_for` is in seconds; past `keep_for`
@@ -61,22 +61,22 @@ class Refreshed[T]:
         self,
         load: Callable[[Budget], T],
         *,
-        fresh_for: float,
-        keep_for: float,
+        ttl: float,
+        max_stale: float,
         clock: Clock,
-        random: Callable[[], float],
+        jitter: Callable[[], float],
     ) -> None:
         self._load = load
-        self._fresh_for = fresh_for
-        self._keep_for = keep_for
+        self._fresh_for = ttl
+        self._keep_for = max_stale
         self._clock = clock
-        self._random = random
+        self._jitter = jitter
         self._reading = threading.Lock()
-        self._held: _Held[T] | None = None
-        self._failed: _Failed | None = None
+        self._entry: _Entry[T] | None = None
+        self._failed: _LastFailure | None = None
         self._ever_read = False
 
-    def read(self, budget: Budget) -> Reading[T]:
+    def read(self, budget: Budget) -> CachedValue[T]:
         """The value, refreshed if it is not fresh.
 
         Raises `DependencyFailure` where there is no value to answer, `DeadlineExceeded` where there was no time to
@@ -84,18 +84,18 @@ class Refreshed[T]:
         """
         return self._fresh_reading() or self._refreshed_reading(budget, least_seconds_between_tries=0)
 
-    def glance(self, budget: Budget) -> Reading[T]:
+    def peek(self, budget: Budget) -> CachedValue[T]:
         """As `read`, but tries at most once per fresh bound, even what was never read: for questions anyone may ask."""
         return self._fresh_reading() or self._refreshed_reading(budget, least_seconds_between_tries=self._fresh_for)
 
-    def _fresh_reading(self) -> Reading[T] | None:
-        held, now = self._held, self._clock.now()
-        if held is None or held.sent.is_after(now):
+    def _fresh_reading(self) -> CachedValue[T] | None:
+        entry, now = self._entry, self._clock.now()
+        if entry is None or entry.sent.is_after(now):
             return None
-        age = held.sent.age(now)
-        return Reading(held.value, age) if age < held.fresh_for else None
+        age = entry.sent.age(now)
+        return CachedValue(entry.value, age) if age < entry.ttl else None
 
-    def _refreshed_reading(self, budget: Budget, least_seconds_between_tries: float) -> Reading[T]:
+    def _refreshed_reading(self, budget: Budget, least_seconds_between_tries: float) -> CachedValue[T]:
         if not self._reading.acquire(timeout=max(budget.remaining(), 0)):
             return self._stale_reading(_no_time_left())
         try:
@@ -104,11 +104,11 @@ class Refreshed[T]:
         finally:
             self._reading.release()
 
-    def _try(self, budget: Budget, least_seconds_between_tries: float) -> Reading[T]:
+    def _try(self, budget: Budget, least_seconds_between_tries: float) -> CachedValue[T]:
         now = self._clock.now()
         failed = self._failed
         if failed is not None:
-            resting = self._ever_read and failed.at.age(now) < failed.rest_for
+            resting = self._ever_read and failed.at.age(now) < failed.retry_after
             if resting or failed.tried.age(now) < least_seconds_between_tries:
                 return self._stale_reading(failed.failure)
         if budget.remaining() <= 0:
@@ -119,35 +119,35 @@ class Refreshed[T]:
                 raise _no_time_left()
         except DependencyFailure as failure:
             return self._after(failure, tried=now)
-        fresh_for = self._fresh_for * (1 + JITTER * (2 * self._random() - 1))
-        self._held = _Held(value, sent=now, fresh_for=fresh_for)
+        ttl = self._fresh_for * (1 + TTL_JITTER * (2 * self._jitter() - 1))
+        self._entry = _Entry(value, sent=now, ttl=ttl)
         self._failed = None
         self._ever_read = True
-        return Reading(value, now.age(self._clock.now()))
+        return CachedValue(value, now.age(self._clock.now()))
 
-    def _after(self, failure: DependencyFailure, *, tried: Instant) -> Reading[T]:
+    def _after(self, failure: DependencyFailure, *, tried: Instant) -> CachedValue[T]:
         if not failure.transient:
-            self._held = None
-        rest_for = REST_SECONDS * (1 + JITTER * self._random())
+            self._entry = None
+        retry_after = RETRY_BACKOFF_SECONDS * (1 + TTL_JITTER * self._jitter())
         # To whoever asks later it is the dependency that was slow: their own time is not used up.
-        lasting = DependencyFailure(failure.dependency, "too-slow", transient=True) if _ran_out(failure) else failure
-        self._failed = _Failed(lasting, tried, self._clock.now(), rest_for)
+        lasting = DependencyFailure(failure.dependency, "timeout", transient=True) if _ran_out(failure) else failure
+        self._failed = _LastFailure(lasting, tried, self._clock.now(), retry_after)
         return self._stale_reading(failure)
 
-    def _stale_reading(self, failure: DependencyFailure) -> Reading[T]:
-        held = self._held
-        if held is not None:
-            age = held.sent.age(self._clock.now())
+    def _stale_reading(self, failure: DependencyFailure) -> CachedValue[T]:
+        entry = self._entry
+        if entry is not None:
+            age = entry.sent.age(self._clock.now())
             if age < self._keep_for:
-                return Reading(held.value, age, failure)
+                return CachedValue(entry.value, age, failure)
         if _ran_out(failure):
             raise DeadlineExceeded(failure)
         raise failure.with_traceback(None)  # Raised again and again, it would drag every earlier traceback along.
 
 
 def _ran_out(failure: DependencyFailure) -> bool:
-    return failure.reason == OUT_OF_TIME
+    return failure.reason == BUDGET_EXCEEDED
 
 
 def _no_time_left() -> DependencyFailure:
-    return DependencyFailure("budget", OUT_OF_TIME, transient=True)
+    return DependencyFailure("budget", BUDGET_EXCEEDED, transient=True)

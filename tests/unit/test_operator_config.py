@@ -9,14 +9,14 @@ import traceback
 import pytest
 
 from clocks import FakeClock
-from roomkey.callers import Caller
 from roomkey.clock import Budget
-from roomkey.errors import DependencyFailure, MintingDisabled, PolicyUnavailable, SwitchUnavailable
+from roomkey.errors import DependencyFailure, KillSwitchUnavailable, MintingDisabled, PolicyUnavailable
+from roomkey.identity import Caller
+from roomkey.operator_config import OperatorConfig, OperatorConfigCache
 from roomkey.platforms.base import TokenKind
 from roomkey.platforms.hms import Hms
 from roomkey.policy import Mode
 from roomkey.settings import Access
-from roomkey.state import EnvironmentState, State
 from roomkey.token_requests import TokenRequest
 
 FLAG, POLICY = "/roomkey/dev/disabled", "/roomkey/dev/policy"
@@ -47,26 +47,26 @@ class Subject:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.parameters = Parameters()
-        self.state = EnvironmentState(
+        self.state = OperatorConfigCache(
             self.parameters,  # type: ignore[arg-type]
-            flag_name=FLAG,
+            kill_switch_name=FLAG,
             policy_name=POLICY,
             clock=self.clock,
-            random=lambda: 0.5,
+            jitter=lambda: 0.5,
         )
 
-    def read(self) -> State:
-        return self.state.read(Budget.starting_now(self.clock, 2.8))
+    def read(self) -> OperatorConfig:
+        return self.state.read(Budget.start(self.clock, 2.8))
 
     def rule(self) -> str | None:
         """The rule by which anyone may manage rooms at 100ms."""
-        return self.read().policy_in_force().decide(TokenRequest(Hms(), TokenKind.MANAGEMENT), Caller(Access.OPEN)).rule
+        return self.read().require_policy().decide(TokenRequest(Hms(), TokenKind.MANAGEMENT), Caller(Access.OPEN)).rule
 
     def without_policy(self) -> DependencyFailure:
         """Why there is no policy to decide by."""
         state = self.read()
         with pytest.raises(PolicyUnavailable) as caught:
-            state.policy_in_force()
+            state.require_policy()
         assert caught.value.failure is not None
         return caught.value.failure
 
@@ -81,7 +81,7 @@ def test_the_policy_that_is_stored_is_in_force(subject: Subject) -> None:
     subject.parameters.policy = _policy({**RULE, "name": "the same"}, mode="audit")
     subject.clock.advance(31)
     assert subject.rule() == "the same"
-    assert subject.read().policy_in_force().mode is Mode.AUDIT
+    assert subject.read().require_policy().mode is Mode.AUDIT
 
 
 def test_without_a_policy_there_is_none_in_force(subject: Subject) -> None:
@@ -89,7 +89,7 @@ def test_without_a_policy_there_is_none_in_force(subject: Subject) -> None:
 
     failure = subject.without_policy()
 
-    assert (failure.dependency, failure.reason, failure.transient) == ("ssm", "no-policy", False)
+    assert (failure.dependency, failure.reason, failure.transient) == ("ssm", "policy-missing", False)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_what_is_no_policy_is_not_in_force_and_says_what_is_wrong(
 
     failure = subject.without_policy()
 
-    assert (failure.dependency, failure.reason, failure.transient) == ("ssm", "not-a-policy", False)
+    assert (failure.dependency, failure.reason, failure.transient) == ("ssm", "invalid-policy", False)
     assert failure.problems == problems
 
 
@@ -149,7 +149,7 @@ def test_a_state_is_as_old_as_its_reading(subject: Subject) -> None:
 @pytest.mark.parametrize("text", [None, "maybe"])
 def test_a_fault_drags_no_other_exception_along(subject: Subject, text: str | None) -> None:
     subject.parameters.flag = text
-    with pytest.raises(SwitchUnavailable) as caught:
+    with pytest.raises(KillSwitchUnavailable) as caught:
         subject.read()
 
     for error in (caught.value, caught.value.failure):

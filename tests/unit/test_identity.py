@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roomkey.callers import Caller, identify, normalised_principal
 from roomkey.errors import NotAllowed, Unauthenticated
+from roomkey.identity import Caller, from_authorizer, normalised_principal
 from roomkey.settings import Access, ClaimNames
 
 NAMES = ClaimNames(user_id="sub", groups="groups")
@@ -24,7 +24,7 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
 
 
 def _signed_in(**claims: object) -> Caller:
-    return identify({"jwt": {"claims": claims, "scopes": None}}, Access.JWT, NAMES)
+    return from_authorizer({"jwt": {"claims": claims, "scopes": None}}, Access.JWT, NAMES)
 
 
 # --- anyone --------------------------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ def _signed_in(**claims: object) -> Caller:
 @settings(deadline=None)
 @given(st.dictionaries(st.text(), ANYTHING))
 def test_where_anyone_may_call_nobody_is_anybody(authorizer: dict[str, Any]) -> None:
-    caller = identify(authorizer, Access.OPEN, NAMES)
+    caller = from_authorizer(authorizer, Access.OPEN, NAMES)
 
     assert caller == Caller(Access.OPEN)
     assert (caller.user_id, caller.principal, caller.groups, dict(caller.claims)) == (None, None, (), {})
@@ -68,7 +68,7 @@ def test_which_claims_say_so_is_a_setting() -> None:
     names = ClaimNames(user_id="https://example.com/user", groups="cognito:groups")
     claims = {"sub": "1", "groups": "[root]", "https://example.com/user": "ada", "cognito:groups": "[teachers]"}
 
-    caller = identify({"jwt": {"claims": claims}}, Access.JWT, names)
+    caller = from_authorizer({"jwt": {"claims": claims}}, Access.JWT, names)
 
     assert (caller.user_id, caller.groups) == ("ada", ("teachers",))
 
@@ -181,7 +181,7 @@ AS_THEY_ARE = [
 @pytest.mark.parametrize(("arn", "principal"), [*ROLES.items(), *((arn, arn) for arn in AS_THEY_ARE)])
 def test_a_role_is_known_without_the_session_that_the_caller_named(arn: str, principal: str) -> None:
     assert normalised_principal(arn) == principal
-    assert identify({"iam": {"userArn": arn, "accountId": "1"}}, Access.IAM, NAMES) == Caller(
+    assert from_authorizer({"iam": {"userArn": arn, "accountId": "1"}}, Access.IAM, NAMES) == Caller(
         Access.IAM, principal=principal
     )
 
@@ -226,30 +226,30 @@ UNPROVEN: list[Any] = [
 @pytest.mark.parametrize("authorizer", UNPROVEN, ids=repr)
 def test_without_the_block_that_is_due_nobody_has_signed_in(authorizer: Any, access: Access) -> None:
     with pytest.raises(Unauthenticated):
-        identify(authorizer, access, NAMES)
+        from_authorizer(authorizer, access, NAMES)
 
 
 @pytest.mark.threat("F1", "F5")
 def test_one_proof_does_not_do_for_the_other() -> None:
     with pytest.raises(Unauthenticated):
-        identify({"jwt": {"claims": {"sub": "ada"}}}, Access.IAM, NAMES)
+        from_authorizer({"jwt": {"claims": {"sub": "ada"}}}, Access.IAM, NAMES)
     with pytest.raises(Unauthenticated):
-        identify({"iam": {"userArn": USER}}, Access.JWT, NAMES)
+        from_authorizer({"iam": {"userArn": USER}}, Access.JWT, NAMES)
 
 
 def test_of_two_proofs_the_one_that_is_due_counts() -> None:
     both = {"jwt": {"claims": {"sub": "ada"}}, "iam": {"userArn": USER}}
 
-    assert identify(both, Access.IAM, NAMES) == Caller(Access.IAM, principal=USER)
-    assert identify(both, Access.JWT, NAMES).user_id == "ada"
-    assert identify(both, Access.JWT, NAMES).principal is None
+    assert from_authorizer(both, Access.IAM, NAMES) == Caller(Access.IAM, principal=USER)
+    assert from_authorizer(both, Access.JWT, NAMES).user_id == "ada"
+    assert from_authorizer(both, Access.JWT, NAMES).principal is None
 
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["jwt", "iam", "claims"]), ANYTHING), st.sampled_from([Access.JWT, Access.IAM]))
 def test_whatever_comes_is_somebody_or_nobody(authorizer: dict[str, Any], access: Access) -> None:
     try:
-        caller = identify(authorizer, access, NAMES)
+        caller = from_authorizer(authorizer, access, NAMES)
     except Unauthenticated:
         return
     if access is Access.IAM:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roomkey import bodies
+from roomkey import request_body
 from roomkey.errors import BodyTooLarge, MalformedBody, RoomkeyError, UnsupportedMediaType
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
@@ -42,7 +42,7 @@ def _encoded(body: bytes | str) -> dict[str, object]:
 
 
 def _strict(event: dict[str, object], content_type: str | None = JSON) -> dict[str, Any]:
-    return bodies.read_strict(event, content_type, may_be_empty=False)
+    return request_body.read_strict(event, content_type, may_be_empty=False)
 
 
 # --- JSON ----------------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ def test_any_object_comes_through_as_it_was_sent(fields: dict[str, Any]) -> None
     for body in (json.dumps(fields), json.dumps(fields, ensure_ascii=False, indent=1)):
         for event in (_text(body), _encoded(body)):
             assert _strict(event) == fields
-            assert bodies.read_lenient(event, None) == fields
+            assert request_body.read_lenient(event, None) == fields
 
 
 @settings(deadline=None)
@@ -62,26 +62,26 @@ def test_any_object_comes_through_as_it_was_sent(fields: dict[str, Any]) -> None
 def test_on_the_drop_in_what_begins_with_a_brace_is_json_whatever_the_type_says(
     fields: dict[str, Any], content_type: str | None
 ) -> None:
-    assert bodies.read_lenient(_encoded(" \n\t\r" + json.dumps(fields)), content_type) == fields
+    assert request_body.read_lenient(_encoded(" \n\t\r" + json.dumps(fields)), content_type) == fields
 
 
 @pytest.mark.parametrize("event", [{}, {"body": None}, _text(""), _encoded(""), {"body": "", "isBase64Encoded": None}])
 def test_an_empty_body_is_no_fields_where_it_may_be_empty(event: dict[str, object]) -> None:
     for content_type in (None, JSON, FORM, "image/png"):
-        assert bodies.read_strict(event, content_type, may_be_empty=True) == {}
+        assert request_body.read_strict(event, content_type, may_be_empty=True) == {}
 
     with pytest.raises(MalformedBody):
         _strict(event)
     with pytest.raises(MalformedBody):
-        bodies.read_lenient(event, None)
+        request_body.read_lenient(event, None)
 
 
 @pytest.mark.parametrize("body", [" ", "null", "[]"])
 def test_a_body_that_only_seems_empty_is_none(body: str) -> None:
     with pytest.raises(MalformedBody):
-        bodies.read_strict(_text(body), JSON, may_be_empty=True)
+        request_body.read_strict(_text(body), JSON, may_be_empty=True)
     with pytest.raises(UnsupportedMediaType):
-        bodies.read_strict(_text(body), None, may_be_empty=True)
+        request_body.read_strict(_text(body), None, may_be_empty=True)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_document_without_one_meaning_has_none(body: str) -> None:
         with pytest.raises(MalformedBody):
             _strict(event)
         with pytest.raises(MalformedBody):
-            bodies.read_lenient(event, JSON)
+            request_body.read_lenient(event, JSON)
 
 
 def test_an_integer_stays_one_whatever_its_size() -> None:
@@ -165,7 +165,7 @@ def test_the_drop_in_tells_a_broken_body_from_a_type_it_does_not_read(
     content_type: str | None, failure: type[RoomkeyError]
 ) -> None:
     with pytest.raises(failure):
-        bodies.read_lenient(_text("room_id=r"), content_type)
+        request_body.read_lenient(_text("room_id=r"), content_type)
 
 
 # --- forms ---------------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_the_drop_in_tells_a_broken_body_from_a_type_it_does_not_read(
 @given(st.dictionaries(TEXT.filter(lambda name: name != "expires_in"), TEXT, max_size=6))
 def test_any_form_comes_through_as_it_was_sent(fields: dict[str, str]) -> None:
     for content_type in (FORM, "Application/X-WWW-Form-URLencoded; charset=utf-8"):
-        assert bodies.read_lenient(_encoded(urlencode(fields)), content_type) == fields
+        assert request_body.read_lenient(_encoded(urlencode(fields)), content_type) == fields
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_any_form_comes_through_as_it_was_sent(fields: dict[str, str]) -> None:
     + [(text, text) for text in ("", "-60", "+60", "60.0", "6e1", "60 ", "\u0666\u0660", "\xb2", "1" * 11, "sixty")],
 )
 def test_only_digits_are_a_number_in_a_form(sent: str, read: object) -> None:
-    fields = bodies.read_lenient(_encoded(urlencode({"expires_in": sent, "room_id": "60"})), FORM)
+    fields = request_body.read_lenient(_encoded(urlencode({"expires_in": sent, "room_id": "60"})), FORM)
 
     assert fields == {"expires_in": read, "room_id": "60"}
 
@@ -192,7 +192,7 @@ def test_only_digits_are_a_number_in_a_form(sent: str, read: object) -> None:
 @pytest.mark.parametrize("body", ["a=1&a=1", "a=1&%61=2", "expires_in=60&expires_in=60", "a=%ff", b"a=\xff"])
 def test_a_form_without_one_meaning_has_none(body: bytes | str) -> None:
     with pytest.raises(MalformedBody):
-        bodies.read_lenient(_encoded(body), FORM)
+        request_body.read_lenient(_encoded(body), FORM)
 
 
 # --- bytes ---------------------------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_the_limit_is_on_what_was_sent_and_not_on_how_it_was_delivered(padding: 
         with pytest.raises(BodyTooLarge):
             _strict(event)
         with pytest.raises(BodyTooLarge):
-            bodies.read_lenient(event, "image/png")
+            request_body.read_lenient(event, "image/png")
 
 
 @pytest.mark.threat("D7")
@@ -256,9 +256,9 @@ def test_what_api_gateway_does_not_deliver_is_not_read(event: dict[str, object])
 @given(EVENTS, st.none() | st.sampled_from([JSON, FORM, "text/plain"]) | st.text(st.characters()), st.booleans())
 def test_whatever_comes_is_read_or_refused(event: Any, content_type: str | None, may_be_empty: bool) -> None:
     with suppress(BodyTooLarge, MalformedBody, UnsupportedMediaType):
-        assert isinstance(bodies.read_strict(event, content_type, may_be_empty=may_be_empty), dict)
+        assert isinstance(request_body.read_strict(event, content_type, may_be_empty=may_be_empty), dict)
     with suppress(BodyTooLarge, MalformedBody, UnsupportedMediaType):
-        assert isinstance(bodies.read_lenient(event, content_type), dict)
+        assert isinstance(request_body.read_lenient(event, content_type), dict)
 
 
 @pytest.mark.parametrize("body", ['{"a": SENTINEL}', "SENTINEL", '{"SENTINEL":1,"SENTINEL":2}', '["SENTINEL"]'])

@@ -1,0 +1,1 @@
+"""Read from AWS: the client, its transport and the two client."""
