@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from roomkey import __version__
-from roomkey_cli.aws import AwsError
-from roomkey_cli.commands import doctor, env, policy, probe, run, secret, tokens
+from roomkey_cli.aws.client import AwsError
+from roomkey_cli.commands import doctor, env, explain, mint, policy, probe, run, secret
 from roomkey_cli.terminal import AWS_FAILED, REFUSED, fail, note
 
 _HELP = """The token endpoint for real-time video that your team owns.
@@ -63,8 +63,8 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Say which ver
 
 _HERE, _DEPLOYED = "On this machine", "Deployed environments"
 app.command(rich_help_panel=_HERE)(run.run)
-app.command("mint", rich_help_panel=_HERE)(tokens.mint_command)
-app.command(rich_help_panel=_HERE)(tokens.explain)
+app.command("mint", rich_help_panel=_HERE)(mint.mint_command)
+app.command("explain", rich_help_panel=_HERE)(explain.explain_command)
 app.command(rich_help_panel=_DEPLOYED)(probe.probe)
 app.add_typer(env.app, name="env", rich_help_panel=_DEPLOYED)
 app.add_typer(secret.app, name="secret", rich_help_panel=_DEPLOYED)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from e2e.stacks import ROOMKEY, ROOT, LocalStack, started
-from roomkey_cli import credential_files
+from roomkey_cli import credential_file
 
 BOUND = 36
 """Seconds within which a change counts."""
@@ -77,7 +77,7 @@ def test_the_switch_bites_within_its_bound_both_ways(operator: Operator) -> None
 
 
 def test_policy_and_secret_are_put(operator: Operator) -> None:
-    new = json.dumps({**credential_files.demo()["videosdk"], "secret": "the-new-key-that-nobody-has-leaked-yet"})
+    new = json.dumps({**credential_file.demo()["videosdk"], "secret": "the-new-key-that-nobody-has-leaked-yet"})
     assert operator("secret", "put", "local", "videosdk", stdin=new).returncode == 0
     assert operator("secret", "check", "local").returncode == 0
     assert operator("policy", "put", "local", "docs/policies/classroom.json").returncode == 0

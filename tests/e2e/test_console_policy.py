@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from e2e.browsers import Visit, needs_chromium, visit
 from e2e.stacks import LocalStack, shell, started
-from roomkey_cli.bounds import STATE_SECONDS
+from roomkey_cli.aws.propagation import STATE_SECONDS
 
 pytestmark = needs_chromium
 

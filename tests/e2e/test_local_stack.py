@@ -17,9 +17,9 @@ import pytest
 
 from e2e.stacks import ROOMKEY, LocalStack, shell, started
 from roomkey.platforms import PLATFORMS
-from roomkey_cli import credential_files
+from roomkey_cli import credential_file
 
-SECRET = str(credential_files.demo()["100ms"]["app_secret"])
+SECRET = str(credential_file.demo()["100ms"]["app_secret"])
 ASKS = {"room_id": "room-1", "role": "host", "user_id": "zoë?"}
 
 
@@ -87,7 +87,7 @@ def test_each_platform_mints_both_kinds(local_stack: LocalStack, platform: str, 
     management = json.loads(shell(signed.replace("/100ms/", f"/{platform}/")))["token"]
 
     keys = tmp_path / "keys.json"
-    keys.write_text(json.dumps(credential_files.demo()))
+    keys.write_text(json.dumps(credential_file.demo()))
     for token in (app, management):
         told = json.loads(shell(f"{ROOMKEY} explain --json --credentials {keys} '{token}'"))
         assert (told["platform"], told["signature"], told["problems"]) == (platform, "valid", [])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from e2e.stacks import ROOMKEY, ROOT, LocalStack, shell, started
-from roomkey_cli import credential_files
+from roomkey_cli import credential_file
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
@@ -39,7 +39,7 @@ def test_curl_is_answered(command: str, local_stack: LocalStack) -> None:
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     """A folder with the `keys.json` that the README speaks of."""
-    (tmp_path / "keys.json").write_text(json.dumps(credential_files.demo()))
+    (tmp_path / "keys.json").write_text(json.dumps(credential_file.demo()))
     return tmp_path
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infrastructure.template import JWT, ROOT, source, stack
-from roomkey_cli.environments import ALIAS, Environment
+from roomkey_cli.environment import ALIAS, Environment
 
 RESOURCES: dict[str, Any] = source()["Resources"]
 
@@ -18,7 +18,7 @@ def named(resource: str, prop: str, environment: str) -> str:
 
 @pytest.mark.parametrize("name", ["dev", "prod-eu-1"])
 def test_the_commands_look_for_what_the_template_makes(name: str) -> None:
-    environment = Environment.named(name)
+    environment = Environment.from_name(name)
 
     assert environment.function_name == named("Function", "FunctionName", name)
     assert environment.layer_name == named("Dependencies", "LayerName", name)
@@ -61,10 +61,10 @@ def test_the_commands_ask_the_stack_for_what_it_tells() -> None:
     ],
 )
 def test_production_is_known_by_its_name(name: str, is_prod: bool) -> None:
-    assert Environment.named(name).is_prod is is_prod
+    assert Environment.from_name(name).is_prod is is_prod
 
 
 @pytest.mark.parametrize("name", ["", "Prod", "1", "a_b", "a" * 17, "a/b", "é", "a\n"])
 def test_what_is_no_name(name: str) -> None:
     with pytest.raises(ValueError, match="is no environment's name"):
-        Environment.named(name)
+        Environment.from_name(name)

@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from integration.aws_double import REGION, Aws
-from roomkey_cli import credential_files
+from roomkey_cli import credential_file
 from roomkey_cli.main import app
 
-DEMO = {name: credential_files.as_text(secret) for name, secret in credential_files.demo().items()}
+DEMO = {name: credential_file.as_text(secret) for name, secret in credential_file.demo().items()}
 """What `roomkey secret put` is given, by platform."""
 
 

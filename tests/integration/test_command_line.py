@@ -19,10 +19,10 @@ from integration.commands import Account, roomkey
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import DEFAULT_LIFETIMES
-from roomkey_cli import credential_files, options, terminal
-from roomkey_cli.commands import doctor
-from roomkey_cli.least_requests import least_request
+from roomkey_cli import credential_file, terminal
+from roomkey_cli.commands import doctor, options
 from roomkey_cli.main import app
+from roomkey_cli.tokens.minimal_request import minimal_request
 
 ROOT = Path(__file__).parents[2]
 ROOMKEY = Path(sys.executable).with_name("roomkey")
@@ -213,7 +213,7 @@ def test_a_policy_for_the_local_stack_is_read_as_any_other(tmp_path: Path) -> No
 
 # --- mint and explain ------------------------------------------------------------------------------------------------
 
-KEYS = {name: dict(secret) for name, secret in credential_files.demo().items()}
+KEYS = {name: dict(secret) for name, secret in credential_file.demo().items()}
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ def test_a_moment_that_no_token_can_hold_is_wrong_usage(keys: Path, moment: str)
 @pytest.mark.parametrize("kind", TokenKind)
 @pytest.mark.parametrize("moment", ["0", "1700000000.5", str(options.MAX_TIMESTAMP)])
 def test_every_moment_that_is_taken_makes_a_token(keys: Path, platform: str, kind: TokenKind, moment: str) -> None:
-    body = json.dumps({**least_request(PLATFORMS[platform], kind), "expires_in": DEFAULT_LIFETIMES.longest})
+    body = json.dumps({**minimal_request(PLATFORMS[platform], kind), "expires_in": DEFAULT_LIFETIMES.longest})
     words = ["--credentials", keys, "--at", moment]
 
     minted = roomkey("mint", platform, kind, "--body", body, *words)

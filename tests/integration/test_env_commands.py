@@ -10,9 +10,9 @@ from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.policy import Policy
-from roomkey_cli import parameters
-from roomkey_cli.aws import Aws, AwsError
-from roomkey_cli.commands.env_stop import TAG
+from roomkey_cli.aws import parameters
+from roomkey_cli.aws.client import Aws, AwsError
+from roomkey_cli.commands.env.stop import TAG
 
 FLAG = "/roomkey/{}/disabled"
 

@@ -12,7 +12,7 @@ from integration.aws_double import GET_SECRET, SECRETS_MANAGER, Failure
 from integration.commands import DEMO, Account, Result, roomkey
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Credentials, TokenKind
-from roomkey_cli.least_requests import least_request
+from roomkey_cli.tokens.minimal_request import minimal_request
 
 every_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
@@ -29,7 +29,7 @@ def lines(trail: Path) -> list[Any]:
 
 
 def mint(name: str, platform: str = "100ms", kind: str = "management", *options: str) -> Result:
-    body = json.dumps(least_request(PLATFORMS[platform], TokenKind(kind)))
+    body = json.dumps(minimal_request(PLATFORMS[platform], TokenKind(kind)))
     return roomkey("mint", platform, kind, "--env", name, "--body", body, *options)
 
 

@@ -36,7 +36,8 @@ from roomkey import errors
 from roomkey.api import STATUS
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Credentials, Platform, RequestField, TokenKind
-from roomkey_cli import credential_files, sigv4
+from roomkey_cli import credential_file
+from roomkey_cli.local import sigv4
 from roomkey_cli.local.gateway import Gateway
 from roomkey_cli.local.issuer import DemoIssuer
 from serving import serve
@@ -275,7 +276,7 @@ def test_a_user_of_agora_may_be_as_long_as_the_code_says(services: list[str] | N
 def test_the_tokens_in_the_examples_are_the_platforms(operation: Operation) -> None:
     """Minted with the credentials of the local stack: whoever wants to can look into them."""
     platform, kind = platform_of(operation)
-    values = {name: str(value) for name, value in credential_files.demo()[platform.name].items()}
+    values = {name: str(value) for name, value in credential_file.demo()[platform.name].items()}
 
     for example in operation.responses[200]["content"]["application/json"]["examples"].values():
         answer = example["value"]
@@ -382,8 +383,8 @@ def run(aws_for_all: Aws) -> Iterator[Callable[[str], Running]]:
         @functools.cache
         def start(access: Any) -> Running:
             deployed = Deployed.on(aws_for_all, access, secret=None, PLATFORMS=",".join(PLATFORMS))
-            for name, secret in credential_files.demo().items():
-                aws_for_all.put_secret(deployed.environment, credential_files.as_text(secret), name)
+            for name, secret in credential_file.demo().items():
+                aws_for_all.put_secret(deployed.environment, credential_file.as_text(secret), name)
             issuer = DemoIssuer("http://issuer.example")
 
             def gateway(_: str) -> Gateway:

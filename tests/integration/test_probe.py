@@ -18,7 +18,7 @@ from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Randomness, TokenKind
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import parse
-from roomkey_cli.least_requests import least_request
+from roomkey_cli.tokens.minimal_request import minimal_request
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -29,7 +29,7 @@ OFF: Answer = (403, {"success": False, "code": "minting-disabled"})
 def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, lifetime: int = 900) -> Answer:
     """The answer to a request that is granted."""
     vendor = PLATFORMS[platform]
-    request = parse(vendor, kind, least_request(vendor, kind), lifetimes=DEFAULT_LIFETIMES)
+    request = parse(vendor, kind, minimal_request(vendor, kind), lifetimes=DEFAULT_LIFETIMES)
     keys = parse_secret(DEMO[platform], vendor)
     made = mint(request, lifetime, keys, at=time.time(), randomness=Randomness())
     return 200, {"success": True, "token": made.token, "expires_at": made.grant.expires_at}

@@ -17,7 +17,7 @@ from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import parse
-from roomkey_cli.least_requests import least_request
+from roomkey_cli.tokens.minimal_request import minimal_request
 
 every_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
@@ -298,4 +298,4 @@ def test_a_missing_one_is_bad_if_it_was_named_and_none_at_all_is_bad(account: Ac
 def test_every_platform_takes_its_trial_request(platform: str, kind: TokenKind) -> None:
     vendor = PLATFORMS[platform]
 
-    assert parse(vendor, kind, least_request(vendor, kind), lifetimes=DEFAULT_LIFETIMES)
+    assert parse(vendor, kind, minimal_request(vendor, kind), lifetimes=DEFAULT_LIFETIMES)

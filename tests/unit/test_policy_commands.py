@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from roomkey.policy import MAX_POLICY_BYTES, Policy
-from roomkey_cli import policy_files
 from roomkey_cli.commands import policy
+from roomkey_cli.policy import lint
 
 DOCS = Path(__file__).parents[2] / "docs"
 POLICIES = DOCS / "policies"
@@ -52,7 +52,7 @@ def write(file: Path, *rules: Any, **fields: Any) -> Path:
 def warnings_of(file: Path, **fields: Any) -> list[tuple[str, str]]:
     """The warnings for a policy of one rule, which is `RULE` but for `fields`."""
     one = {name: value for name, value in {**RULE, **fields}.items() if value is not ...}
-    read = policy_files.read(write(file, one))
+    read = lint.read(write(file, one))
     assert read.policy
     return [(warning.where, warning.why) for warning in read.warnings]
 
@@ -258,7 +258,7 @@ def test_more_than_ssm_holds_is_a_problem(file: Path) -> None:
 def test_minified_it_is_the_same_document(file: Path) -> None:
     for name in WORKED:
         path = POLICIES / f"{name}.json"
-        read = policy_files.read(path)
+        read = lint.read(path)
         assert read.minified
         assert json.loads(read.minified) == json.loads(path.read_text())
         assert read.minified == json.dumps(json.loads(path.read_text()), separators=(",", ":"))
@@ -280,7 +280,7 @@ def test_any_json_is_minified_without_a_change_and_has_lines(
     text = json.dumps(whole, indent=indent, ensure_ascii=as_ascii)
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
 
-    read = policy_files.read(file)
+    read = lint.read(file)
 
     assert read.problems  # Nothing of this is a policy.
     assert all(1 <= problem.line <= text.count("\n") + 1 for problem in read.problems)
@@ -826,7 +826,7 @@ def test_it_is_a_command_of_roomkey(file: Path) -> None:
 
 
 def test_what_ssm_holds_is_the_same_number_everywhere() -> None:
-    assert MAX_POLICY_BYTES == 8192 == 2 * policy_files.LARGEST_STANDARD
+    assert MAX_POLICY_BYTES == 8192 == 2 * lint.LARGEST_STANDARD
     assert "8192" in json.loads((DOCS / "policy.schema.json").read_text())["description"]
 
 

@@ -15,7 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from roomkey_cli.local.gateway import Gateway
-from roomkey_cli.sigv4 import DEMO_ACCESS_KEY, DEMO_SECRET_KEY, SignatureRefused, verify
+from roomkey_cli.local.sigv4 import DEMO_ACCESS_KEY, DEMO_SECRET_KEY, SignatureRefused, verify
 from serving import send, serve
 
 TARGET = "/v1/100ms/management-token"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from roomkey.kill_switch import SCOPES, KillSwitch
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey_cli import switch
+from roomkey_cli.aws import kill_switch
 
 PAIRS = [(platform, kind) for platform in PLATFORMS for kind in TokenKind]
 
@@ -35,13 +35,13 @@ def test_the_text_of_a_flag_is_that_flag(flag: KillSwitch) -> None:
 
 @given(flags, some_scopes)
 def test_what_is_turned_off_is_off_beside_what_was(flag: KillSwitch, scopes: list[str]) -> None:
-    assert off(switch.turned_off(flag, scopes)) == off(flag) | scoped(*scopes)
+    assert off(kill_switch.turned_off(flag, scopes)) == off(flag) | scoped(*scopes)
 
 
 @given(flags, some_scopes)
 def test_turning_on_turns_nothing_off_and_nothing_else_on(flag: KillSwitch, scopes: list[str]) -> None:
     try:
-        after = switch.turned_on(flag, scopes)
+        after = kill_switch.turned_on(flag, scopes)
     except ValueError:
         assert off(flag) & scoped(*scopes)
         return
@@ -50,7 +50,7 @@ def test_turning_on_turns_nothing_off_and_nothing_else_on(flag: KillSwitch, scop
 
 @given(some_scopes)
 def test_out_of_everything_exactly_what_is_named_comes_on(scopes: list[str]) -> None:
-    after = switch.turned_on(KillSwitch(everything=True), scopes)
+    after = kill_switch.turned_on(KillSwitch(everything=True), scopes)
 
     assert off(after) == set(PAIRS) - scoped(*scopes)
 
@@ -59,26 +59,26 @@ def test_out_of_everything_exactly_what_is_named_comes_on(scopes: list[str]) -> 
 def test_after_everything_one_kind_of_a_platform_comes_on_and_then_the_rest_of_it(
     platform: str, kind: TokenKind
 ) -> None:
-    one = switch.turned_on(KillSwitch(everything=True), [f"{platform}/{kind}"])
+    one = kill_switch.turned_on(KillSwitch(everything=True), [f"{platform}/{kind}"])
 
     others = [f"{platform}/{other}" for other in TokenKind if other is not kind]
     for more in ([platform], others):
-        assert off(switch.turned_on(one, more)) == set(PAIRS) - scoped(platform)
+        assert off(kill_switch.turned_on(one, more)) == set(PAIRS) - scoped(platform)
 
 
 @given(flags, st.lists(st.sampled_from(SCOPES), unique=True))
 def test_the_way_back_leads_back(before: KillSwitch, scopes: list[str]) -> None:
-    after = switch.turned_off(before, scopes) if scopes else KillSwitch(everything=True)
+    after = kill_switch.turned_off(before, scopes) if scopes else KillSwitch(everything=True)
 
     flag = after
-    for word, named in switch.way_back(before, after):
-        flag = switch.turned_off(flag, named) if word == "disable" else _enabled(flag, named)
+    for word, named in kill_switch.way_back(before, after):
+        flag = kill_switch.turned_off(flag, named) if word == "disable" else _enabled(flag, named)
 
     assert off(flag) == off(before)
 
 
 def _enabled(flag: KillSwitch, scopes: Sequence[str]) -> KillSwitch:
-    return switch.turned_on(flag, scopes) if scopes else KillSwitch(everything=False)
+    return kill_switch.turned_on(flag, scopes) if scopes else KillSwitch(everything=False)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def _enabled(flag: KillSwitch, scopes: Sequence[str]) -> KillSwitch:
     ],
 )
 def test_turning_on(flag: str, scopes: list[str], after: str) -> None:
-    assert switch.turned_on(KillSwitch.parse(flag), scopes).text == after
+    assert kill_switch.turned_on(KillSwitch.parse(flag), scopes).text == after
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_turning_on(flag: str, scopes: list[str], after: str) -> None:
 )
 def test_what_another_switch_keeps_off_is_said(flag: str, scope: str, others: str) -> None:
     with pytest.raises(ValueError, match=f"^{scope} is off with {others}, which is a switch of its own$"):
-        switch.turned_on(KillSwitch.parse(flag), [scope])
+        kill_switch.turned_on(KillSwitch.parse(flag), [scope])
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,4 @@ def test_what_another_switch_keeps_off_is_said(flag: str, scope: str, others: st
 )
 def test_what_is_off_in_words(flag: str, minting: str, words: str) -> None:
     assert KillSwitch.parse(flag).minting(PLATFORMS) == minting
-    assert switch.off(KillSwitch.parse(flag)) == words
+    assert kill_switch.off(KillSwitch.parse(flag)) == words

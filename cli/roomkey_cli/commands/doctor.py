@@ -16,12 +16,14 @@ import typer
 from roomkey import __version__
 from roomkey.platforms import PLATFORMS
 from roomkey.settings import Settings, SettingsError
-from roomkey_cli import endpoint, parameters, policy_files, secret_checks, secrets_store, stacks, switch
-from roomkey_cli.aws import DENIED, Aws, AwsError
-from roomkey_cli.environments import ALIAS, Environment
-from roomkey_cli.options import AsJson, EnvironmentArgument, Profile, Region, Url
-from roomkey_cli.secrets_store import SecretMetadata
+from roomkey_cli.aws import endpoint, kill_switch, parameters, secret_store, stacks
+from roomkey_cli.aws.client import DENIED, Aws, AwsError
+from roomkey_cli.aws.secret_store import SecretMetadata
+from roomkey_cli.commands.options import AsJson, EnvironmentArgument, Profile, Region, Url
+from roomkey_cli.environment import ALIAS, Environment
+from roomkey_cli.policy import lint
 from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, WARN, say, say_json
+from roomkey_cli.tokens import verify_secret
 
 SOME_SKEW = 30
 """Seconds: so much is a clock that nobody sets."""
@@ -155,7 +157,7 @@ def _caller(patient: _Patient) -> Iterator[Finding]:
 
 
 def _clock(headers: Mapping[str, str], now: float) -> Iterator[Finding]:
-    from roomkey_cli import bounds
+    from roomkey_cli.aws import propagation
 
     try:
         skew = now - parsedate_to_datetime(headers["date"]).timestamp()
@@ -163,7 +165,7 @@ def _clock(headers: Mapping[str, str], now: float) -> Iterator[Finding]:
         return
     says = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS's"
     if abs(skew) > SOME_SKEW:
-        level = FAIL if abs(skew) > bounds.SIGNATURE_SKEW_SECONDS else WARN
+        level = FAIL if abs(skew) > propagation.SIGNATURE_SKEW_SECONDS else WARN
         yield Finding("clock", level, says, "set this machine's clock: signatures and tokens carry its time")
     else:
         yield Finding("clock", OK, says)
@@ -182,7 +184,7 @@ def _flag(patient: _Patient) -> Iterator[Finding]:
     elif found.flag is None:
         yield Finding("flag", FAIL, f"{found.name} holds no disable flag", f"roomkey env disable {name}, or enable")
     else:
-        yield Finding("flag", OK, f"{found.text} (off: {switch.off(found.flag)})")
+        yield Finding("flag", OK, f"{found.text} (off: {kill_switch.off(found.flag)})")
 
 
 def _policy(patient: _Patient) -> Iterator[Finding]:
@@ -193,9 +195,9 @@ def _policy(patient: _Patient) -> Iterator[Finding]:
     elif found.type != "String":
         yield Finding("policy", FAIL, f"{found.name} is a {found.type}", f"delete it; it takes the type String: {cure}")
     else:
-        read = policy_files.parse(found.text.encode())
+        read = lint.parse(found.text.encode())
         if read.policy:
-            yield Finding("policy", OK, policy_files.in_short(read.policy))
+            yield Finding("policy", OK, lint.in_short(read.policy))
         for problem in read.problems:
             yield Finding("policy", FAIL, str(problem), cure)
         for warning in read.warnings:
@@ -205,7 +207,7 @@ def _policy(patient: _Patient) -> Iterator[Finding]:
 def _secrets(patient: _Patient) -> Iterator[Finding]:
     stored = 0
     for platform in PLATFORMS.values():
-        there = secrets_store.find(patient.aws, patient.environment, platform.name)
+        there = secret_store.find(patient.aws, patient.environment, platform.name)
         stored += there is not None
         yield from _secret(patient, platform.name, there)
     if not stored and not patient.served:
@@ -229,7 +231,7 @@ def _secret(patient: _Patient, platform: str, there: SecretMetadata | None) -> I
         says = f"{name} is encrypted with {there.kms_key}, which the function may not use"
         yield Finding("secrets", FAIL, says, "deploy with that key as KmsKeyArn, or encrypt it with AWS's own")
     try:
-        problems = secret_checks.examined(patient.aws, patient.environment, PLATFORMS[platform])["problems"]
+        problems = verify_secret.examined(patient.aws, patient.environment, PLATFORMS[platform])["problems"]
     except AwsError as error:
         if error.code not in DENIED:
             raise
@@ -300,7 +302,7 @@ def _flaws(function: stacks.Function, environment: Environment) -> Iterator[Find
 
 
 def _health(patient: _Patient) -> Iterator[Finding]:
-    from roomkey_cli import bounds
+    from roomkey_cli.aws import propagation
 
     if not patient.url:
         return
@@ -325,7 +327,7 @@ def _health(patient: _Patient) -> Iterator[Finding]:
         yield Finding("health", FAIL, "minting unknown: it cannot read the flag", "look at the function's log")
     else:
         cure = (
-            f"wait {bounds.STATE_SECONDS} s after a change; after that, see whether --region and --url are this "
+            f"wait {propagation.STATE_SECONDS} s after a change; after that, see whether --region and --url are this "
             "environment's"
         )
         yield Finding("health", WARN, f"minting {minting}, while the flag says {expected}", cure)

@@ -14,13 +14,13 @@ import typer
 from roomkey import strict_json
 from roomkey.errors import MintingDisabled, Unauthenticated
 from roomkey.platforms.base import Platform, TokenKind
-from roomkey_cli import endpoint, stacks
-from roomkey_cli.aws import Aws
-from roomkey_cli.endpoint import Answer, ConnectionFailed
-from roomkey_cli.environments import Environment
-from roomkey_cli.least_requests import least_request
-from roomkey_cli.options import AsJson, EnvironmentArgument, KindOption, PlatformOption, Profile, Region, Url
+from roomkey_cli.aws import endpoint, stacks
+from roomkey_cli.aws.client import Aws
+from roomkey_cli.aws.endpoint import Answer, ConnectionFailed
+from roomkey_cli.commands.options import AsJson, EnvironmentArgument, KindOption, PlatformOption, Profile, Region, Url
+from roomkey_cli.environment import Environment
 from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, SWITCHED_OFF, USAGE, WARN, fail, say, say_json
+from roomkey_cli.tokens.minimal_request import minimal_request
 
 MINTED_METRIC = "ProbeMinted"
 REFUSED_METRIC = "ProbeRefused"
@@ -98,7 +98,7 @@ def probe(
     except _NotServed as error:
         minted, refused = Verdict(FAIL, str(error), counts=0), Verdict(FAIL, "not asked: there is nobody to ask")
     else:
-        call = _Call(base, vendor, kind, least_request(vendor, kind) if asked is None else asked)
+        call = _Call(base, vendor, kind, minimal_request(vendor, kind) if asked is None else asked)
         minted = _minted(call, signed(call))
         refused = _refused(_Call(base, vendor, TokenKind.MANAGEMENT, {}) if anonymous else call)
     if metric:

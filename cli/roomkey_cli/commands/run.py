@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from roomkey.settings import Access, Settings, SettingsError
-from roomkey_cli import credential_files, inputs
-from roomkey_cli.options import CredentialsFile, IssuerUrl
+from roomkey_cli import credential_file
+from roomkey_cli.commands import files
+from roomkey_cli.commands.options import CredentialsFile, IssuerUrl
 from roomkey_cli.terminal import REFUSED, USAGE, fail
 
 
@@ -43,8 +44,8 @@ def run(
     options = stack.Options(
         listen=stack.Address(host, port),
         aws=stack.Address(aws_host, aws_port),
-        secrets=inputs.secrets(credentials) if credentials else credential_files.demo(),
-        policy=inputs.policy_to_store(policy or stack.OPEN_POLICY)[1],
+        secrets=files.secrets(credentials) if credentials else credential_file.demo(),
+        policy=files.policy_to_store(policy or stack.OPEN_POLICY)[1],
         access=access.value,
         issuer=issuer,
         audience=audience,

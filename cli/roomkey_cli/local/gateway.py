@@ -29,7 +29,7 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from roomkey_cli import sigv4
+from roomkey_cli.local import sigv4
 from roomkey_cli.local.issuer import JwtAuthorizer, TokenRefused
 
 type Handler = Callable[[dict[str, Any], LambdaContext], object]

@@ -20,10 +20,11 @@ from roomkey.api import Api
 from roomkey.dependencies import Dependencies
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import Settings
-from roomkey_cli import credential_files, sigv4
-from roomkey_cli.credential_files import Secrets
+from roomkey_cli import credential_file
+from roomkey_cli.credential_file import Secrets
+from roomkey_cli.local import sigv4
 from roomkey_cli.local.audit_lines import AuditLines
-from roomkey_cli.local.console import Console
+from roomkey_cli.local.console.server import Console
 from roomkey_cli.local.gateway import AppTokenAccess, Gateway
 from roomkey_cli.local.issuer import DemoIssuer, JwtAuthorizer
 
@@ -76,7 +77,7 @@ class AwsStandIn:
         client["ssm"].put_parameter(Name=names.policy_name, Value=policy, Type="String")
         for name, secret in secrets.items():
             client["secretsmanager"].create_secret(
-                Name=names.secret_name(name), SecretString=credential_files.as_text(secret)
+                Name=names.secret_name(name), SecretString=credential_file.as_text(secret)
             )
 
 

@@ -8,7 +8,7 @@ _VALUES = ("roomkey-trial", "0123456789abcdef0123456789abcdef", "guest", "subscr
 """One of these is right for every field that a request must have: ids, and each platform's least role."""
 
 
-def least_request(platform: Platform, kind: TokenKind) -> dict[str, str]:
+def minimal_request(platform: Platform, kind: TokenKind) -> dict[str, str]:
     """The least request for such a token, as the endpoint takes it."""
     asked: dict[str, str] = {}
     targets = set()

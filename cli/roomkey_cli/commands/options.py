@@ -10,8 +10,8 @@ from roomkey.kill_switch import SCOPES
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform, TokenKind
 from roomkey.settings import DEFAULT_LIFETIMES
-from roomkey_cli.endpoint import is_address
-from roomkey_cli.environments import Environment
+from roomkey_cli.aws.endpoint import is_address
+from roomkey_cli.environment import Environment
 
 MAX_TIMESTAMP = 2**32 - 1 - DEFAULT_LIFETIMES.longest
 """The last moment, in Unix seconds, at which a token can begin whose end still has room in every vendor's format."""
@@ -19,7 +19,7 @@ MAX_TIMESTAMP = 2**32 - 1 - DEFAULT_LIFETIMES.longest
 
 def _environment(text: str) -> Environment:
     try:
-        return Environment.named(text)
+        return Environment.from_name(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} {error}") from None
 

@@ -17,7 +17,7 @@ class Environment:
     settings: Settings
 
     @classmethod
-    def named(cls, name: str) -> "Environment":
+    def from_name(cls, name: str) -> "Environment":
         """The environment called `name`. Raises `ValueError` where none can be called so."""
         try:
             return cls(name, Settings.from_environment({"ENVIRONMENT": name}))

@@ -18,7 +18,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from roomkey_cli.bounds import SIGNATURE_SKEW_SECONDS
+from roomkey_cli.aws.propagation import SIGNATURE_SKEW_SECONDS
 
 DEMO_ACCESS_KEY = "ROOMKEYDEMO"
 DEMO_SECRET_KEY = "roomkey-demo"  # noqa: S105 (no secret: it opens the local stack alone)

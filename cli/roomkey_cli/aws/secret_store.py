@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from roomkey_cli.aws import Aws
-from roomkey_cli.environments import Environment
+from roomkey_cli.aws.client import Aws
+from roomkey_cli.environment import Environment
 
 
 @dataclass(frozen=True, slots=True)

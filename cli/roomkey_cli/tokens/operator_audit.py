@@ -15,7 +15,7 @@ from pathlib import Path
 from roomkey import __version__
 from roomkey.minting import MintedToken
 from roomkey.token_requests import TokenRequest
-from roomkey_cli.environments import Environment
+from roomkey_cli.environment import Environment
 
 LOG_TYPE = "operator-audit"
 SCHEMA = 1

@@ -29,27 +29,22 @@ from roomkey.platforms import PLATFORMS, hs256
 from roomkey.platforms.base import Credentials, Platform, TokenKind
 from roomkey.request_body import json_object
 from roomkey.settings import MIN_LIFETIME
-from roomkey_cli import (
-    bounds,
-    credential_files,
-    explanations,
-    parameters,
-    policy_files,
-    policy_questions,
-    secrets_store,
-    sigv4,
-)
-from roomkey_cli.aws import Aws, AwsError
-from roomkey_cli.environments import Environment
+from roomkey_cli import credential_file
+from roomkey_cli.aws import parameters, propagation, secret_store
+from roomkey_cli.aws.client import Aws, AwsError
+from roomkey_cli.environment import Environment
+from roomkey_cli.local import sigv4
 from roomkey_cli.local.audit_lines import AuditLines
 from roomkey_cli.local.issuer import DEMO_GROUPS
+from roomkey_cli.policy import lint, simulate
+from roomkey_cli.tokens import explain
 
 HEADER = "x-roomkey-console"
 """What a request for anything but a page must carry. A page of another origin cannot set it without being let in."""
 
-_PAGES = Path(__file__).with_name("console")
+_PAGES = Path(__file__).with_name("static")
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_EXAMPLES = Path(__file__).parents[3] / "docs" / "policies"
+_EXAMPLES = Path(__file__).parents[4] / "docs" / "policies"
 _HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": (
@@ -161,7 +156,7 @@ class Console:
             "users": DEMO_GROUPS if self._demo_users else {},
             "key": {"id": sigv4.DEMO_ACCESS_KEY, "secret": sigv4.DEMO_SECRET_KEY, "principal": sigv4.DEMO_PRINCIPAL},
             "region": self._region,
-            "bites_within": bounds.STATE_SECONDS,
+            "bites_within": propagation.STATE_SECONDS,
             "lives": {
                 "shortest": MIN_LIFETIME,
                 "longest": settings.lifetimes.longest,
@@ -181,12 +176,12 @@ class Console:
 
     def _explanation(self, _request: Request, asked: Mapping[str, Any]) -> object:
         token = _text(asked, "token").strip()
-        report = explanations.explain(token, time.time(), self._credentials)
+        report = explain.explain(token, time.time(), self._credentials)
         if report is None:
-            raise Refused(f"{explanations.NO_TOKEN[0].upper()}{explanations.NO_TOKEN[1:]}.")
+            raise Refused(f"{explain.NO_TOKEN[0].upper()}{explain.NO_TOKEN[1:]}.")
         web_token = hs256.read(token, None)
         return {
-            **explanations.as_json(report),
+            **explain.as_json(report),
             "title": PLATFORMS[report.platform].title,
             "header": web_token.header if web_token else None,
         }
@@ -194,11 +189,11 @@ class Console:
     def _credentials(self, platform: Platform) -> Credentials | None:
         """What the stack would sign with now; None where that is nothing to check a token with."""
         try:
-            secret = secrets_store.read(self._aws, self._environment, platform.name)
+            secret = secret_store.read(self._aws, self._environment, platform.name)
             if secret is None:
                 return None
-            return credential_files.unchecked({platform.name: json_object(secret.text.encode())}, platform)
-        except (AwsError, MalformedBody, credential_files.CredentialFileError):
+            return credential_file.unchecked({platform.name: json_object(secret.text.encode())}, platform)
+        except (AwsError, MalformedBody, credential_file.CredentialFileError):
             return None
 
     def _state(self, _request: Request, _asked: Mapping[str, Any]) -> object:
@@ -230,7 +225,7 @@ class Console:
         return self._put(self._environment.kill_switch_name, text)
 
     def _put_policy(self, _request: Request, asked: Mapping[str, Any]) -> object:
-        read = policy_files.parse(_text(asked, "text").encode())
+        read = lint.parse(_text(asked, "text").encode())
         if read.policy is None or read.minified is None:
             raise Refused(f"This is not a policy: line {read.problems[0].line}: {read.problems[0]}.")
         return self._put(self._environment.policy_name, read.minified)
@@ -239,21 +234,21 @@ class Console:
         return {**parameters.put(self._aws, name, text), "now": time.time()}
 
     def _check_policy(self, _request: Request, asked: Mapping[str, Any]) -> object:
-        return policy_files.as_json(policy_files.parse(_text(asked, "text").encode()))
+        return lint.as_json(lint.parse(_text(asked, "text").encode()))
 
     def _decision(self, _request: Request, asked: Mapping[str, Any]) -> object:
         """What a policy that need not be in force decides, and what each of its rules has to say."""
-        policy = policy_files.parse(_text(asked, "text").encode()).policy
+        policy = lint.parse(_text(asked, "text").encode()).policy
         columns = asked.get("question")
         if policy is None:
             raise Refused("The policy has problems.")
         if not isinstance(columns, dict) or not all(isinstance(text, str) for text in columns.values()):
             raise Refused("The question is an object of texts.")
         try:
-            question = policy_questions.ask(columns)
+            question = simulate.ask(columns)
         except ValueError as error:
             raise Refused(f"Nobody can ask this: {error}.") from None
-        return policy_questions.as_json(policy, question, policy_questions.decide(policy, question))
+        return simulate.as_json(policy, question, simulate.decide(policy, question))
 
     def _audit_lines(self, request: Request, _asked: Mapping[str, Any]) -> object:
         after = request.query_params.get("after", "0")

@@ -1,11 +1,8 @@
 """`roomkey mint` and `roomkey explain`: tokens at a terminal, made and read."""
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
@@ -14,16 +11,15 @@ import typer
 
 from roomkey.errors import KillSwitchUnavailable, MalformedBody, MintingDisabled, RoomkeyError
 from roomkey.minting import MintedToken, mint
-from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Credentials, InvalidCredentials, Platform, Randomness, TokenReport
+from roomkey.platforms.base import Credentials, InvalidCredentials, Platform, Randomness
 from roomkey.request_body import json_object
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import TokenRequest, parse, resolve_lifetime
-from roomkey_cli import credential_files, explanations, inputs, local_audit, parameters, secrets_store
-from roomkey_cli.aws import Aws
-from roomkey_cli.environments import Environment
-from roomkey_cli.options import (
-    AsJson,
+from roomkey_cli import credential_file
+from roomkey_cli.aws import parameters, secret_store
+from roomkey_cli.aws.client import Aws
+from roomkey_cli.commands import files
+from roomkey_cli.commands.options import (
     At,
     CredentialsFile,
     EnvironmentOption,
@@ -32,7 +28,9 @@ from roomkey_cli.options import (
     Profile,
     Region,
 )
-from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, harmless, note, say_json
+from roomkey_cli.environment import Environment
+from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, note
+from roomkey_cli.tokens import operator_audit
 
 
 def mint_command(
@@ -105,8 +103,8 @@ def _refuse(refusal: RoomkeyError) -> NoReturn:
 
 def _checked(file: Path, platform: Platform) -> Credentials:
     try:
-        return credential_files.checked(inputs.secrets(file), platform)
-    except credential_files.CredentialFileError as error:
+        return credential_file.checked(files.secrets(file), platform)
+    except credential_file.CredentialFileError as error:
         fail(f"{file}: {error}", USAGE)
 
 
@@ -142,7 +140,7 @@ class _Operator:
 
         platform = self.request.platform
         name = self.environment.secret_name(platform.name)
-        value = secrets_store.read(self.aws, self.environment, platform.name)
+        value = secret_store.read(self.aws, self.environment, platform.name)
         if value is None:
             fail(f"there is no secret {name} in {self.aws.region}", REFUSED)
         try:
@@ -152,74 +150,8 @@ class _Operator:
 
     def _write(self, **what: Any) -> Path:
         try:
-            return local_audit.write(self.environment, self.request, **what)
+            return operator_audit.write(self.environment, self.request, **what)
         except OSError as error:
-            fail(f"a token that cannot be recorded is not handed out: {local_audit.path()}: {error.strerror}", REFUSED)
-
-
-def explain(
-    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The token; - reads it from standard input.")],
-    credentials: CredentialsFile = None,
-    at: At = None,
-    as_json: AsJson = False,
-) -> None:
-    """Say what a token is, what it is for, how long it lives, and what its vendor or a client would refuse it for.
-
-    Nothing leaves this machine. With --credentials, the signature is checked too.
-
-    Exit status: 0 a good token, 1 one that would be refused, 2 wrong usage.
-
-    Example: roomkey explain --credentials keys.json "$TOKEN"
-    """
-    text = (sys.stdin.read() if token == "-" else token).strip()  # noqa: S105 - a dash, no password.
-    moment = time.time() if at is None else at
-    secrets = inputs.secrets(credentials) if credentials else {}
-
-    def keys_of(platform: Platform) -> Credentials | None:
-        try:
-            return credential_files.unchecked(secrets, platform) if platform.name in secrets else None
-        except credential_files.CredentialFileError as error:
-            fail(f"{credentials}: {error}", USAGE)
-
-    report = explanations.explain(text, moment, keys_of)
-    if as_json:
-        say_json(explanations.as_json(report))
-    elif report:
-        print(_in_words(report, moment))
-    else:
-        fail(explanations.NO_TOKEN, REFUSED)
-    if report is None or report.problems:
-        raise typer.Exit(REFUSED)
-
-
-def _in_words(report: TokenReport, at: float) -> str:
-    title, grant = PLATFORMS[report.platform].title, report.grant
-    lines = [f"{title}: {grant.kind} token" if grant else f"{title}: a token"]
-    if grant:
-        says = {"room": grant.room_id, "role": grant.role, "user": grant.user_id, "for": ", ".join(grant.services)}
-        lines += [f"  {name:<10} {value}" for name, value in says.items() if value]
-        lines.append(f"  expires    {_moment(grant.expires_at)}, {_span(grant.expires_at - at)}")
-    signature = {
-        True: "holds",
-        False: "does NOT hold with these credentials",
-        None: "not checked: no credentials for this platform were given",
-    }
-    lines.append(f"  signature  {signature[report.signature]}")
-    lines += ["  it holds"] + [f"    {name:<12} {json.dumps(value)}" for name, value in report.claims.items()]
-    lines += [f"  warning    {warning}" for warning in report.warnings]
-    lines += [f"  REFUSED    {problem}" for problem in report.problems]
-    return "\n".join(map(harmless, lines))
-
-
-def _moment(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds} s"
-
-
-def _span(seconds: float) -> str:
-    units = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
-    size, unit = next(((size, unit) for size, unit in units if abs(seconds) >= 2 * size), units[-1])
-    count = f"{abs(seconds) / size:.0f} {unit}"
-    return f"in {count}" if seconds > 0 else f"{count} ago"
+            fail(
+                f"a token that cannot be recorded is not handed out: {operator_audit.path()}: {error.strerror}", REFUSED
+            )

@@ -7,8 +7,8 @@ from typing import Any
 
 from roomkey.kill_switch import KillSwitch
 from roomkey.policy import InvalidPolicy, Policy
-from roomkey_cli.aws import DENIED, Aws, AwsError
-from roomkey_cli.environments import Environment
+from roomkey_cli.aws.client import DENIED, Aws, AwsError
+from roomkey_cli.environment import Environment
 from roomkey_cli.terminal import REFUSED, fail
 
 EMPTY_POLICY = '{"version":1,"mode":"enforce","rules":[]}'

@@ -4,12 +4,14 @@ import difflib
 import json
 
 from roomkey import strict_json
-from roomkey_cli import inputs, parameters, policy_files
-from roomkey_cli.aws import Aws
-from roomkey_cli.changes import ApplyOptions, Change, apply
-from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, PolicyArgument, Profile, Region, Yes
-from roomkey_cli.parameters import Parameter
-from roomkey_cli.policy_files import LARGEST_STANDARD
+from roomkey_cli.aws import parameters
+from roomkey_cli.aws.client import Aws
+from roomkey_cli.aws.parameters import Parameter
+from roomkey_cli.commands import files
+from roomkey_cli.commands.changes import ApplyOptions, Change, apply
+from roomkey_cli.commands.options import AsJson, DryRun, EnvironmentArgument, PolicyArgument, Profile, Region, Yes
+from roomkey_cli.policy import lint
+from roomkey_cli.policy.lint import LARGEST_STANDARD
 from roomkey_cli.terminal import say
 
 _COLOURS = {"+": "green", "-": "red"}
@@ -30,9 +32,9 @@ def put(
 
     Example: roomkey policy put prod policy.json --dry-run
     """
-    from roomkey_cli import bounds
+    from roomkey_cli.aws import propagation
 
-    policy, minified = inputs.policy_to_store(file)
+    policy, minified = files.policy_to_store(file)
     aws = Aws(profile, region)
     _, there = parameters.born(aws, environment)
     diff = _diff(there, minified)
@@ -46,7 +48,7 @@ def put(
     if not as_json:
         for line in diff:
             say(mark=line, style=_COLOURS.get(line[:1], ""))
-    does = f"write {environment.policy_name}: {policy_files.in_short(policy)}, {_size(len(minified.encode()))}"
+    does = f"write {environment.policy_name}: {lint.in_short(policy)}, {_size(len(minified.encode()))}"
     change = Change(does, lambda: facts.update(parameters.put(aws, environment.policy_name, minified)))
     apply(
         environment,
@@ -54,7 +56,8 @@ def put(
         ApplyOptions(dry_run, yes, as_json),
         already=f"{environment.policy_name} says exactly this; nothing was changed",
         notes=[
-            f"It counts everywhere within {bounds.STATE_SECONDS} s. Tokens that are out stay good until they expire."
+            f"It counts everywhere within {propagation.STATE_SECONDS} s. "
+            "Tokens that are out stay good until they expire."
         ],
         facts=facts,
     )

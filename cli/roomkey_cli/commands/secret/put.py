@@ -1,48 +1,36 @@
-"""`roomkey secret`: a platform's credentials, checked and stored."""
+"""`roomkey secret put`: credentials, checked and stored."""
 
 import json
 import sys
-from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from roomkey import strict_json
-from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform
-from roomkey_cli import credential_files, parameters, secret_checks, secrets_store
-from roomkey_cli.aws import DENIED, Aws, AwsError
-from roomkey_cli.changes import ApplyOptions, Change, apply
-from roomkey_cli.environments import Environment
-from roomkey_cli.options import (
+from roomkey_cli import credential_file
+from roomkey_cli.aws import parameters, secret_store
+from roomkey_cli.aws.client import DENIED, Aws, AwsError
+from roomkey_cli.aws.secret_store import SecretMetadata
+from roomkey_cli.commands.changes import ApplyOptions, Change, apply
+from roomkey_cli.commands.options import (
     AsJson,
     DryRun,
     EnvironmentArgument,
     PlatformArgument,
-    PlatformsArgument,
     Profile,
     Region,
     Yes,
 )
-from roomkey_cli.secrets_store import SecretMetadata
-from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, USAGE, WARN, fail, note, say, say_json
-
-app = typer.Typer(
-    help="""Store and check the platforms' credentials. No command shows them.
-
-    Example: roomkey secret put prod 100ms
-
-    Example: roomkey secret check prod
-    """,
-    no_args_is_help=True,
-)
+from roomkey_cli.environment import Environment
+from roomkey_cli.terminal import REFUSED, USAGE, fail, note
+from roomkey_cli.tokens import verify_secret
 
 _MAX_BYTES = 65536
 """Bytes: what Secrets Manager holds."""
 
 
-@app.command()
 def put(
     environment: EnvironmentArgument,
     platform: PlatformArgument,
@@ -68,14 +56,14 @@ def put(
     Example: jq '.["100ms"]' keys.json | roomkey secret put prod 100ms --yes
     """
     secret = _prompted(platform) if sys.stdin.isatty() else _piped(platform)
-    text = credential_files.as_text(secret)
-    if problems := secret_checks.problems_of(text, platform):
+    text = credential_file.as_text(secret)
+    if problems := verify_secret.problems_of(text, platform):
         fail("\n  ".join(["not stored, since nothing good can be signed with it:", *problems]), REFUSED)
     if stray := secret.keys() - {field.name for field in platform.credential_fields}:
         note(f"stored too, and passed over by the function: {', '.join(sorted(stray))}")
 
     aws = Aws(profile, region)
-    there = secrets_store.find(aws, environment, platform.name)
+    there = secret_store.find(aws, environment, platform.name)
     if there is None:
         _look_for(environment, aws)
     facts: dict[str, object] = {"platform": platform.name, "version_id": there.version_id if there else None}
@@ -155,7 +143,7 @@ def _changes(
 def _is_stored(aws: Aws, environment: Environment, platform: Platform, text: str) -> bool:
     """Whether exactly this is stored. Who may write and not read is believed to bring something new."""
     try:
-        value = secrets_store.read(aws, environment, platform.name)
+        value = secret_store.read(aws, environment, platform.name)
     except AwsError as error:
         if error.code in DENIED:
             return False
@@ -167,54 +155,13 @@ def _is_stored(aws: Aws, environment: Environment, platform: Platform, text: str
 
 
 def _notes(environment: Environment, platform: Platform, *, rotates: bool) -> list[str]:
-    from roomkey_cli import bounds
+    from roomkey_cli.aws import propagation
 
     if not rotates:
         return [f"It is used from the next request for {platform.title} on."]
     return [
-        f"New tokens are signed with it everywhere within {bounds.SECRET_SECONDS} s, some with the old key till then.",
+        f"New tokens are signed with it everywhere within {propagation.SECRET_SECONDS} s, "
+        "some with the old key till then.",
         "Tokens that the old key signed live on until they expire, or until the key is revoked at the vendor.",
         f"Which version signs: credentials.version_id in the audit lines of {environment}.",
     ]
-
-
-@app.command()
-def check(
-    environment: EnvironmentArgument,
-    platforms: PlatformsArgument = None,
-    as_json: AsJson = False,
-    profile: Profile = None,
-    region: Region = None,
-) -> None:
-    """Say whether each stored secret is good: its shape, and a token of each kind, minted with it and verified.
-
-    Nothing that is secret is shown. Exit status 1 if one is not good, if one that is named is missing, or if there is
-    none at all.
-
-    Example: roomkey secret check prod
-    """
-    aws = Aws(profile, region)
-    wanted = platforms or list(PLATFORMS.values())
-    found = {platform.name: secret_checks.examined(aws, environment, platform) for platform in wanted}
-    stored = [one for one in found.values() if one["stored"]]
-    bad = any(one["problems"] for one in stored) or not stored or (platforms and len(stored) < len(found))
-    if as_json:
-        say_json({"environment": environment.name, "good": not bad, "secrets": list(found.values())})
-    else:
-        for name, one in found.items():
-            _show(name, one)
-        if not stored and not platforms:
-            note(f"there is no secret at all: roomkey secret put {environment} PLATFORM")
-    if bad:
-        raise typer.Exit(REFUSED)
-
-
-def _show(name: str, one: Mapping[str, Any]) -> None:
-    if not one["stored"]:
-        say(f"{name}: none stored", mark="none  ", style=STYLES[WARN])
-    elif one["problems"]:
-        for problem in one["problems"]:
-            say(f"{name}: {problem}", mark="fail  ", style=STYLES[FAIL])
-    else:
-        says = f"{name}: well-formed, an app and a management token minted and verified (version {one['version_id']})"
-        say(says, mark="ok    ", style=STYLES[OK])

@@ -8,10 +8,10 @@ from roomkey.minting import mint
 from roomkey.platforms.base import InvalidCredentials, Platform, Randomness, TokenKind
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import parse, resolve_lifetime
-from roomkey_cli import secrets_store
-from roomkey_cli.aws import Aws
-from roomkey_cli.environments import Environment
-from roomkey_cli.least_requests import least_request
+from roomkey_cli.aws import secret_store
+from roomkey_cli.aws.client import Aws
+from roomkey_cli.environment import Environment
+from roomkey_cli.tokens.minimal_request import minimal_request
 
 
 def problems_of(text: str, platform: Platform) -> list[str]:
@@ -24,7 +24,7 @@ def problems_of(text: str, platform: Platform) -> list[str]:
         return list(error.problems)
     problems = []
     for kind in TokenKind:
-        request = parse(platform, kind, least_request(platform, kind), lifetimes=DEFAULT_LIFETIMES)
+        request = parse(platform, kind, minimal_request(platform, kind), lifetimes=DEFAULT_LIFETIMES)
         try:
             mint(request, resolve_lifetime(request, DEFAULT_LIFETIMES), keys, at=time.time(), randomness=Randomness())
         except InternalError as error:
@@ -35,10 +35,10 @@ def problems_of(text: str, platform: Platform) -> list[str]:
 
 def examined(aws: Aws, environment: Environment, platform: Platform) -> dict[str, Any]:
     """What is to be said of a platform's stored secret. Raises `AwsError`."""
-    there = secrets_store.find(aws, environment, platform.name)
+    there = secret_store.find(aws, environment, platform.name)
     value = None
     if there and not there.deleted:
-        value = secrets_store.read(aws, environment, platform.name)
+        value = secret_store.read(aws, environment, platform.name)
     return {
         "platform": platform.name,
         "name": environment.secret_name(platform.name),

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from roomkey.platforms import PLATFORMS
-from roomkey_cli import parameters, secrets_store, stacks
-from roomkey_cli.aws import Aws
-from roomkey_cli.changes import ApplyOptions, Change, apply
-from roomkey_cli.environments import Environment
-from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, Profile, Region
+from roomkey_cli.aws import parameters, secret_store, stacks
+from roomkey_cli.aws.client import Aws
+from roomkey_cli.commands.changes import ApplyOptions, Change, apply
+from roomkey_cli.commands.options import AsJson, DryRun, EnvironmentArgument, Profile, Region
+from roomkey_cli.environment import Environment
 from roomkey_cli.terminal import REFUSED, fail
 
 
@@ -65,7 +65,7 @@ def _state(aws: Aws, environment: Environment) -> Iterator[Change]:
 
 def _secrets(aws: Aws, environment: Environment, days: int) -> Iterator[Change]:
     for platform in PLATFORMS:
-        one = secrets_store.find(aws, environment, platform)
+        one = secret_store.find(aws, environment, platform)
         if one and not one.deleted:
             delete = partial(aws.find, "secretsmanager", "delete_secret", SecretId=one.name, RecoveryWindowInDays=days)
             yield Change(f"delete the secret {one.name}, for good in {days} days", delete)

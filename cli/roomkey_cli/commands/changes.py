@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from roomkey_cli.environments import Environment
+from roomkey_cli.environment import Environment
 from roomkey_cli.terminal import OK, STYLES, note, say, say_json, typed
 
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from roomkey_cli.aws import Aws
-from roomkey_cli.environments import ALIAS, Environment
+from roomkey_cli.aws.client import Aws
+from roomkey_cli.environment import ALIAS, Environment
 
 
 @dataclass(frozen=True, slots=True)

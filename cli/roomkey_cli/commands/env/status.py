@@ -8,12 +8,13 @@ import typer
 
 from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS
-from roomkey_cli import parameters, policy_files, secrets_store, stacks, switch
-from roomkey_cli.aws import DENIED, Aws, AwsError
-from roomkey_cli.environments import Environment
-from roomkey_cli.options import AsJson, EnvironmentArgument, Profile, Region
-from roomkey_cli.parameters import EnvironmentSnapshot, Parameter
-from roomkey_cli.secrets_store import SecretMetadata
+from roomkey_cli.aws import kill_switch, parameters, secret_store, stacks
+from roomkey_cli.aws.client import DENIED, Aws, AwsError
+from roomkey_cli.aws.parameters import EnvironmentSnapshot, Parameter
+from roomkey_cli.aws.secret_store import SecretMetadata
+from roomkey_cli.commands.options import AsJson, EnvironmentArgument, Profile, Region
+from roomkey_cli.environment import Environment
+from roomkey_cli.policy import lint
 from roomkey_cli.terminal import REFUSED, iso, moment, note, say, say_json
 
 
@@ -29,7 +30,7 @@ def status(
     aws = Aws(profile, region)
     state = parameters.read(aws, environment)
     told = parameters.told(aws, environment)
-    secrets = {platform: secrets_store.find(aws, environment, platform) for platform in PLATFORMS}
+    secrets = {platform: secret_store.find(aws, environment, platform) for platform in PLATFORMS}
     function = _function(aws, environment)
     flag = state.flag.flag if state.flag else None
     policy = state.policy.policy if state.policy else None
@@ -43,7 +44,7 @@ def status(
                 "minting": minting,
                 "flag": _flag_facts(environment, state, told),
                 "policy": _policy_facts(environment, state, told),
-                "function": _function_facts(environment, function),
+                "function": function_facts(environment, function),
                 "secrets": [_secret_facts(environment, platform, one) for platform, one in secrets.items()],
             }
         )
@@ -52,7 +53,7 @@ def status(
         say(_minting_words(minting, flag), mark="  minting  ")
         say(_in_words(environment.kill_switch_name, state.flag, told, _flag_words(state.flag)), mark="  flag     ")
         say(_in_words(environment.policy_name, state.policy, told, _policy_words(state.policy)), mark="  policy   ")
-        say(_function_words(function), mark="  function ")
+        say(function_words(function), mark="  function ")
         for platform, one in secrets.items():
             say(f"{platform:<17} {_secret_words(one)}", mark="  secret   ")
     if flag is None or policy is None:
@@ -71,7 +72,7 @@ def _function(aws: Aws, environment: Environment) -> stacks.Function | None:
 
 
 def _minting_words(minting: str, flag: KillSwitch | None) -> str:
-    return minting if flag is None or minting == "on" else f"{minting} (off: {switch.off(flag)})"
+    return minting if flag is None or minting == "on" else f"{minting} (off: {kill_switch.off(flag)})"
 
 
 def _flag_words(flag: Parameter | None) -> str:
@@ -85,10 +86,10 @@ def _policy_words(policy: Parameter | None) -> str:
         return ""
     if policy.policy is None:
         return f"NO POLICY: nothing is minted ({'; '.join(policy.policy_problems[:3])})"
-    return f"{policy_files.in_short(policy.policy)}, {len(policy.text.encode())} bytes"
+    return f"{lint.in_short(policy.policy)}, {len(policy.text.encode())} bytes"
 
 
-def _function_words(function: stacks.Function | None) -> str:
+def function_words(function: stacks.Function | None) -> str:
     if function is None:
         return "none is known"
     serves = f"version {function.version}" if function.version else "NOTHING SERVES: it has no alias live"
@@ -97,7 +98,7 @@ def _function_words(function: stacks.Function | None) -> str:
     return f"{serves}; reserved concurrency {'none' if function.reserved is None else function.reserved}"
 
 
-def _function_facts(environment: Environment, function: stacks.Function | None) -> dict[str, object]:
+def function_facts(environment: Environment, function: stacks.Function | None) -> dict[str, object]:
     return {
         "name": environment.function_name,
         "arn": function.arn if function else None,
@@ -121,7 +122,7 @@ def _flag_facts(
         "name": environment.kill_switch_name,
         "value": flag.text if flag else None,
         "valid": bool(flag and flag.flag),
-        "off": switch.off(flag.flag).split(", ") if flag and flag.flag and flag.flag.text != "false" else [],
+        "off": kill_switch.off(flag.flag).split(", ") if flag and flag.flag and flag.flag.text != "false" else [],
         **_version_facts(flag, told.get(environment.kill_switch_name, {})),
     }
 
@@ -173,55 +174,3 @@ def _secret_facts(environment: Environment, platform: str, one: SecretMetadata |
         "changed": iso(one.changed) if one else None,
         "deleted": iso(one.deleted) if one else None,
     }
-
-
-def show(
-    environment: EnvironmentArgument, as_json: AsJson = False, profile: Profile = None, region: Region = None
-) -> None:
-    """Say what an environment's things are called: parameters, secrets, function, stack and its outputs.
-
-    Example: roomkey env show prod
-    """
-    aws = Aws(profile, region)
-    state = parameters.read(aws, environment)
-    secrets = {platform: secrets_store.find(aws, environment, platform) for platform in PLATFORMS}
-    function = stacks.function(aws, environment)
-    stack = stacks.stack(aws, environment)
-    facts: dict[str, Any] = {
-        "environment": environment.name,
-        "region": aws.region,
-        "account": aws.call("sts", "get_caller_identity")["Account"],
-        "flag": {"name": environment.kill_switch_name, "arn": state.flag.arn if state.flag else None},
-        "policy": {"name": environment.policy_name, "arn": state.policy.arn if state.policy else None},
-        "secrets": {
-            platform: {"name": environment.secret_name(platform), "arn": one.arn if one else None}
-            for platform, one in secrets.items()
-        },
-        "function": _function_facts(environment, function),
-        "log_groups": list(environment.log_groups),
-        "stack": {
-            "name": environment.stack_name,
-            "status": stack.status if stack else None,
-            "outputs": dict(stack.outputs) if stack else {},
-        },
-    }
-    if as_json:
-        say_json(facts)
-        return
-    say(f"{environment} in {aws.region}, account {facts['account']}")
-    for what in ("flag", "policy"):
-        _row(what, facts[what]["name"], facts[what]["arn"])
-    for one in facts["secrets"].values():
-        _row("secret", one["name"], one["arn"])
-    _row("function", environment.function_name, facts["function"]["arn"])
-    if function:
-        say(_function_words(function), mark=" " * 13)
-    for group in environment.log_groups:
-        say(group, mark="  log group  ")
-    say(f"{environment.stack_name}  {stack.status if stack else 'there is none'}", mark="  stack      ")
-    for name, value in (stack.outputs if stack else {}).items():
-        say(f"{name} = {value}", mark=" " * 13)
-
-
-def _row(what: str, name: str, arn: str | None) -> None:
-    say(f"{name}  {arn if arn is not None else 'there is none'}", mark=f"  {what:<10} ")

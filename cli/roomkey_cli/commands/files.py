@@ -3,16 +3,17 @@
 from pathlib import Path
 
 from roomkey.policy import Policy
-from roomkey_cli import credential_files, policy_files
-from roomkey_cli.policy_files import PolicyFile
+from roomkey_cli import credential_file
+from roomkey_cli.policy import lint
+from roomkey_cli.policy.lint import PolicyFile
 from roomkey_cli.terminal import USAGE, fail, note
 
 
-def secrets(path: Path) -> credential_files.Secrets:
+def secrets(path: Path) -> credential_file.Secrets:
     """The secrets in a credentials file."""
     try:
-        found, unknown = credential_files.read(path)
-    except credential_files.CredentialFileError as error:
+        found, unknown = credential_file.read(path)
+    except credential_file.CredentialFileError as error:
         fail(str(error), USAGE)
     for name in unknown:
         note(f"{path}: {name} is no platform that Roomkey knows; passed over")
@@ -22,7 +23,7 @@ def secrets(path: Path) -> credential_files.Secrets:
 def policy_file(path: Path) -> PolicyFile:
     """What is in a file that is to hold a policy, be it one or not."""
     try:
-        return policy_files.read(path)
+        return lint.read(path)
     except OSError as error:
         fail(f"{path}: {error.strerror}", USAGE)
 

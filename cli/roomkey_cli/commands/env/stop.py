@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from roomkey_cli import stacks
-from roomkey_cli.aws import Aws, AwsError
-from roomkey_cli.changes import ApplyOptions, Change, apply
-from roomkey_cli.environments import Environment
-from roomkey_cli.options import AsJson, DryRun, EnvironmentArgument, Profile, Region, Yes
+from roomkey_cli.aws import stacks
+from roomkey_cli.aws.client import Aws, AwsError
+from roomkey_cli.commands.changes import ApplyOptions, Change, apply
+from roomkey_cli.commands.options import AsJson, DryRun, EnvironmentArgument, Profile, Region, Yes
+from roomkey_cli.environment import Environment
 from roomkey_cli.terminal import REFUSED, USAGE, fail, note
 
 TAG = "roomkey:reserved-concurrency"

@@ -1,0 +1,1 @@
+"""An environment's side in AWS: parameters, secrets, stack, endpoint."""

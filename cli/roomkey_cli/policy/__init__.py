@@ -1,0 +1,1 @@
+"""Policies as documents: checked and simulated."""

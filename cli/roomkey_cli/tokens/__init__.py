@@ -1,0 +1,1 @@
+"""Tokens and credentials at a terminal: made, checked, explained."""
