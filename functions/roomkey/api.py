@@ -14,6 +14,7 @@ from roomkey.audit import AuditRecord
 from roomkey.clock import Budget, Usage
 from roomkey.dependencies import Dependencies
 from roomkey.errors import AuditUnavailable, Fault, InternalError, MethodNotAllowed, NotAllowed, NotFound, RoomkeyError
+from roomkey.limits import AWS_BUDGET_SECONDS, GRACE_SECONDS
 from roomkey.minting import MintedToken, mint
 from roomkey.observability import Observability
 from roomkey.platforms.base import Platform, TokenKind
@@ -39,12 +40,6 @@ STATUS = {
     "audit-unavailable": 503,
     "deadline-exceeded": 503,
 }
-
-AWS_BUDGET_SECONDS = 2.6
-"""What a request may spend on waiting for AWS, from entering the handler: every answer is out within 3 s."""
-
-GRACE_SECONDS = 0.3
-"""What it may then still spend on a token from what was known before, and what it leaves of Lambda's own deadline."""
 
 _RETRY_AFTER = {True: "5", False: "60"}
 """Seconds, by whether the fault is likely to pass by itself."""

@@ -16,14 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from roomkey import limits
 from roomkey.clock import Budget, Clock, Instant
 from roomkey.errors import BUDGET_EXCEEDED, DeadlineExceeded, DependencyFailure
-
-TTL_JITTER = 0.2
-"""Share of the fresh bound by which each value's own differs, either way, so that a fleet does not refresh at once."""
-
-RETRY_BACKOFF_SECONDS = 5.0
-"""The least time between a failed refresh and the next try."""
 
 
 class CachedValue[T](NamedTuple):
@@ -119,7 +114,7 @@ class RefreshingCache[T]:
                 raise _no_time_left()
         except DependencyFailure as failure:
             return self._after(failure, tried=now)
-        ttl = self._fresh_for * (1 + TTL_JITTER * (2 * self._jitter() - 1))
+        ttl = self._fresh_for * (1 + limits.TTL_JITTER * (2 * self._jitter() - 1))
         self._entry = _Entry(value, sent=now, ttl=ttl)
         self._failed = None
         self._ever_read = True
@@ -128,7 +123,7 @@ class RefreshingCache[T]:
     def _after(self, failure: DependencyFailure, *, tried: Instant) -> CachedValue[T]:
         if not failure.transient:
             self._entry = None
-        retry_after = RETRY_BACKOFF_SECONDS * (1 + TTL_JITTER * self._jitter())
+        retry_after = limits.RETRY_BACKOFF_SECONDS * (1 + limits.TTL_JITTER * self._jitter())
         # To whoever asks later it is the dependency that was slow: their own time is not used up.
         lasting = DependencyFailure(failure.dependency, "timeout", transient=True) if _ran_out(failure) else failure
         self._failed = _LastFailure(lasting, tried, self._clock.now(), retry_after)

@@ -7,16 +7,12 @@ loaded: what cannot sign a token that works is refused there and then, by field 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from roomkey import strict_json
+from roomkey import limits, strict_json
 from roomkey.aws.client import SecretStore
 from roomkey.cache import CachedValue, RefreshingCache
 from roomkey.clock import Budget, Clock
 from roomkey.errors import CredentialsInvalid, CredentialsUnavailable, DependencyFailure
 from roomkey.platforms.base import Credentials, InvalidCredentials, Platform
-
-FRESH_SECONDS = 300.0
-KEEP_SECONDS = 3600.0
-"""How long credentials that cannot be read again still sign."""
 
 _NOT_USABLE = "not-usable"
 
@@ -46,7 +42,13 @@ class CredentialSource:
                 secret = secrets.read(secret_name(platform.name), budget)
                 return VersionedCredentials(_understood(secret.text, platform), secret.version_id)
 
-            return RefreshingCache(load, ttl=FRESH_SECONDS, max_stale=KEEP_SECONDS, clock=clock, jitter=jitter)
+            return RefreshingCache(
+                load,
+                ttl=limits.CREDENTIALS_TTL_SECONDS,
+                max_stale=limits.CREDENTIALS_MAX_STALE_SECONDS,
+                clock=clock,
+                jitter=jitter,
+            )
 
         self._by_platform = {platform.name: refreshed(platform) for platform in platforms}
 

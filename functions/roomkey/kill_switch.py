@@ -9,12 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from roomkey import limits
 from roomkey.errors import DependencyFailure, KillSwitchUnavailable, MintingDisabled
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-
-ON_MAX_STALE_SECONDS = 300.0
-"""How long "on" may be believed while the flag cannot be read again. "Off" is believed until a read says otherwise."""
 
 SCOPES = (*TokenKind, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFORMS for kind in TokenKind))
 """What can be off by itself, the widest first."""
@@ -63,7 +61,7 @@ class KillSwitchReading(NamedTuple):
 
     @property
     def too_old_for_on(self) -> bool:
-        return self.age > ON_MAX_STALE_SECONDS
+        return self.age > limits.KILL_SWITCH_MAX_STALE_SECONDS
 
     def require_on(self, platform: str, kind: TokenKind) -> None:
         """Raises `MintingDisabled` if this kind is off, `KillSwitchUnavailable` if that is unknown."""

@@ -9,16 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from roomkey import limits
 from roomkey.aws.client import ParameterStore
 from roomkey.cache import CachedValue, RefreshingCache
 from roomkey.clock import Budget, Clock
 from roomkey.errors import DependencyFailure, Fault, KillSwitchUnavailable, PolicyUnavailable
 from roomkey.kill_switch import KillSwitch, KillSwitchReading
-from roomkey.policy import InvalidPolicy, Policy
-
-FRESH_SECONDS = 30.0
-POLICY_MAX_STALE_SECONDS = 300.0
-"""How long a policy may be believed while it cannot be read again."""
+from roomkey.policy import InvalidPolicy, Policy, parse_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class OperatorConfig(NamedTuple):
         if isinstance(self.policy, DependencyFailure):
             raise PolicyUnavailable(self.policy)
         # The switch is no more patient, and asked first; this does not lean on it.
-        if self.switch.age > POLICY_MAX_STALE_SECONDS:
+        if self.switch.age > limits.POLICY_MAX_STALE_SECONDS:
             raise PolicyUnavailable(self.switch.failure)
         return self.policy
 
@@ -59,7 +56,9 @@ class OperatorConfigCache:
             texts = parameters.read([kill_switch_name, policy_name], budget)
             return _Found(_flag(texts[kill_switch_name]), _policy(texts[policy_name]))
 
-        self._found = RefreshingCache(load, ttl=FRESH_SECONDS, max_stale=math.inf, clock=clock, jitter=jitter)
+        self._found = RefreshingCache(
+            load, ttl=limits.OPERATOR_CONFIG_TTL_SECONDS, max_stale=math.inf, clock=clock, jitter=jitter
+        )
 
     def read(self, budget: Budget) -> OperatorConfig:
         """The state, refreshed if it is not fresh. Raises `KillSwitchUnavailable` or `DeadlineExceeded`."""
@@ -96,7 +95,7 @@ def _policy(text: str | None) -> Policy | DependencyFailure:
     if text is None:
         return DependencyFailure("ssm", "policy-missing", transient=False)
     try:
-        return Policy.parse(text)
+        return parse_policy(text)
     except InvalidPolicy as error:
         problems = tuple(f"{where}: {why}" for where, why in error.problems)
         return DependencyFailure("ssm", "invalid-policy", transient=False, problems=problems)

@@ -11,9 +11,7 @@ from urllib.parse import parse_qsl
 
 from roomkey import strict_json
 from roomkey.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
-
-MAX_BODY_BYTES = 16 * 1024
-"""Bytes, after base64 is decoded."""
+from roomkey.limits import MAX_BODY_BYTES
 
 _JSON = "application/json"
 _FORM = "application/x-www-form-urlencoded"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from roomkey.limits import MIN_LIFETIME
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 
@@ -23,10 +24,6 @@ class ClaimNames:
 
     user_id: str
     groups: str
-
-
-MIN_LIFETIME = 60
-"""Seconds. A shorter token may be dead before a slow phone has joined."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from roomkey.errors import FieldError, InvalidRequest, NotAllowed, UserMismatch
+from roomkey.limits import MAX_ERRORS, MIN_LIFETIME
 from roomkey.platforms.base import Platform, RequestField, TokenKind
-from roomkey.settings import MIN_LIFETIME, LifetimeLimits
-
-MAX_ERRORS = 20
-"""A body of sixteen KiB can hold thousands of wrong fields; nobody reads more than this many."""
+from roomkey.settings import LifetimeLimits
 
 
 class TokenRequest(NamedTuple):

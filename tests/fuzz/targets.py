@@ -36,7 +36,7 @@ from roomkey.identity import Caller
 from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Credentials, TokenKind
-from roomkey.policy import InvalidPolicy, Policy
+from roomkey.policy import InvalidPolicy, parse_policy
 from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
 from virtual_aws import VirtualAws
@@ -202,7 +202,7 @@ def policy(data: bytes) -> None:
     """What is a policy is one to its published schema too, and says yes only where a rule of its own does."""
     text = _text(data)
     try:
-        understood = Policy.parse(text)
+        understood = parse_policy(text)
     except InvalidPolicy as problems:
         number = len(problems.problems)
         assert 1 <= number <= 20

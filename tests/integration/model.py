@@ -259,7 +259,7 @@ class Model:
         if self._left() + GRACE <= 0:
             raise BUDGET_EXCEEDED
         expires_in = ask.expires_in or int(min(DEFAULT_LIFE[ask.kind], longest or math.inf))
-        stale = [f"{name}-stale" for name, of in (("switch", state), ("credentials", signing)) if of.problem]
+        stale = [f"{name}-stale" for name, of in (("kill-switch", state), ("credentials", signing)) if of.problem]
         return Granted(*signing.value, expires_in, stale)
 
     # How a value is kept fresh.

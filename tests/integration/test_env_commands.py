@@ -9,7 +9,7 @@ from integration.commands import DEMO, Account, roomkey
 from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey.policy import Policy
+from roomkey.policy import parse_policy
 from roomkey_cli.aws import parameters
 from roomkey_cli.aws.client import Aws, AwsError
 from roomkey_cli.commands.env.stop import TAG
@@ -26,7 +26,7 @@ def test_an_environment_is_born_switched_off_and_refusing_everybody(account: Acc
 
     assert result.status == 0, result.err
     assert account.flag(name) == "true"
-    assert Policy.parse(account.policy(name) or "").rules == ()
+    assert parse_policy(account.policy(name) or "").rules == ()
     assert f"roomkey secret put {name} PLATFORM" in result.out
     kinds = account.aws.ssm.get_parameters(Names=[f"/roomkey/{name}/disabled", f"/roomkey/{name}/policy"])
     assert [one["Type"] for one in kinds["Parameters"]] == ["String", "String"]

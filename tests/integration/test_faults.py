@@ -314,7 +314,7 @@ def test_warm_a_transient_fault_is_bridged_and_the_next_try_rests(
     failed = clock.monotonic
     assert reply.audit["switch"]["stale"] is (at == SSM)
     assert reply.audit["credentials" if at == SECRETS else "switch"]["age_s"] > FRESH[at]
-    what = "credentials" if at == SECRETS else "switch"
+    what = "credentials" if at == SECRETS else "kill-switch"
     assert [(line["message"], line["reason"]) for line in logged(capsys)] == [(f"{what}-stale", reason)]
 
     for _ in range(20):

@@ -56,7 +56,7 @@ from integration.model import (
     Environment,
     secret,
 )
-from roomkey import api, cache, clock, credentials, kill_switch, operator_config
+from roomkey import api, cache, clock, credentials, kill_switch, limits, operator_config
 from roomkey.aws import client
 from virtual_aws import VirtualAws
 
@@ -343,7 +343,7 @@ class TestByHand:
             machine.start_anew()
             machine.fail_once(operation, behaviour)
             machine.mint_both()
-        why = "switch" if operation is SSM else "credentials"
+        why = "kill-switch" if operation is SSM else "credentials"
         assert SEEN.keys() >= {"minted", f"minted {why}-stale", f"{why}-unavailable {why}-unavailable"}
 
     @pytest.mark.threat("A2", "A3", "B2", "B3", "B10", "C2")
@@ -459,20 +459,20 @@ _NOBODY = [text for text, (mode, _) in POLICIES.items() if mode == "enforce"][-1
 
 BREAKS: Mapping[str, tuple[Break, Steps]] = {
     "on-is-believed-for-longer": (
-        setting(kill_switch, "ON_MAX_STALE_SECONDS", 330.0),
+        setting(limits, "KILL_SWITCH_MAX_STALE_SECONDS", 330.0),
         outage(SSM, faults.throttled, "false", "kept"),
     ),
-    "the-flag-is-fresh-for-longer": (setting(operator_config, "FRESH_SECONDS", 37.0), _THROTTLED),
+    "the-flag-is-fresh-for-longer": (setting(limits, "OPERATOR_CONFIG_TTL_SECONDS", 37.0), _THROTTLED),
     "credentials-serve-for-longer": (
-        setting(credentials, "KEEP_SECONDS", 3700.0),
+        setting(limits, "CREDENTIALS_MAX_STALE_SECONDS", 3700.0),
         outage(SM, faults.throttled, "false", "kept"),
     ),
     "a-fleet-keeps-step": (
-        setting(cache, "TTL_JITTER", 0.0),
+        setting(limits, "TTL_JITTER", 0.0),
         lambda machine: machine.wait_for_a_bound(SSM, "fresh", -0.17, (1, 1)),
     ),
     "off-goes-stale": (
-        editing(operator_config.OperatorConfigCache, "__init__", "max_stale=math.inf", "keep_for=300"),
+        editing(operator_config.OperatorConfigCache, "__init__", "max_stale=math.inf", "max_stale=300"),
         outage(SSM, faults.throttled, "true", "kept"),
     ),
     "what-is-no-flag-is-on": (

@@ -40,11 +40,12 @@ from roomkey.errors import (
 )
 from roomkey.identity import Caller
 from roomkey.kill_switch import KillSwitch, KillSwitchReading
+from roomkey.limits import MIN_LIFETIME
 from roomkey.minting import MintedToken
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Credentials, Grant, TokenKind
 from roomkey.policy import SERVICES, Decision, Mode
-from roomkey.settings import MIN_LIFETIME, Access
+from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
 
 NOW = 1_800_000_000

@@ -17,9 +17,10 @@ from jsonschema import Draft202012Validator
 
 from roomkey.errors import InvalidRequest
 from roomkey.identity import Caller, from_authorizer, normalised_principal
+from roomkey.limits import MAX_POLICY_BYTES
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey.policy import MAX_POLICY_BYTES, SERVICES, Decision, InvalidPolicy, Mode, Pattern, Policy
+from roomkey.policy import SERVICES, Decision, InvalidPolicy, Mode, Pattern, Policy, parse_policy
 from roomkey.settings import Access, ClaimNames, LifetimeLimits
 from roomkey.token_requests import TokenRequest, parse
 
@@ -53,7 +54,7 @@ def document(*rules: Any, **fields: Any) -> dict[str, Any]:
 
 
 def policy(*rules: Any, **fields: Any) -> Policy:
-    return Policy.parse(json.dumps(document(*rules, **fields)))
+    return parse_policy(json.dumps(document(*rules, **fields)))
 
 
 def user(name: str = "ada", *groups: str, **claims: str) -> Caller:
@@ -238,7 +239,7 @@ def test_the_matrix_is_worth_its_name() -> None:
 
 
 def worked(name: str) -> Policy:
-    return Policy.parse((DOCS / "policies" / f"{name}.json").read_text())
+    return parse_policy((DOCS / "policies" / f"{name}.json").read_text())
 
 
 PEOPLE = {
@@ -375,7 +376,7 @@ def everything_asked() -> dict[Asked, TokenRequest]:
 @pytest.mark.threat("F2", "F4")
 @pytest.mark.parametrize("name", GRANTED)
 def test_a_worked_policy_grants_what_is_written_here_and_nothing_else(name: str) -> None:
-    compiled, granted = Policy.parse((DOCS / "policies" / f"{name}.json").read_text()), GRANTED[name]
+    compiled, granted = parse_policy((DOCS / "policies" / f"{name}.json").read_text()), GRANTED[name]
     assert granted.keys() <= everything_asked().keys()
 
     for asked, request in everything_asked().items():
@@ -595,18 +596,6 @@ def test_a_star_alone_is_all_of_them_also_those_that_come_later() -> None:
     assert everything.services == {"rtc", "rtm", "chat"} == set(SERVICES)
 
 
-def test_a_policy_is_a_value() -> None:
-    one, same, other = policy(rule(rooms=["a"])), policy(rule(rooms=["a"])), policy(rule(rooms=["b"]))
-
-    assert (one, hash(one)) == (same, hash(same))
-    assert one != other
-
-
-def test_a_policy_shows_its_mode_and_not_its_rules() -> None:
-    assert repr(Pattern.parse("a-{sub}", placeholders=True)) == "Pattern(text='a-{sub}')"
-    assert repr(policy(rule(rooms=["secret-room"]))) == "Policy(mode=<Mode.ENFORCE: 'enforce'>)"
-
-
 def test_a_rule_says_field_by_field_what_it_does_not_name() -> None:
     [one] = policy(rule(roles=["host"], platforms=["100ms"], services=...)).rules
 
@@ -642,7 +631,7 @@ def test_a_rule_says_field_by_field_what_it_does_not_name() -> None:
         ({"principal": "*:user/backend"}, {"an IAM user"}),
         ({"principal": "ada"}, set()),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_whom_a_subject_matches(subject: Any, matched: set[str]) -> None:
     compiled = policy(rule(who=[subject]))
@@ -773,15 +762,15 @@ def test_a_claim_that_nobody_has_matches_nothing(caller: Caller, room: str) -> N
     for text in ("t-{claim:org}", "t-{claim:org}*", "*{claim:org}*"):
         pattern = Pattern.parse(text, placeholders=True)
         assert not pattern.matches(room, caller)
-        assert pattern.unknown(caller) == ["claim:org"]
+        assert pattern.unresolved(caller) == ["claim:org"]
 
 
 def test_what_a_pattern_cannot_insert_it_can_name() -> None:
     pattern = Pattern.parse("{claim:a}-{sub}-{claim:b}-{claim:c}", placeholders=True)
 
-    assert pattern.unknown(user("ada", a="1", b="*", c="")) == ["claim:b", "claim:c"]
-    assert pattern.unknown(ANYONE) == ["claim:a", "sub", "claim:b", "claim:c"]
-    assert pattern.unknown(user("ada", a="1", b="2", c="3")) == []
+    assert pattern.unresolved(user("ada", a="1", b="*", c="")) == ["claim:b", "claim:c"]
+    assert pattern.unresolved(ANYONE) == ["claim:a", "sub", "claim:b", "claim:c"]
+    assert pattern.unresolved(user("ada", a="1", b="2", c="3")) == []
     assert pattern.matches("1-ada-2-3", user("ada", a="1", b="2", c="3"))
 
 
@@ -805,7 +794,7 @@ def test_the_users_id_is_what_the_endpoint_says_it_is_and_not_the_claim_sub() ->
 # --- what a policy may say -------------------------------------------------------------------------------------------
 
 NO_JSON = ("policy", "is not a JSON document without duplicate keys")
-EMPTY = "must be a list with something in it"
+EMPTY = "must be a list with at least one entry"
 WORDS = "must be one of {}, or * alone for all of them"
 WHO = 'must be "anyone", "signed-in", or one of {"user": …}, {"group": …}, {"principal": …}'
 GROUP = "must name one group, without spaces, brackets, braces or *"
@@ -944,7 +933,7 @@ CASES: list[tuple[str, Problems]] = [
 @pytest.mark.parametrize(("text", "problems"), CASES, ids=[f"{text[:120]!a}" for text, _ in CASES])
 def test_a_problem_has_its_place_and_reason_and_quotes_nothing(text: str, problems: Problems) -> None:
     with pytest.raises(InvalidPolicy) as caught:
-        Policy.parse(text)
+        parse_policy(text)
 
     assert list(caught.value.problems) == problems
     assert str(caught.value) == "; ".join(f"{where}: {why}" for where, why in problems)
@@ -1001,7 +990,7 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
 def problems_of(text: str) -> Problems:
     """What is wrong with a policy. Anything but `PolicyProblems` goes through."""
     try:
-        Policy.parse(text)
+        parse_policy(text)
     except InvalidPolicy as error:
         return list(error.problems) or [("", "no problem at all")]
     return []
@@ -1041,25 +1030,14 @@ def test_no_number_is_too_large(digits: int) -> None:
     assert bool(problems_of(json.dumps(document(rule(max_lifetime="n"))).replace('"n"', number))) is too_long
 
 
-def test_a_large_policy_is_decided_in_a_fraction_of_a_request() -> None:
-    """Some 0.3 ms at the worst, on a laptop, where each rule is looked at to its last field."""
-    rules = [
-        rule(
-            who=[{"group": f"g{index}"}],
-            platforms=["agora"],
-            roles=["publisher"],
-            services=["rtc"],
-            rooms=["tenant-{claim:org}-*"],
-        )
-        for index in range(60)
-    ]
-    text = json.dumps(document(*rules), separators=(",", ":"))
-    compiled, caller = Policy.parse(text), user("ada", *(f"g{index}" for index in range(60)), org="acme")
-    request = JOIN._replace(room_id="tenant-globex-1")
+@pytest.mark.parametrize("room", ["room-{}", "room-{}-*", "*-room-{}-*"])
+def test_780_room_patterns_are_decided_within_a_millisecond(room: str) -> None:
+    """0.02 to 0.06 ms on a laptop. The bound leaves room for a busy machine."""
+    compiled = policy(rule(rooms=[room.format(index) for index in range(780)]))
+    request = JOIN._replace(room_id="lesson-17-room")
 
-    assert not compiled.decide(request, caller).allowed
-    assert len(text) > 8000
-    assert min(timeit.repeat(lambda: compiled.decide(request, caller), number=20, repeat=5)) / 20 < 0.005
+    assert not compiled.decide(request, user()).allowed
+    assert min(timeit.repeat(lambda: compiled.decide(request, user()), number=20, repeat=5)) / 20 < 0.001
 
 
 def test_a_pattern_of_nothing_but_stars_costs_no_time() -> None:
@@ -1166,31 +1144,3 @@ def test_the_schema_knows_the_words_that_the_code_knows() -> None:
     assert fields["platforms"]["items"]["enum"] == [*PLATFORMS, "*"]
     assert fields["services"]["items"]["enum"] == [*SERVICES, "*"]
     assert all("description" in one and "title" in one for one in [*fields.values(), *SCHEMA["properties"].values()])
-
-
-# --- mutants that no test can kill, and why --------------------------------------------------------------------------
-#
-# What stands in the place of a pattern, or of a subject, is not looked at: a problem was found, or there is nothing to
-# fit.
-#   policy.module: '' → 'mutant'
-#   policy._Reader._subject: return Subject('', _NOTHING) → return None
-#   policy._Reader._subject: '' → 'mutant'
-#   policy._Reader._subject: return Subject(kind, _NOTHING) → return None
-#   policy._Reader._pattern: return _NOTHING → return None
-#
-# No life is shorter than a minute, so that 1 is as little as 0, and as -1.
-#   policy.Policy.decide: 0 → 1
-#   policy.Policy.decide: 0 → -1
-#
-# One text is as good as another where all that is asked is whether it is one.
-#   policy._Reader.policy: '' → 'mutant'
-#   policy._Reader._object: '' → 'mutant' (2)
-#
-# Of one name it is the same to be among three and to be among three and not all of them.
-#   policy._Reader._subject: subject.keys() <= {'user', 'group'… → subject.keys() < {'user', 'group',…
-#
-# The rules that are near are only those worth asking: each is asked about kind and platform all the same.
-#   policy.Policy.__post_init__: kind in rule.kinds and platform in… → True
-#   policy.Policy.__post_init__: …nd in rule.kinds and platform in r… → …nd in rule.kinds or platform in ru…
-#   policy.Policy.__post_init__: kind in rule.kinds and platform in… → platform in rule.platforms
-#   policy.Policy.__post_init__: …ind in rule.kinds and platform in … → …ind in rule.kinds

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from roomkey.kill_switch import KillSwitch
-from roomkey.policy import InvalidPolicy, Policy
+from roomkey.policy import InvalidPolicy, Policy, parse_policy
 from roomkey_cli.aws.client import DENIED, Aws, AwsError
 from roomkey_cli.environment import Environment
 from roomkey_cli.terminal import REFUSED, fail
@@ -38,7 +38,7 @@ class Parameter:
     def policy(self) -> Policy | None:
         """The policy that this is, None where it is none."""
         try:
-            return Policy.parse(self.text)
+            return parse_policy(self.text)
         except InvalidPolicy:
             return None
 
@@ -46,7 +46,7 @@ class Parameter:
     def policy_problems(self) -> list[str]:
         """What keeps it from being a policy."""
         try:
-            Policy.parse(self.text)
+            parse_policy(self.text)
         except InvalidPolicy as error:
             return [f"{where} {why}" for where, why in error.problems]
         return []

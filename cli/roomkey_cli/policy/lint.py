@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from roomkey.limits import MAX_POLICY_BYTES
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import RequestField, TokenKind
-from roomkey.policy import MAX_POLICY_BYTES, InvalidPolicy, Mode, Pattern, Policy, Rule
+from roomkey.policy import InvalidPolicy, Mode, Pattern, PatternSet, Policy, Rule, parse_policy
 from roomkey.settings import DEFAULT_LIFETIMES
 
 LARGEST_STANDARD = 4096
@@ -76,7 +77,7 @@ def parse(content: bytes) -> PolicyFile:
     if source.flaws:
         return PolicyFile(problems=tuple(source.flaws))
     try:
-        policy = Policy.parse(text)
+        policy = parse_policy(text)
     except InvalidPolicy as error:
         return PolicyFile(minified=source.minified, problems=_in_order(source.finding(*one) for one in error.problems))
     size = len(source.minified.encode())
@@ -255,7 +256,7 @@ def _names(rule: Rule) -> Iterator[tuple[str, str]]:
     """Roles and rooms to the letter that no platform of the rule takes: misspelt, mostly."""
     asked = [_fields(*request) for request in _requests(rule)]
     for name in ("roles", "rooms"):
-        patterns: tuple[Pattern, ...] = getattr(rule, name)
+        patterns: PatternSet = getattr(rule, name)
         fields = [fields[name] for fields in asked if name in fields]
         for index, pattern in enumerate(patterns):
             if fields and not any(_can_fit(pattern, one) for one in fields):

@@ -184,7 +184,7 @@ def _reason(name: str, rule: Rule, question: Question) -> str:
             return f'none of them fits "{request.role}"' if rule.roles else f'it has none, for "{request.role}"'
     if not rule.rooms:
         return f'it has none, for "{request.room_id}"'
-    unknown = dict.fromkeys(placeholder for room in rule.rooms for placeholder in room.unknown(caller))
+    unknown = dict.fromkeys(placeholder for room in rule.rooms for placeholder in room.unresolved(caller))
     nothing = f"; the caller has nothing that could stand for {', '.join(f'{{{one}}}' for one in unknown)}"
     return f'none of them fits "{request.room_id}"{nothing if unknown else ""}'
 

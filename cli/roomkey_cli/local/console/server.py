@@ -25,10 +25,10 @@ from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
 from roomkey.errors import Fault, KillSwitchUnavailable, MalformedBody
 from roomkey.kill_switch import KillSwitch
+from roomkey.limits import MIN_LIFETIME
 from roomkey.platforms import PLATFORMS, hs256
 from roomkey.platforms.base import Credentials, Platform, TokenKind
 from roomkey.request_body import json_object
-from roomkey.settings import MIN_LIFETIME
 from roomkey_cli import credential_file
 from roomkey_cli.aws import parameters, propagation, secret_store
 from roomkey_cli.aws.client import Aws, AwsError

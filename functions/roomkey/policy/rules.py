@@ -1,0 +1,96 @@
+"""A compiled policy and its decisions.
+
+Rules only grant: a request that no rule grants is refused. A rule grants a request if all its checks pass.
+"""
+
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from roomkey.identity import Caller
+from roomkey.platforms.base import TokenKind
+from roomkey.policy.pattern import Pattern, PatternSet
+from roomkey.token_requests import TokenRequest
+
+
+class Mode(StrEnum):
+    """In `enforce` a refusal by the rules refuses the request. In `audit` it is only recorded."""
+
+    ENFORCE = "enforce"
+    AUDIT = "audit"
+
+
+class Subject(NamedTuple):
+    """One entry of a rule's `who`: `anyone`, `signed-in`, or a `user`, `group` or `principal` with its pattern."""
+
+    kind: str
+    pattern: Pattern
+
+    def matches(self, caller: Caller) -> bool:
+        """Return whether `caller` is meant. A group is compared literally, the others by pattern."""
+        match self.kind:
+            case "anyone":
+                return True
+            case "signed-in":
+                return caller.user_id is not None or caller.principal is not None
+            case "group":
+                return self.pattern.text in caller.groups
+            case "user":
+                return caller.user_id is not None and self.pattern.matches(caller.user_id, caller)
+            case _:
+                return caller.principal is not None and self.pattern.matches(caller.principal, caller)
+
+
+class Rule(NamedTuple):
+    """One grant, to every caller that one of its subjects matches."""
+
+    name: str
+    who: tuple[Subject, ...]
+    kinds: frozenset[TokenKind]
+    platforms: frozenset[str]
+    roles: PatternSet
+    services: frozenset[str]
+    rooms: PatternSet
+    max_lifetime: int | None
+
+    def checks(self, request: TokenRequest, caller: Caller) -> Mapping[str, bool]:
+        """Return whether each member of the rule covers `request`. A part that the request lacks is covered."""
+        return {
+            "kinds": request.kind in self.kinds,
+            "platforms": request.platform.name in self.platforms,
+            "services": self.services.issuperset(request.services),
+            "who": any(subject.matches(caller) for subject in self.who),
+            "roles": request.role is None or self.roles.match(request.role, caller),
+            "rooms": request.room_id is None or self.rooms.match(request.room_id, caller),
+        }
+
+    def grants(self, request: TokenRequest, caller: Caller) -> bool:
+        """Return whether the rule grants `request`, whatever lifetime it asks for."""
+        return all(self.checks(request, caller).values())
+
+
+class Decision(NamedTuple):
+    """The rules' decision: the rule that decided, if any, and the longest lifetime in seconds that it grants.
+
+    In audit mode the token is minted even if `allowed` is false.
+    """
+
+    allowed: bool
+    rule: str | None = None
+    max_lifetime: int | None = None
+
+
+class Policy(NamedTuple):
+    """A compiled policy."""
+
+    mode: Mode
+    rules: tuple[Rule, ...]
+
+    def decide(self, request: TokenRequest, caller: Caller) -> Decision:
+        """Decide `request`. If several rules grant it, the one with the longest `max_lifetime` decides."""
+        granting = [rule for rule in self.rules if rule.grants(request, caller)]
+        if not granting:
+            return Decision(allowed=False)
+        rule = max(granting, key=lambda rule: rule.max_lifetime or math.inf)
+        return Decision((request.expires_in or 0) <= (rule.max_lifetime or math.inf), rule.name, rule.max_lifetime)
