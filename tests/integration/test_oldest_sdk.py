@@ -24,7 +24,7 @@ print("SDK", __import__("botocore").__version__)
 
 
 @pytest.mark.threat("J5")
-@pytest.mark.skipif(not PYTHON.exists(), reason="needs `make .tools/oldest-sdk`")
+@pytest.mark.skipif(not PYTHON.exists(), reason="needs `make .tools/oldest-sdk/.installed`")
 def test_the_oldest_sdk_reads_the_state_and_the_secret(deploy: Deploy) -> None:
     deployed = deploy("open")
     settings = {"ENVIRONMENT": deployed.environment, "PLATFORMS": "100ms", "APP_TOKEN_ACCESS": "open"}
