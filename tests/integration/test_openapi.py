@@ -201,7 +201,7 @@ def test_the_fields_of_a_request_are_those_of_the_code(operation: Operation) -> 
     fields = platform.request_fields[kind]
     by_meaning: dict[str, list[RequestField]] = {}
     for field in fields:
-        by_meaning.setdefault(field.target, []).append(field)
+        by_meaning.setdefault(field.maps_to_field, []).append(field)
     demanded = [alternatives for alternatives in by_meaning.values() if alternatives[0].required]
 
     for schema in operation.request_schemas.values():

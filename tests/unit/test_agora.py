@@ -31,7 +31,7 @@ from roomkey.platforms.base import (
     TokenReport,
 )
 from roomkey.settings import DEFAULT_LIFETIMES
-from roomkey.token_requests import TokenRequest, bind, parse, resolve_lifetime
+from roomkey.token_requests import TokenRequest, bind_to_user, parse, resolve_lifetime
 
 VECTORS = Path(__file__).parent / "vectors"
 BUILT, ASSERTED, NEGATIVE = (
@@ -286,7 +286,7 @@ def test_every_wrong_field_is_named() -> None:
 @pytest.mark.parametrize("sub", ["110169484474386276334", "0", "auth0|*", "a" * 256])
 def test_a_signed_in_user_whose_id_agora_cannot_have_gets_no_token(sub: str) -> None:
     with pytest.raises(NotAllowed):
-        bind(parse(AGORA, TokenKind.APP, body(user_id=None), lifetimes=DEFAULT_LIFETIMES, signed_in=True), sub)
+        bind_to_user(parse(AGORA, TokenKind.APP, body(user_id=None), lifetimes=DEFAULT_LIFETIMES, signed_in=True), sub)
 
 
 # --- known answers -------------------------------------------------------------------------------------------------
@@ -635,7 +635,7 @@ def test_a_privilege_that_has_ended_is_a_problem() -> None:
     assert explained(token, at=NOW + 600).problems == ("it has expired (109 Token Expired)",)
 
 
-@pytest.mark.parametrize("life", [0, 600, 601, 86400])
+@pytest.mark.parametrize("lifetime", [0, 600, 601, 86400])
 def test_a_privilege_lasts_no_longer_than_its_token(lifetime: int) -> None:
     report = explained(signed(rtc(privileges={1: lifetime}), rtm(lifetime=lifetime)))
     assert (report.problems, report.warnings) == ((), ())

@@ -449,7 +449,7 @@ def test_warnings_come_in_the_order_of_the_file(file: Path) -> None:
 CLASSROOM = POLICIES / "classroom.json"
 
 
-def table(tmp_path: Path, *rows: str, header: str = "as,groups,kind,platform,room,role,life,expect") -> Path:
+def table(tmp_path: Path, *rows: str, header: str = "as,groups,kind,platform,room,role,lifetime,expect") -> Path:
     path = tmp_path / "cases.csv"
     path.write_text("\n".join([header, *rows]) + "\n")
     return path
@@ -486,9 +486,9 @@ def test_what_is_not_as_expected_has_its_line_and_what_was_decided(tmp_path: Pat
 
 
 NOBODY_CAN_ASK = {
-    "user:tess,teachers,app,100ms,r,host,soon,deny": "life must be a whole number of seconds",
-    "user:tess,teachers,app,100ms,r,host,59,deny": "life must be from 60 to 7776000 seconds",
-    "user:tess,teachers,app,agora,r,publisher,86401,deny": "life must be from 60 to 86400 seconds",
+    "user:tess,teachers,app,100ms,r,host,soon,deny": "lifetime must be a whole number of seconds",
+    "user:tess,teachers,app,100ms,r,host,59,deny": "lifetime must be from 60 to 7776000 seconds",
+    "user:tess,teachers,app,agora,r,publisher,86401,deny": "lifetime must be from 60 to 86400 seconds",
     "user:tess,teachers,app,agora,r,publsher,,deny": "role must be one of publisher, subscriber",
     "user:tess,teachers,app,100ms,,host,,deny": "room is missing",
     "user:tess,teachers,app,100ms,,,,deny": "room is missing; role is missing",
@@ -605,7 +605,7 @@ def test_a_table_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
 
 HEADER = (
     "as, kind, platform, expect, and may have "
-    "as, groups, claims, kind, platform, room, role, permissions, services, life, expect"
+    "as, groups, claims, kind, platform, room, role, permissions, services, lifetime, expect"
 )
 
 
@@ -685,7 +685,7 @@ def test_explain_says_of_each_other_rule_what_does_not_fit() -> None:
 
 
 def test_explain_says_that_only_the_life_is_too_long() -> None:
-    status, lines, _ = run("explain", CLASSROOM, *TESS, *IN_AGORA, "--life", "14401")
+    status, lines, _ = run("explain", CLASSROOM, *TESS, *IN_AGORA, "--lifetime", "14401")
 
     assert status == 1
     assert lines[0] == 'refused: "teachers publish on Agora" grants it for 14400 s at most'
@@ -773,7 +773,7 @@ def test_explain_says_that_a_rule_names_nothing_at_all(file: Path) -> None:
         (("--as", "ada", *IN_AGORA), "as must be anyone, user:ID or principal:ARN"),
         (("--as", "user:ada", "--platform", "100ms", "--role", "host"), "room is missing"),
         (("--as", "anyone", "--groups", "g", *IN_AGORA), "groups and claims are a user's: as must be user:ID"),
-        (("--as", "user:ada", *IN_AGORA, "--life", "1h"), "life must be a whole number of seconds"),
+        (("--as", "user:ada", *IN_AGORA, "--lifetime", "1h"), "lifetime must be a whole number of seconds"),
     ],
 )
 def test_explain_takes_only_what_somebody_could_ask(arguments: tuple[str, ...], why: str) -> None:

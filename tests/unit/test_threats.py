@@ -43,7 +43,3 @@ def test_every_marker_is_read() -> None:
     marker = re.compile(r"^ *@?pytest\.mark\.threat\(|= *pytest\.mark\.threat\(", flags=re.MULTILINE)
     written = sum(len(marker.findall(path.read_text())) for path in threats.TESTS.rglob("*.py"))
     assert written == len({test for tests in PROOFS.values() for test in tests})
-
-
-def test_the_page_is_of_today() -> None:
-    assert threats.PAGE.read_text() == threats.page(), "run `make threats`"

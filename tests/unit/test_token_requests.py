@@ -72,7 +72,7 @@ INVENTIVE = Inventive()
 
 
 def _parse(body: Mapping[str, Any], *, kind: TokenKind = APP, platform: Platform = HMS, **how: Any) -> TokenRequest:
-    return parse(platform, kind, body, lifetimes=how.pop("lives", DEFAULT_LIFETIMES), **how)
+    return parse(platform, kind, body, lifetimes=how.pop("lifetimes", DEFAULT_LIFETIMES), **how)
 
 
 def _errors(body: Mapping[str, Any], **how: Any) -> list[tuple[str, str]]:
@@ -86,7 +86,7 @@ ASK = {"room_id": "r", "role": "guest"}
 # --- what is asked for ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", FORMS, ids=["strict", "lenient"])
+@pytest.mark.parametrize("mode", FORMS, ids=["strict", "lenient"])
 def test_a_request_says_what_its_fields_say(mode: ParseMode) -> None:
     body: dict[str, Any] = {"room_id": "633fcdd84208780bf665346a", "role": "Host", "user_id": "ada", "expires_in": 600}
 
@@ -110,7 +110,7 @@ def test_the_values_of_a_request_go_by_the_names_that_platforms_know() -> None:
     assert TokenRequest(AGORA, APP, **values, expires_in=60).values() == values  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("form", FORMS, ids=["strict", "lenient"])
+@pytest.mark.parametrize("mode", FORMS, ids=["strict", "lenient"])
 @pytest.mark.parametrize("missing", ["room_id", "role"])
 def test_what_a_token_cannot_do_without_must_be_there(mode: ParseMode, missing: str) -> None:
     body = {name: value for name, value in ASK.items() if name != missing}
@@ -305,7 +305,7 @@ LONG = LifetimeLimits(default={APP: 10_000_000, MANAGEMENT: 700}, longest=90_000
 
 @pytest.mark.threat("F8")
 @pytest.mark.parametrize(
-    ("platform", "lives", "longest"),
+    ("platform", "lifetimes", "longest"),
     [
         (HMS, DEFAULT_LIFETIMES, 86400),
         (HMS, SHORT, 300),
@@ -340,7 +340,7 @@ def test_a_life_is_a_whole_number(seconds: object) -> None:
 
 @pytest.mark.threat("F9", "H9")
 @pytest.mark.parametrize(
-    ("platform", "lives", "app", "management"),
+    ("platform", "lifetimes", "app", "management"),
     [
         (HMS, DEFAULT_LIFETIMES, 3600, 900),
         (HMS, SHORT, 120, 90),
@@ -358,7 +358,7 @@ def test_a_token_that_says_nothing_lives_by_default_but_never_longer_than_it_may
 
 
 @pytest.mark.parametrize(
-    ("lives", "allowed", "life"),
+    ("lifetimes", "allowed", "lifetime"),
     [
         (DEFAULT_LIFETIMES, None, 3600),
         (DEFAULT_LIFETIMES, 7200, 3600),

@@ -349,10 +349,14 @@ def test_who_names_no_user_gets_a_random_one() -> None:
 def test_a_signed_in_user_is_the_participant() -> None:
     lifetimes = DEFAULT_LIFETIMES
     body = {"room_id": "bmej-gdmc-dchc", "role": "guest"}
-    request = token_requests.bind(token_requests.parse(VIDEOSDK, APP, body, lifetimes=lifetimes, signed_in=True), "ada")
+    request = token_requests.bind_to_user(
+        token_requests.parse(VIDEOSDK, APP, body, lifetimes=lifetimes, signed_in=True), "ada"
+    )
     assert request.user_id == "ada"
     with pytest.raises(NotAllowed):
-        token_requests.bind(token_requests.parse(VIDEOSDK, APP, body, lifetimes=lifetimes, signed_in=True), "ada\n")
+        token_requests.bind_to_user(
+            token_requests.parse(VIDEOSDK, APP, body, lifetimes=lifetimes, signed_in=True), "ada\n"
+        )
 
 
 ROLES = {"guest": {"ask_join"}, "participant": {"allow_join"}, "moderator": {"allow_join", "allow_mod"}}

@@ -71,7 +71,7 @@ _FIELDS = {
     "role": "role",
     "permissions": "permissions",
     "services": "services",
-    "life": "expires_in",
+    "lifetime": "expires_in",
 }
 """The field of a request, by the column that it stands in."""
 

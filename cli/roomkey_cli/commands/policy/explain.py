@@ -49,7 +49,7 @@ def explain(
         "role": role,
         "permissions": permissions,
         "services": services,
-        "life": lifetime,
+        "lifetime": lifetime,
     }
     try:
         question = simulate.ask(columns)

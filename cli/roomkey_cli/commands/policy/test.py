@@ -14,7 +14,7 @@ from roomkey_cli.policy import simulate
 from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, say_json
 
 _NEEDED = ("as", "kind", "platform", "expect")
-_KNOWN = ("as", "groups", "claims", "kind", "platform", "room", "role", "permissions", "services", "life", "expect")
+_KNOWN = ("as", "groups", "claims", "kind", "platform", "room", "role", "permissions", "services", "lifetime", "expect")
 
 
 def run_cases(
@@ -24,8 +24,8 @@ def run_cases(
 ) -> None:
     """Hold a policy against a table of who asks for what, and what is expected.
 
-    The table has a header with the columns as, groups, claims, kind, platform, room, role, permissions, services, life
-    and expect, in any order; only as, kind, platform and expect are needed. docs/policy.md says what goes into each.
+    The header names the columns as, groups, claims, kind, platform, room, role, permissions, services, lifetime and
+    expect, in any order; only as, kind, platform and expect are required. docs/policy.md describes each.
 
     Exit status: 0 all is as expected, 1 something is not, 2 wrong usage.
 

@@ -115,6 +115,6 @@ function question({ platform: name, kind: of, role: as, asked }) {
     room: asked.body?.room_id ?? '',
     role: 'role' in stack.platforms[name].fields[of] ? (as ?? '') : '',
     services: (asked.body?.services ?? []).join(' '),
-    life: String(asked.body?.expires_in ?? ''),
+    lifetime: String(asked.body?.expires_in ?? ''),
   };
 }

@@ -16,7 +16,7 @@ const WHO = [
   ['anyone', 'anyone, not signed in'],
   ['principal', 'an IAM principal'],
 ];
-const TEXTS = ['groups', 'claims', 'room', 'role', 'services', 'life'];
+const TEXTS = ['groups', 'claims', 'room', 'role', 'services', 'lifetime'];
 
 function drawTry() {
   const who = $('try-who').value;
