@@ -7,10 +7,11 @@ from typing import Any, TextIO
 
 import pytest
 
-pytest.register_assert_rewrite("integration.commands", "integration.stack", "integration.token_readers")
+pytest.register_assert_rewrite("support")
 
-from audit_lines import checked  # noqa: E402 - the line above must come before whatever imports those
+import support.old_names  # noqa: E402, F401
 from roomkey.audit import AuditTrail  # noqa: E402
+from support.audit_lines import checked  # noqa: E402
 
 
 class _Overheard:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import audit_lines
+from support import audit_lines
 
 ROOT = Path(__file__).parents[2]
 ROOMKEY = Path(sys.executable).with_name("roomkey")

@@ -22,12 +22,8 @@ from urllib.parse import parse_qsl, urlencode
 
 from jsonschema import Draft202012Validator
 
-import faults
-from clocks import FakeClock
-from integration import token_readers
 from integration.model import PLATFORMS as PLATFORM_NAMES
 from integration.model import off_by
-from integration.stack import EVENTS, NOW, OPEN_POLICY, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer, FakeContext
 from roomkey import request_body, strict_json
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
@@ -39,7 +35,11 @@ from roomkey.platforms.base import Credentials, TokenKind
 from roomkey.policy import InvalidPolicy, parse_policy
 from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
-from virtual_aws import VirtualAws
+from support import token_readers
+from support.aws import faulty as faults
+from support.aws.virtual import VirtualAws
+from support.clocks import FakeClock
+from support.stack import EVENTS, NOW, OPEN_POLICY, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer, FakeContext
 
 DOCS = Path(__file__).parents[2] / "docs"
 VECTORS = Path(__file__).parents[1] / "unit" / "vectors"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from integration.aws_double import Aws, aws_double
-from integration.commands import Account
-from integration.stack import Deploy, Deployed
+from support.aws.moto_proxy import Aws, aws_double
+from support.commands import Account
+from support.stack import Deploy, Deployed
 
 
 @pytest.fixture(scope="session")

@@ -16,16 +16,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import faults
-from audit_lines import checked
-from faults import Behaviour, Operation
-from integration import token_readers
-from integration.stack import SECRETS as FIRST_SECRETS
-from integration.stack import Answer, FakeContext
 from roomkey.api import Api
 from roomkey.aws import client
 from roomkey.dependencies import Dependencies
-from virtual_aws import Call, VirtualAws
+from support import token_readers
+from support.audit_lines import checked
+from support.aws import faulty as faults
+from support.aws.faulty import Behaviour, Operation
+from support.aws.virtual import Call, VirtualAws
+from support.stack import SECRETS as FIRST_SECRETS
+from support.stack import Answer, FakeContext
 
 SSM, SM = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
 FLAG, POLICY = "/roomkey/dev/disabled", "/roomkey/dev/policy"

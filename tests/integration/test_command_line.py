@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 import typer
 
-from integration.aws_double import SSM, Failure
-from integration.commands import Account, roomkey
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import DEFAULT_LIFETIMES
@@ -23,6 +21,8 @@ from roomkey_cli import credential_file, terminal
 from roomkey_cli.commands import doctor, options
 from roomkey_cli.main import app
 from roomkey_cli.tokens.minimal_request import minimal_request
+from support.aws.moto_proxy import SSM, Failure
+from support.commands import Account, roomkey
 
 ROOT = Path(__file__).parents[2]
 ROOMKEY = Path(sys.executable).with_name("roomkey")

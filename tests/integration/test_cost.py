@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from integration.stack import EVERY_PLATFORM, Deploy, FakeContext, load_event
 from roomkey.platforms.base import Randomness
+from support.stack import EVERY_PLATFORM, Deploy, FakeContext, load_event
 
 ROOT = Path(__file__).parents[2]
 

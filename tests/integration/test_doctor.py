@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from integration.aws_double import GET_SECRET, SSM, Failure
-from integration.commands import DEMO, Account, roomkey
 from roomkey import __version__
 from roomkey_cli.commands import doctor
+from support.aws.moto_proxy import GET_SECRET, SSM, Failure
+from support.commands import DEMO, Account, roomkey
 
 OPEN = '{"version":1,"mode":"enforce","rules":[{"who":["anyone"],"kinds":["app"],"platforms":["100ms"],"roles":["*"],"rooms":["*"]}]}'  # fmt: skip # noqa: E501
 

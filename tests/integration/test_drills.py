@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from integration.aws_double import SSM, Failure
-from integration.commands import DEMO, Account, roomkey
-from integration.stack import SECRET, Answer, Deploy, Deployed, claims_of, load_event
+from support.aws.moto_proxy import SSM, Failure
+from support.commands import DEMO, Account, roomkey
+from support.stack import SECRET, Answer, Deploy, Deployed, claims_of, load_event
 
 COUNTS = 36
 """Seconds until a flag or a policy that was put counts everywhere (docs/operations.md, How long each switch takes)."""

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from integration.aws_double import SSM, Failure
-from integration.commands import DEMO, Account, roomkey
 from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
@@ -13,6 +11,8 @@ from roomkey.policy import parse_policy
 from roomkey_cli.aws import parameters
 from roomkey_cli.aws.client import Aws, AwsError
 from roomkey_cli.commands.env.stop import TAG
+from support.aws.moto_proxy import SSM, Failure
+from support.commands import DEMO, Account, roomkey
 
 FLAG = "/roomkey/{}/disabled"
 

@@ -13,10 +13,10 @@ from uuid import UUID
 
 import pytest
 
-from integration.aws_double import GET_SECRET, Aws
-from integration.stack import EVENTS, EVERY_PLATFORM, NOW, Answer, Deploy, Deployed, claims_of, load_event
-from integration.token_readers import SEND, assert_same, due, read
 from roomkey import __version__
+from support.aws.moto_proxy import GET_SECRET, Aws
+from support.stack import EVENTS, EVERY_PLATFORM, NOW, Answer, Deploy, Deployed, claims_of, load_event
+from support.token_readers import SEND, assert_same, due, read
 
 MODES = ("open", "jwt", "iam")
 RANDOM = "a random user_id"

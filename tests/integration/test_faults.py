@@ -27,11 +27,11 @@ import botocore.loaders
 import botocore.session
 import pytest
 
-import faults
-from clocks import FakeClock, ShiftedClock
-from faults import AwsStandIn, Behaviour, Operation
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
+from support.aws import faulty as faults
+from support.aws.faulty import AwsStandIn, Behaviour, Operation
+from support.clocks import FakeClock, ShiftedClock
 
 SSM, SECRETS = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
 FLAG, POLICY, SECRET = "/roomkey/dev/disabled", "/roomkey/dev/policy", "roomkey/dev/100ms"

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from integration.aws_double import CREDENTIALS, SECRETS_MANAGER, SSM, Failure
-from integration.stack import (
+from support.aws.moto_proxy import CREDENTIALS, SECRETS_MANAGER, SSM, Failure
+from support.stack import (
     ACCESS_KEY,
     EVENTS,
     EVERY_PLATFORM,

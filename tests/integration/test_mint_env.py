@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from integration.aws_double import GET_SECRET, SECRETS_MANAGER, Failure
-from integration.commands import DEMO, Account, Result, roomkey
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Credentials, TokenKind
 from roomkey_cli.tokens.minimal_request import minimal_request
+from support.aws.moto_proxy import GET_SECRET, SECRETS_MANAGER, Failure
+from support.commands import DEMO, Account, Result, roomkey
 
 every_platform = pytest.mark.parametrize("platform", PLATFORMS)
 

@@ -24,9 +24,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from jsonschema import ValidationError
 
-import faults
-from clocks import FakeClock
-from faults import Behaviour, Operation, Parameter, SecretMetadata
 from integration.model import (
     CALLERS,
     CREDENTIALS_FOR,
@@ -58,7 +55,10 @@ from integration.model import (
 )
 from roomkey import api, cache, clock, credentials, kill_switch, limits, operator_config
 from roomkey.aws import client
-from virtual_aws import VirtualAws
+from support.aws import faulty as faults
+from support.aws.faulty import Behaviour, Operation, Parameter, SecretMetadata
+from support.aws.virtual import VirtualAws
+from support.clocks import FakeClock
 
 MOVES = ("promote", "delete", "mark as deleted", "leave without a value")
 EXAMPLES = int(os.environ.get("ROOMKEY_MODEL_EXAMPLES", "0"))

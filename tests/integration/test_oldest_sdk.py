@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from integration.stack import EVENTS, Deploy
+from support.stack import EVENTS, Deploy
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".tools" / "oldest-sdk" / "bin" / "python"

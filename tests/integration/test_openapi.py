@@ -30,8 +30,6 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from infrastructure.template import ACCESS, stack
-from integration.aws_double import Aws
-from integration.stack import Deployed
 from roomkey import errors
 from roomkey.api import STATUS
 from roomkey.platforms import PLATFORMS
@@ -40,7 +38,9 @@ from roomkey_cli import credential_file
 from roomkey_cli.local import sigv4
 from roomkey_cli.local.gateway import Gateway
 from roomkey_cli.local.issuer import DemoIssuer
-from serving import serve
+from support.aws.moto_proxy import Aws
+from support.http import serve
+from support.stack import Deployed
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docs/openapi.yaml").read_text())
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]

@@ -23,8 +23,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from integration.aws_double import GET_SECRET, Aws
-from integration.stack import (
+from support.aws.moto_proxy import GET_SECRET, Aws
+from support.stack import (
     EVENTS,
     EVERY_PLATFORM,
     SECRET_TEXTS,
@@ -35,7 +35,7 @@ from integration.stack import (
     Deployed,
     load_event,
 )
-from integration.token_readers import PERMISSIONS, SEND, assert_same, due, read
+from support.token_readers import PERMISSIONS, SEND, assert_same, due, read
 
 KINDS = ("app", "management")
 POLICIES = Path(__file__).parents[2] / "docs" / "policies"

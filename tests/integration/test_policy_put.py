@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from integration.aws_double import SSM
-from integration.commands import Account, roomkey
 from roomkey.policy import Mode, parse_policy
+from support.aws.moto_proxy import SSM
+from support.commands import Account, roomkey
 
 POLICIES = Path(__file__).parents[2] / "docs" / "policies"
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from integration.commands import DEMO, Account, roomkey
 from roomkey.credentials import parse_secret
 from roomkey.minting import mint
 from roomkey.platforms import PLATFORMS
@@ -19,6 +18,7 @@ from roomkey.platforms.base import Randomness, TokenKind
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import parse
 from roomkey_cli.tokens.minimal_request import minimal_request
+from support.commands import DEMO, Account, roomkey
 
 Answer = tuple[int, dict[str, Any]]
 

@@ -11,9 +11,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from integration.aws_double import GET_FLAG, GET_SECRET, SECRETS_MANAGER, SSM, Aws, Failure
-from integration.stack import Answer, Deploy, Deployed, FakeContext, claims_of, load_event
 from roomkey.platforms.hms import Hms
+from support.aws.moto_proxy import GET_FLAG, GET_SECRET, SECRETS_MANAGER, SSM, Aws, Failure
+from support.stack import Answer, Deploy, Deployed, FakeContext, claims_of, load_event
 
 COLD = [GET_FLAG, GET_SECRET]
 DISABLED = "Generating token using the room_id and role is disabled."

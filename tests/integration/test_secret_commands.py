@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from integration.aws_double import SECRETS_MANAGER, SSM, Failure
-from integration.commands import DEMO, Account, roomkey
 from roomkey.credentials import parse_secret
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import parse
 from roomkey_cli.tokens.minimal_request import minimal_request
+from support.aws.moto_proxy import SECRETS_MANAGER, SSM, Failure
+from support.commands import DEMO, Account, roomkey
 
 every_platform = pytest.mark.parametrize("platform", PLATFORMS)
 

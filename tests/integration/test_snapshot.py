@@ -31,14 +31,14 @@ from urllib.parse import parse_qs
 
 import pytest
 
-import faults
-from audit_lines import checked
-from clocks import FakeClock
-from faults import AwsStandIn, Behaviour, Exchange, Operation, Port
-from integration.stack import OPEN_POLICY, SECRET_TEXTS, SECRETS, Answer, FakeContext, claims_of
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
-from virtual_aws import VirtualAws
+from support.audit_lines import checked
+from support.aws import faulty as faults
+from support.aws.faulty import AwsStandIn, Behaviour, Exchange, Operation, Port
+from support.aws.virtual import VirtualAws
+from support.clocks import FakeClock
+from support.stack import OPEN_POLICY, SECRET_TEXTS, SECRETS, Answer, FakeContext, claims_of
 
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 SSM, SM = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
@@ -298,7 +298,7 @@ import io, json, os, random, sys
 
 sys.path[:0] = sys.argv[1:3]
 import roomkey.handler
-from clocks import FakeClock
+from support.clocks import FakeClock
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
 

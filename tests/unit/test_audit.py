@@ -19,7 +19,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from audit_lines import SCHEMA, VALIDATOR, checked
 from roomkey import __version__, audit
 from roomkey.api import DEFAULT_ROUTE, MINTING_ROUTES, STATUS
 from roomkey.audit import AuditRecord, AuditTrail
@@ -47,6 +46,7 @@ from roomkey.platforms.base import Credentials, Grant, TokenKind
 from roomkey.policy import SERVICES, Decision, Mode
 from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
+from support.audit_lines import SCHEMA, VALIDATOR, checked
 
 NOW = 1_800_000_000
 TOKEN = "007not-a-token-but-called-one"

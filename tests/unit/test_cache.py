@@ -8,10 +8,10 @@ from itertools import count
 
 import pytest
 
-from clocks import FakeClock
 from roomkey.cache import CachedValue, RefreshingCache
 from roomkey.clock import Budget
 from roomkey.errors import DeadlineExceeded, DependencyFailure
+from support.clocks import FakeClock
 
 DOWN = DependencyFailure("somewhere", "server-error", transient=True)
 GONE = DependencyFailure("somewhere", "not-found", transient=False)

@@ -5,9 +5,9 @@ from contextlib import nullcontext
 
 import pytest
 
-from clocks import FakeClock
 from roomkey.clock import Budget, Instant, SystemClock
 from roomkey.errors import DeadlineExceeded
+from support.clocks import FakeClock
 
 
 @pytest.mark.threat("B10")

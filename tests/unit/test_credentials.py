@@ -6,7 +6,6 @@ import traceback
 
 import pytest
 
-from clocks import FakeClock
 from roomkey.aws.client import Secret
 from roomkey.cache import CachedValue
 from roomkey.clock import Budget
@@ -14,6 +13,7 @@ from roomkey.credentials import CredentialSource, VersionedCredentials
 from roomkey.errors import CredentialsInvalid, CredentialsUnavailable, DeadlineExceeded, DependencyFailure, Fault
 from roomkey.platforms.base import Platform
 from roomkey.platforms.hms import Hms
+from support.clocks import FakeClock
 
 KEY_ID = "5f1e3a7c9d2b4860af13c5e7"
 OLD, NEW = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp", "Sentinel2Jd8Wk5Rm1Qx7Zt4Pv9Nb6Lc3Gh0Fs"

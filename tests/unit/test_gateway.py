@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from roomkey_cli.local.gateway import FUNCTION_TIMEOUT_S, MAX_BODY_BYTES, ROUTES, Gateway, LambdaContext
 from roomkey_cli.local.issuer import DemoIssuer, JwtAuthorizer
-from serving import Reply, send, serve
+from support.http import Reply, send, serve
 
 WEB = "https://app.example.com"
 OK: dict[str, Any] = {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": "{}"}

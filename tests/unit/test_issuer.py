@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from roomkey_cli.local import issuer as issuer_module
 from roomkey_cli.local.issuer import DemoIssuer, JwtAuthorizer, TokenRefused, go_text
-from serving import send, serve
+from support.http import send, serve
 
 NOW = 1_800_000_000
 ISSUER = "https://login.example.com/"

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from clocks import FakeClock
 from roomkey.clock import Budget
 from roomkey.errors import DeadlineExceeded, DependencyFailure, KillSwitchUnavailable, MintingDisabled
 from roomkey.kill_switch import KillSwitch, KillSwitchReading
 from roomkey.operator_config import OperatorConfigCache
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
+from support.clocks import FakeClock
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
 NAME, POLICY_NAME = "/roomkey/dev/disabled", "/roomkey/dev/policy"

@@ -8,7 +8,6 @@ import traceback
 
 import pytest
 
-from clocks import FakeClock
 from roomkey.clock import Budget
 from roomkey.errors import DependencyFailure, KillSwitchUnavailable, MintingDisabled, PolicyUnavailable
 from roomkey.identity import Caller
@@ -18,6 +17,7 @@ from roomkey.platforms.hms import Hms
 from roomkey.policy import Mode
 from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
+from support.clocks import FakeClock
 
 FLAG, POLICY = "/roomkey/dev/disabled", "/roomkey/dev/policy"
 DOWN = DependencyFailure("ssm", "throttled", transient=True)

@@ -10,7 +10,7 @@ from botocore.loaders import Loader
 
 from roomkey.aws.client import SDK_DATA, SERVICES, AwsApi
 from roomkey.clock import SystemClock
-from scripts import loaded
+from support.scripts import loaded
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ from botocore.credentials import Credentials
 
 from roomkey_cli.local.gateway import Gateway
 from roomkey_cli.local.sigv4 import DEMO_ACCESS_KEY, DEMO_SECRET_KEY, SignatureRefused, verify
-from serving import send, serve
+from support.http import send, serve
 
 TARGET = "/v1/100ms/management-token"
 SHA256_OF_BRACES = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"

@@ -7,7 +7,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-SCHEMA: dict[str, Any] = json.loads((Path(__file__).parents[1] / "docs" / "audit.schema.json").read_text())
+SCHEMA: dict[str, Any] = json.loads((Path(__file__).parents[2] / "docs" / "audit.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 

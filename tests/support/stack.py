@@ -15,12 +15,12 @@ from typing import Any, Protocol, Self
 import pytest
 from jsonschema import Draft202012Validator
 
-from audit_lines import checked
-from clocks import FakeClock
-from integration.aws_double import Aws
 from roomkey import __version__
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
+from support.audit_lines import checked
+from support.aws.moto_proxy import Aws
+from support.clocks import FakeClock
 
 EVENTS = Path(__file__).parents[2] / "events"
 

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from integration.stack import NOW, SECRETS, claims_of
+from support.stack import NOW, SECRETS, claims_of
 
 AT = NOW * 1000 + 500
 """Unix milliseconds: where the tests' clock begins."""

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-import faults
-from clocks import FakeClock
-from faults import Behaviour, Exchange, Operation
 from roomkey.aws.transport import DeadlineTransport
 from roomkey.clock import Instant
+from support.aws import faulty as faults
+from support.aws.faulty import Behaviour, Exchange, Operation
+from support.clocks import FakeClock
 
 HOSTS = {"ssm.test": Operation.GET_PARAMETERS, "secretsmanager.test": Operation.GET_SECRET_VALUE}
 ENVIRON = {

@@ -10,9 +10,9 @@ import boto3
 import pytest
 from typer.testing import CliRunner
 
-from integration.aws_double import REGION, Aws
 from roomkey_cli import credential_file
 from roomkey_cli.main import app
+from support.aws.moto_proxy import REGION, Aws
 
 DEMO = {name: credential_file.as_text(secret) for name, secret in credential_file.demo().items()}
 """What `roomkey secret put` is given, by platform."""
