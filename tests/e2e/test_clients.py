@@ -1,116 +1,70 @@
-"""The code of docs/clients, run as it stands there: against a local stack, and against servers that refuse.
+"""The client packages of clients/: one conformance suite for those that run here, against scripted servers.
 
-What is not JavaScript or Python is not run, and the pages say so. The packages that some of it needs are installed into
-a scratch folder from `node/package-lock.json`, which is made anew in its folder by
-
-    npm install --package-lock-only --omit-lockfile-registry-resolved
+The local stack confirms that the real endpoint gives what the script pretends. Swift, Kotlin and Dart are not compiled.
 """
 
 import base64
-import importlib.util
 import json
-import re
+import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import boto3
 import pytest
+import requests
 
 from e2e.stacks import ROOT, LocalStack
 
-PAGES = ROOT / "docs" / "clients"
-NODE = shutil.which("node")
-PACKAGES = Path(__file__).parent / "node"
+sys.path.insert(0, str(ROOT / "clients" / "python"))
+import roomkey_client
+
+NODE, NPM = shutil.which("node"), shutil.which("npm")
 ASKS = {"room_id": "633fcdd84208780bf665346a", "role": "guest", "user_id": "student-7"}
+OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH")
 
-needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed")
-
-
-def snippet(page: str, file: str) -> str:
-    """The block of code on `page` that begins with the name `file`."""
-    text = (PAGES / f"{page}.md").read_text()
-    (found,) = [
-        block
-        for block in re.findall(r"^```\w+\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-        if file in block.split("\n")[0]
-    ]
-    return str(found)
-
-
-# --- somebody who answers as told ----------------------------------------------------------------------------------
+type Reply = tuple[int, Mapping[str, str], Any]
 
 
 @dataclass
-class Script:
-    """A server that gives these answers one after the other, the last one for ever, and remembers what it was asked."""
+class ScriptedServer:
+    """A server that sends `replies` one after the other, the last one forever, and records each request."""
 
-    answers: list[tuple[int, Mapping[str, str], Any]]
+    replies: list[Reply]
     url: str = ""
-    asked: list[tuple[str, Mapping[str, str], bytes]] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def next(self) -> tuple[int, Mapping[str, str], Any]:
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-
-
-def token(name: str = "token", lifetime: int = 900) -> tuple[int, Mapping[str, str], Any]:
-    send = {"header": "Authorization", "prefix": "Bearer "}
-    answer = {
-        "success": True,
-        "status": 200,
-        "token": name,
-        "expires_at": int(time.time()) + lifetime,
-        "expires_in": lifetime,
-    }
-    return 200, {}, answer | {"send": send}
-
-
-def refusal(status: int, code: str, **headers: str) -> tuple[int, Mapping[str, str], Any]:
-    return status, {name.replace("_", "-"): value for name, value in headers.items()}, {"success": False, "code": code}
-
-
-def gateways(status: int, message: str) -> tuple[int, Mapping[str, str], Any]:
-    return status, {}, {"message": message}
+    requests: list[tuple[str, Mapping[str, str], Any]] = field(default_factory=list)
 
 
 @contextmanager
-def told(*answers: tuple[int, Mapping[str, str], Any]) -> Iterator[Script]:
-    script = Script(list(answers))
+def scripted(*replies: Reply) -> Iterator[ScriptedServer]:
+    script, lock = ScriptedServer(list(replies)), threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def answer(self) -> None:
+        def reply(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            with script.lock:
+            with lock:
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                script.asked.append((self.path, headers, body))
-                status, headers, answer = script.next()
-            data = json.dumps(answer).encode()
+                script.requests.append((self.path, headers, json.loads(body or b"null")))
+                status, headers, document = script.replies.pop(0) if len(script.replies) > 1 else script.replies[0]
+            content = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
-            for name, value in {
-                **headers,
-                "Content-Type": "application/json",
-                "Content-Length": str(len(data)),
-            }.items():
+            for name, value in {**headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(data)
+            self.wfile.write(content)
 
-        do_GET = do_POST = answer  # noqa: N815
+        do_GET = do_POST = reply  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -124,482 +78,311 @@ def told(*answers: tuple[int, Mapping[str, str], Any]) -> Iterator[Script]:
             server.shutdown()
 
 
-# --- the same of each client ---------------------------------------------------------------------------------------
+def token(name: str = "token", expires_in: int = 900, **more: Any) -> Reply:
+    authorization = {"header": "Authorization", "prefix": "Bearer "}
+    times = {"expires_at": int(time.time()) + expires_in, "expires_in": expires_in}
+    return 200, {}, {"success": True, "status": 200, "token": name, "authorization": authorization, **times, **more}
+
+
+def refusal(status: int, code: str, *, retry_after: str = "", errors: tuple[Any, ...] = ()) -> Reply:
+    headers = {"Retry-After": retry_after} if retry_after else {}
+    return status, headers, {"success": False, "code": code, "msg": "refused", "request_id": "r-1", "errors": errors}
+
+
+def gateway(status: int, message: str) -> Reply:
+    return status, {}, {"message": message}
 
 
 @dataclass
-class Asked:
-    """What came of asking: the token, or the refusal's code, or neither; and the pauses between tries, in seconds."""
+class Outcome:
+    """The token, or the refusal's code and field errors, and the pauses between attempts in seconds."""
 
     token: str | None
     code: str | None
+    errors: list[dict[str, str]]
     pauses: list[float]
 
 
-type Client = Callable[[str], Asked]
-"""Asks the stack at an address for a token."""
+type Client = Callable[[str, str, Mapping[str, Any]], Outcome]
+"""Request a token from the stack at an address, for a platform, with a body."""
 
 
-def node(folder: Path, program: str, *arguments: str, seconds: float = 60) -> Any:
-    """The last line that a program prints, which is JSON."""
-    assert NODE
+def python_client(url: str, platform: str, request: Mapping[str, Any]) -> Outcome:
+    pauses: list[float] = []
+    client = roomkey_client.Roomkey(url, sleep=pauses.append, jitter=lambda: 0.5)
+    try:
+        return Outcome(client.app_token(platform, **request)["token"], None, [], pauses)
+    except roomkey_client.RoomkeyError as error:
+        return Outcome(None, error.code, error.errors, pauses)
+    except requests.RequestException:
+        return Outcome(None, None, [], pauses)
+
+
+def npm(folder: Path, *arguments: str) -> None:
+    if NODE is None or NPM is None:
+        pytest.skip("Node or npm is not installed")
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=0")
+    done = subprocess.run(
+        [NPM, *arguments, *quiet], cwd=folder, capture_output=True, text=True, timeout=240, check=False
+    )
+    if any(word in done.stderr for word in OFFLINE):
+        pytest.skip("npm cannot reach its registry")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The TypeScript package, type-checked and built in a folder of its own, beside the packages of e2e/node."""
+    folder = tmp_path_factory.mktemp("clients")
+    shutil.copytree(ROOT / "clients" / "typescript", folder, dirs_exist_ok=True)
+    npm(folder, "ci")
+    npm(folder, "run", "build")
+    return folder
+
+
+_HARNESS = """
+import { createInterface } from 'node:readline';
+import { Roomkey, RoomkeyError } from './dist/index.js';
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { url, platform, request } = JSON.parse(line);
+  const pauses = [];
+  const options = { wait: async (seconds) => { pauses.push(seconds); }, random: () => 0.5 };
+  const outcome = await new Roomkey(url, options).appToken(platform, request).then(
+    ({ token }) => ({ token, code: null, errors: [] }),
+    (error) => {
+      const { code = null, errors = [] } = error instanceof RoomkeyError ? error : {};
+      return { token: null, code, errors };
+    },
+  );
+  console.log(JSON.stringify({ ...outcome, pauses }));
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def typescript_client(built: Path) -> Iterator[Client]:
+    (built / "harness.mjs").write_text(_HARNESS)
+    with subprocess.Popen(
+        [NODE or "node", "harness.mjs"], cwd=built, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin
+        assert stdout
+
+        def client(url: str, platform: str, request: Mapping[str, Any]) -> Outcome:
+            stdin.write(json.dumps({"url": url, "platform": platform, "request": request}) + "\n")
+            return Outcome(**json.loads(stdout.readline()))
+
+        yield client
+        process.kill()
+
+
+@pytest.fixture(params=["python", "typescript"])
+def client(request: pytest.FixtureRequest) -> Client:
+    if request.param == "python":
+        return python_client
+    found: Client = request.getfixturevalue("typescript_client")
+    return found
+
+
+def claims(text: str) -> Any:
+    payload = text.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+def run_node(folder: Path, program: str, *arguments: str) -> Any:
+    """Return the last line that `program` prints, which is JSON."""
     (folder / "program.mjs").write_text(program)
     done = subprocess.run(
-        [NODE, "program.mjs", *arguments], cwd=folder, capture_output=True, text=True, timeout=seconds, check=False
+        [NODE or "node", "program.mjs", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
-# One line in is an address, one line out what came of asking it. Pauses are counted and not made, and chance is half.
-# Timers of fetch itself are left alone, and so is that of the deadline.
-_ASKER = """
-import { createInterface } from 'node:readline';
-
-let pauses = [];
-const timer = globalThis.setTimeout;
-globalThis.setTimeout = (done, ms, ...more) => {
-  const ours = /(roomkey|management)\\.js/.test(new Error().stack.split('\\n')[2]) && ms !== 10000;
-  if (ours) pauses.push(ms / 1000);
-  return timer(done, ours ? 0 : ms, ...more);
-};
-Math.random = () => 0.5;
-
-for await (const url of createInterface({ input: process.stdin })) {
-  pauses = [];
-  const [token, code] = await ask(url).then(({ token }) => [token, null], ({ code = null }) => [null, code]);
-  console.log(JSON.stringify({ token, code, pauses }));
-}
-"""
-_DEMO = """{
-  region: 'us-east-1',
-  credentials: async () => ({ accessKeyId: 'ROOMKEYDEMO', secretAccessKey: 'roomkey-demo' }),
-}"""
+# --- every client --------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def asker(folder: Path, ask: str) -> Iterator[Client]:
-    """The client that `ask` is, in JavaScript: one process for all that it is asked for."""
-    assert NODE
-    (folder / "asker.mjs").write_text(ask + _ASKER)
-    with subprocess.Popen(
-        [NODE, "asker.mjs"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    ) as process:
-        assert process.stdin
-        assert process.stdout
-        lines, answers = process.stdin, process.stdout
+def test_the_local_stack_issues_a_token(client: Client, local_stack: LocalStack) -> None:
+    outcome = client(local_stack.url + "/", "100ms", ASKS)
 
-        def ask_it(url: str) -> Asked:
-            lines.write(f"{url}\n")
-            return Asked(**json.loads(answers.readline()))
-
-        try:
-            yield ask_it
-        finally:
-            process.kill()
+    assert outcome.token, outcome
+    assert {name: claims(outcome.token)[name] for name in ASKS} == ASKS
 
 
-@pytest.fixture(scope="module")
-def web_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the file of the web page."""
-    folder = tmp_path_factory.mktemp("web")
-    (folder / "package.json").write_text('{"type": "module"}')
-    (folder / "roomkey.js").write_text(snippet("web", "roomkey.js"))
-    return folder
+def test_field_errors_reach_the_app(client: Client, local_stack: LocalStack) -> None:
+    outcome = client(local_stack.url, "100ms", {"role": "guest", "expires_in": 1})
 
-
-@pytest.fixture(scope="module")
-def web(web_folder: Path) -> Iterator[Client]:
-    """`appToken` of the web page."""
-    ask = "import { appToken } from './roomkey.js';"
-    ask += f"const ask = (url) => appToken(url, '100ms', {json.dumps(ASKS)});"
-    with asker(web_folder, ask) as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the packages of `node/`, as they are pinned there."""
-    npm = shutil.which("npm")
-    if NODE is None or npm is None:
-        pytest.skip("Node or npm is not installed")
-    folder = tmp_path_factory.mktemp("node")
-    for file in PACKAGES.iterdir():
-        shutil.copy(file, folder)
-    done = subprocess.run(
-        [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=0"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    if re.search("ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ERR_SOCKET_TIMEOUT", done.stderr):
-        pytest.skip("npm does not reach its registry")
-    assert done.returncode == 0, done.stderr
-    (folder / "roomkey.js").write_text(snippet("web", "roomkey.js"))
-    (folder / "join.js").write_text(snippet("web", "join.js"))
-    (folder / "management.js").write_text(snippet("node", "management.js"))
-    (folder / "rooms.js").write_text(snippet("node", "rooms.js"))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def node_backend(packages: Path) -> Iterator[Client]:
-    """`ask` of the backend in Node."""
-    ask = "import { Roomkey } from './management.js';"
-    ask += f"const ask = (url) => new Roomkey(url, {_DEMO}).ask('/v1/100ms/management-token', {{}});"
-    with asker(packages, ask) as client:
-        yield client
-
-
-@pytest.fixture
-def python_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """`roomkey.py` of the page on Python, under another name: `roomkey` is the function here."""
-    (tmp_path / "snippet.py").write_text(snippet("python", "roomkey.py"))
-    spec = importlib.util.spec_from_file_location("snippet", tmp_path / "snippet.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "snippet", module)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _demo() -> boto3.Session:
-    return boto3.Session("ROOMKEYDEMO", "roomkey-demo", region_name="us-east-1")
-
-
-@pytest.fixture
-def python_backend(python_page: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """`ask` of the backend in Python."""
-
-    def ask(url: str) -> Asked:
-        pauses: list[float] = []
-        monkeypatch.setattr(python_page.time, "sleep", pauses.append)
-        monkeypatch.setattr(python_page.random, "random", lambda: 0.5)
-        try:
-            answer = python_page.Roomkey(url, _demo()).ask("/v1/100ms/management-token", {})
-        except python_page.Refused as refused:
-            return Asked(None, refused.code, pauses)
-        except OSError:
-            return Asked(None, None, pauses)
-        finally:
-            monkeypatch.undo()
-        return Asked(answer["token"], None, pauses)
-
-    return ask
-
-
-@pytest.fixture(
-    params=[
-        pytest.param("web", marks=needs_node),
-        pytest.param("node_backend", marks=needs_node),
-        "python_backend",
-    ]
-)
-def client(request: pytest.FixtureRequest) -> Client:
-    found: Client = request.getfixturevalue(request.param)
-    return found
-
-
-def claims(text: str | None) -> Any:
-    assert text
-    payload = text.split(".")[1]
-    return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-
-
-def test_it_gets_a_token(client: Client, local_stack: LocalStack) -> None:
-    asked = client(local_stack.url)
-
-    assert claims(asked.token)["type"] in ("app", "management")
-    assert asked.pauses == []
+    assert outcome.code == "invalid-request"
+    assert {error["field"] for error in outcome.errors} == {"room_id", "expires_in"}
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"),
+    ("reply", "code"),
     [
-        (refusal(400, "invalid-request"), "invalid-request"),
+        (refusal(400, "invalid-request", errors=({"field": "role", "reason": "is missing"},)), "invalid-request"),
         (refusal(401, "unauthenticated"), "unauthenticated"),
-        (refusal(403, "minting-disabled"), "minting-disabled"),
-        (refusal(403, "not-allowed"), "not-allowed"),
-        (gateways(401, "Unauthorized"), "gateway-401"),
-        (gateways(403, "Forbidden"), "gateway-403"),
-        (refusal(503, "credentials-invalid", Retry_After="60"), "credentials-invalid"),
+        (refusal(403, "blocked"), "blocked"),
+        (gateway(401, "Unauthorized"), "gateway-401"),
+        (gateway(403, "Forbidden"), "gateway-403"),
+        (refusal(503, "credentials-invalid", retry_after="60"), "credentials-invalid"),
+        ((404, {}, {"success": False, "code": 4404, "reason": "invite-invalid"}), "invite-invalid"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_stays_refused_is_asked_once(client: Client, answer: Any, code: str) -> None:
-    with told(answer, token()) as server:
-        asked = client(server.url)
+def test_a_final_refusal_is_not_retried(client: Client, reply: Reply, code: str) -> None:
+    with scripted(reply, token()) as server:
+        outcome = client(server.url, "100ms", {})
 
-    assert (asked.token, asked.code, asked.pauses) == (None, code, [])
-    assert len(server.asked) == 1
+    assert (outcome.token, outcome.code, outcome.pauses) == (None, code, [])
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("answers", "pauses"),
+    ("replies", "pauses"),
     [
-        ([refusal(503, "kill-switch-unavailable", Retry_After="5")], [7.5]),
-        ([gateways(429, "Too Many Requests")], [1.5]),
-        ([gateways(429, "Too Many Requests"), gateways(503, "Service Unavailable")], [1.5, 3]),
-        ([refusal(500, "internal-error"), refusal(503, "deadline-exceeded", Retry_After="5")], [1.5, 7.5]),
+        ([refusal(503, "kill-switch-unavailable", retry_after="5")], [7.5]),
+        ([gateway(429, "Too Many Requests"), gateway(503, "Service Unavailable")], [1.5, 3]),
+        ([refusal(500, "internal-error"), refusal(503, "deadline-exceeded", retry_after="5")], [1.5, 7.5]),
+        ([(502, {}, b"<html>")], [1.5]),
     ],
-    ids=["retry-after", "429", "429-503", "500-503"],
+    ids=["retry-after", "429-503", "500-503", "html"],
 )
-def test_what_may_pass_is_asked_again_after_a_pause_with_jitter(
-    client: Client, answers: list[Any], pauses: list[float]
-) -> None:
-    with told(*answers, token("at-last")) as server:
-        asked = client(server.url)
+def test_a_transient_refusal_is_retried_with_jitter(client: Client, replies: list[Reply], pauses: list[float]) -> None:
+    with scripted(*replies, token("at-last")) as server:
+        outcome = client(server.url, "100ms", {})
 
-    assert (asked.token, asked.code, asked.pauses) == ("at-last", None, pauses)
-    assert len(server.asked) == len(answers) + 1
+    assert (outcome.token, outcome.code, outcome.pauses) == ("at-last", None, pauses)
 
 
-def test_after_three_tries_it_gives_up(client: Client) -> None:
-    with told(refusal(503, "kill-switch-unavailable", Retry_After="5")) as server:
-        asked = client(server.url)
+def test_it_gives_up_after_three_attempts(client: Client) -> None:
+    with scripted(refusal(503, "kill-switch-unavailable", retry_after="5")) as server:
+        outcome = client(server.url, "100ms", {})
 
-    assert (asked.token, asked.code, asked.pauses) == (None, "kill-switch-unavailable", [7.5, 7.5])
-    assert len(server.asked) == 3
-
-
-def test_where_there_is_no_network_it_tries_again(client: Client) -> None:
-    with told(token()) as server:
-        nowhere = server.url
-
-    assert client(nowhere) == Asked(None, None, [1.5, 3])
+    assert (outcome.code, outcome.pauses, len(server.requests)) == ("kill-switch-unavailable", [7.5, 7.5], 3)
 
 
-# --- the web -------------------------------------------------------------------------------------------------------
+def test_network_errors_are_retried(client: Client) -> None:
+    with scripted(token()) as server:
+        closed = server.url
+
+    assert client(closed, "100ms", {}) == Outcome(None, None, [], [1.5, 3])
 
 
-@needs_node
-def test_an_answer_is_kept_until_a_minute_before_its_end(web_folder: Path) -> None:
-    """Whatever the device's clock says: it is a year ahead here."""
-    with told(token("first", 3600), token("second", 61), token("third", 3600)) as server:
-        program = """
-        import { appToken, kept } from './roomkey.js';
-        let now = Date.now() + 365 * 86400e3;
-        Date.now = () => now;
-        const ask = kept(() => appToken(process.argv[2], '100ms', {}));
-        const tokens = [];
-        const note = async () => tokens.push((await ask()).token);
-        await Promise.all([note(), note()]);
-        now += 3539e3; await note();
-        now += 2e3; await note();
-        now += 2e3; await note();
-        console.log(JSON.stringify(tokens));
-        process.exit(0);
-        """
-        assert node(web_folder, program, server.url) == ["first", "first", "first", "second", "third"]
-    assert len(server.asked) == 3
+# --- TypeScript ----------------------------------------------------------------------------------------------------
 
 
-@needs_node
-def test_what_failed_is_not_kept(web_folder: Path) -> None:
-    with told(refusal(403, "not-allowed"), token("then")) as server:
-        program = """
-        import { appToken, kept } from './roomkey.js';
-        const ask = kept(() => appToken(process.argv[2], '100ms', {}));
-        const first = await ask().catch(({ code }) => code);
-        console.log(JSON.stringify([first, (await ask()).token]));
-        process.exit(0);
-        """
-        assert node(web_folder, program, server.url) == ["not-allowed", "then"]
+def test_a_session_is_renewed_with_the_same_user(built: Path) -> None:
+    replies = (
+        token("first", renew_in=840, user_id="drawn"),
+        refusal(403, "minting-disabled"),
+    )
+    program = """
+    import { Roomkey } from './dist/index.js';
+    const tokens = [], waits = [];
+    const wait = async (seconds) => { waits.push(seconds); };
+    const failed = await new Promise((resolve) => {
+      const onToken = ({ token }) => { tokens.push(token); };
+      const roomkey = new Roomkey(process.argv[2], { wait, random: () => 0 });
+      roomkey.keepRenewed('agora', { room_id: 'r' }, onToken, ({ code }) => resolve(code));
+    });
+    console.log(JSON.stringify([tokens, waits, failed]));
+    """
+    with scripted(replies[0], token("second", renew_in=1000, user_id="drawn"), replies[1]) as server:
+        assert run_node(built, program, server.url) == [["first", "second"], [840, 1000], "minting-disabled"]
+    assert [body.get("user_id") for _, _, body in server.requests] == [None, "drawn", "drawn"]
 
 
-@needs_node
-def test_the_access_token_is_sent(web_folder: Path) -> None:
-    with told(token()) as server:
-        program = """
-        import { appToken } from './roomkey.js';
-        const { token } = await appToken(process.argv[2], 'agora', { room_id: 'r' }, async () => 'theirs');
-        console.log(JSON.stringify(token));
-        process.exit(0);
-        """
-        node(web_folder, program, server.url)
-    ((path, headers, body),) = server.asked
-    assert path == "/v1/agora/app-token"
-    assert headers["authorization"] == "Bearer theirs"
-    assert json.loads(body) == {"room_id": "r"}
+def test_the_access_token_and_the_invite_are_sent(built: Path) -> None:
+    program = """
+    import { Roomkey } from './dist/index.js';
+    const roomkey = new Roomkey(process.argv[2], { accessToken: async () => 'theirs' });
+    await roomkey.redeemInvite('rki1.x.y', { guest_name: 'Ada' });
+    console.log('null');
+    """
+    with scripted(token()) as server:
+        run_node(built, program, server.url)
+    ((path, headers, body),) = server.requests
+    assert (path, headers["authorization"]) == ("/v1/invites/redeem", "Bearer theirs")
+    assert body == {"invite": "rki1.x.y", "guest_name": "Ada"}
 
 
-@needs_node
-def test_100mss_web_sdk_joins_with_it(packages: Path, local_stack: LocalStack) -> None:
-    """Up to its first request, which goes to 100ms and so goes nowhere: the token has been read and is in it."""
-    sent = node(packages, (packages / "join.mjs").read_text(), local_stack.url, json.dumps(ASKS))
+def test_the_typescript_management_token_is_cached_until_a_minute_before_expiry(built: Path) -> None:
+    program = """
+    import { Roomkey } from './dist/index.js';
+    let now = 0;
+    const roomkey = new Roomkey(process.argv[2], { now: () => now });
+    const seen = [];
+    for (now of [0, 838, 842]) {
+      const both = await Promise.all([1, 2].map(() => roomkey.managementHeader('100ms')));
+      seen.push(...new Set(both.map(({ Authorization }) => Authorization)));
+    }
+    roomkey.forget();
+    seen.push((await roomkey.managementHeader('100ms')).Authorization);
+    console.log(JSON.stringify(seen));
+    """
+    with scripted(token("first"), token("second"), token("third")) as server:
+        seen = run_node(built, program, server.url)
+    assert seen == ["Bearer first", "Bearer first", "Bearer second", "Bearer third"]
+
+
+@pytest.fixture(scope="module")
+def with_packages(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the built client and the packages of e2e/node."""
+    folder = tmp_path_factory.mktemp("node")
+    shutil.copytree(ROOT / "tests" / "e2e" / "node", folder, dirs_exist_ok=True)
+    shutil.copytree(built / "dist", folder / "dist")
+    npm(folder, "ci")
+    return folder
+
+
+def test_the_100ms_web_sdk_joins_with_the_token(with_packages: Path, local_stack: LocalStack) -> None:
+    sent = run_node(with_packages, (with_packages / "join.mjs").read_text(), local_stack.url, json.dumps(ASKS))
 
     assert sent["url"].startswith("https://")
-    prefix, _, sdks_token = sent["authorization"].partition(" ")
-    assert prefix == "Bearer"
-    said = claims(sdks_token)
+    said = claims(sent["authorization"].removeprefix("Bearer "))
     assert {name: said[name] for name in ASKS} == ASKS
 
 
-# --- backends ------------------------------------------------------------------------------------------------------
+def test_node_signs_for_a_management_token(with_packages: Path, local_stack: LocalStack) -> None:
+    program = """
+    import { AwsClient } from 'aws4fetch';
+    import { Roomkey } from './dist/index.js';
+    const demo = { accessKeyId: 'ROOMKEYDEMO', secretAccessKey: 'roomkey-demo', region: 'us-east-1' };
+    const aws = new AwsClient({ ...demo, service: 'execute-api', retries: 0 });
+    const roomkey = new Roomkey(process.argv[2], { fetch: (url, init) => aws.fetch(url, init) });
+    console.log(JSON.stringify(await roomkey.managementHeader('100ms')));
+    """
+    header = run_node(with_packages, program, local_stack.url)
+    assert claims(header["Authorization"].removeprefix("Bearer "))["type"] == "management"
 
 
-@pytest.fixture
-def python_rooms(python_page: ModuleType, tmp_path: Path) -> Callable[..., Any]:
-    """`rooms` of the page on Python."""
-    namespace: dict[str, Any] = {}
-    exec(snippet("python", "rooms.py").replace("from roomkey import", "from snippet import"), namespace)  # noqa: S102
-    rooms: Callable[..., Any] = namespace["rooms"]
-    return rooms
+# --- Python --------------------------------------------------------------------------------------------------------
 
 
-ROOMS = (200, {}, {"data": [{"id": "room"}]})
+def test_python_signs_for_a_management_token(local_stack: LocalStack) -> None:
+    session = boto3.Session("ROOMKEYDEMO", "roomkey-demo", region_name="us-east-1")
+    client = roomkey_client.Roomkey(local_stack.url, roomkey_client.IamAuth(session))
+    header = client.management_header("100ms")
+
+    assert claims(header["Authorization"].removeprefix("Bearer "))["type"] == "management"
 
 
-def test_python_opens_the_vendors_api_with_one_token(
-    python_page: ModuleType, python_rooms: Callable[..., Any], local_stack: LocalStack
-) -> None:
-    roomkey = python_page.Roomkey(local_stack.url, _demo())
-    with told(ROOMS) as vendor:
-        assert [python_rooms(roomkey, vendor.url) for _ in range(3)] == [[{"id": "room"}]] * 3
-
-    (sent,) = {headers["authorization"] for _, headers, _ in vendor.asked}
-    assert claims(sent.removeprefix("Bearer "))["type"] == "management"
-
-
-def test_python_asks_the_vendor_once_more_with_another_token(
-    python_page: ModuleType, python_rooms: Callable[..., Any]
-) -> None:
-    with told(token("old"), token("new")) as stack, told((401, {}, {}), ROOMS) as vendor:
-        assert python_rooms(python_page.Roomkey(stack.url, _demo()), vendor.url) == [{"id": "room"}]
-
-    assert [headers["authorization"] for _, headers, _ in vendor.asked] == ["Bearer old", "Bearer new"]
-
-
-def test_python_keeps_a_token_until_a_minute_before_its_end(
-    python_page: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with told(token("first"), token("second")) as stack:
-        roomkey = python_page.Roomkey(stack.url, _demo())
+def test_the_python_management_token_is_shared_by_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scripted(token("first"), token("second"), token("third")) as server:
+        client = roomkey_client.Roomkey(server.url)
         with ThreadPoolExecutor(8) as threads:
-            headers = list(threads.map(lambda _: roomkey.management_header("100ms"), range(8)))
+            headers = list(threads.map(lambda _: client.management_header("100ms"), range(8)))
         assert headers == [{"Authorization": "Bearer first"}] * 8
         now = time.time()
-        for later, name in ((838, "first"), (842, "second")):
-            monkeypatch.setattr(python_page.time, "time", lambda later=later: now + later)
-            assert roomkey.management_header("100ms") == {"Authorization": f"Bearer {name}"}
-            monkeypatch.undo()
-    assert len(stack.asked) == 2
+        monkeypatch.setattr(roomkey_client.time, "time", lambda: now + 842)
+        assert client.management_header("100ms") == {"Authorization": "Bearer second"}
+        client.forget()
+        assert client.management_header("100ms") == {"Authorization": "Bearer third"}
 
 
-@pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{", b"nonsense\r\n\r\n", None])
-def test_python_asks_again_where_an_answer_was_cut_off_or_late(
-    python_page: ModuleType, monkeypatch: pytest.MonkeyPatch, first: bytes | None
-) -> None:
-    """None is no answer at all, until the client has had enough."""
-    _, _, answer = token("second")
-    content = json.dumps(answer).encode()
-    second = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b" % (len(content), content)
-    monkeypatch.setattr(python_page.time, "sleep", lambda _: None)
-    monkeypatch.setattr(
-        python_page, "urlopen", lambda request, timeout: urllib.request.urlopen(request, timeout=timeout / 20)
-    )
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            with server.accept()[0] as cut:
-                cut.recv(65536)
-                if first is not None:
-                    cut.sendall(first)
-                    cut.shutdown(socket.SHUT_RDWR)
-                with server.accept()[0] as one:
-                    one.recv(65536)
-                    one.sendall(second)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        roomkey = python_page.Roomkey(f"http://127.0.0.1:{server.getsockname()[1]}", _demo())
-        assert roomkey.management_header("100ms") == {"Authorization": "Bearer second"}
-        thread.join(timeout=10)
-
-
-def test_python_waits_for_no_other_platform(python_page: ModuleType) -> None:
-    roomkey = python_page.Roomkey("http://127.0.0.1:1", _demo())
-    waiting, done = threading.Event(), threading.Event()
-
-    def ask(path: str, _: object) -> Any:
-        if "100ms" in path:
-            waiting.set()
-            assert done.wait(10)
-        return token(path)[2]
-
-    roomkey.ask = ask
-    with ThreadPoolExecutor(1) as threads:
-        slow = threads.submit(roomkey.management_header, "100ms")
-        assert waiting.wait(10)
-        assert "videosdk" in roomkey.management_header("videosdk")["Authorization"]
-        done.set()
-        assert "100ms" in slow.result(10)["Authorization"]
-
-
-@needs_node
-def test_node_opens_the_vendors_api_with_one_token(packages: Path, local_stack: LocalStack) -> None:
-    program = f"""
-    import {{ Roomkey }} from './management.js';
-    import {{ rooms }} from './rooms.js';
-    const roomkey = new Roomkey(process.argv[2], {_DEMO});
-    const found = await Promise.all([1, 2, 3].map(() => rooms(roomkey, process.argv[3])));
-    console.log(JSON.stringify(found));
-    process.exit(0);
-    """
-    with told(ROOMS) as vendor:
-        assert node(packages, program, local_stack.url, vendor.url) == [[{"id": "room"}]] * 3
-
-    (sent,) = {headers["authorization"] for _, headers, _ in vendor.asked}
-    assert claims(sent.removeprefix("Bearer "))["type"] == "management"
-
-
-@needs_node
-def test_node_keeps_a_token_until_a_minute_before_its_end_and_drops_one_that_is_refused(packages: Path) -> None:
-    program = f"""
-    import {{ Roomkey }} from './management.js';
-    import {{ rooms }} from './rooms.js';
-    let now = Date.now();
-    Date.now = () => now;
-    const roomkey = new Roomkey(process.argv[2], {_DEMO});
-    const headers = [];
-    for (const later of [0, 838e3, 4e3]) {{
-      now += later;
-      headers.push((await roomkey.managementHeader('100ms')).Authorization);
-    }}
-    console.log(JSON.stringify([headers, await rooms(roomkey, process.argv[3])]));
-    process.exit(0);
-    """
-    with told(token("first"), token("second", 3600), token("third")) as stack, told((401, {}, {}), ROOMS) as vendor:
-        headers, rooms = node(packages, program, stack.url, vendor.url)
-
-    assert headers == ["Bearer first", "Bearer first", "Bearer second"]
-    assert rooms == [{"id": "room"}]
-    assert [headers["authorization"] for _, headers, _ in vendor.asked] == ["Bearer second", "Bearer third"]
-    assert len(stack.asked) == 3
-
-
-# --- what is not run -----------------------------------------------------------------------------------------------
-
-
-@needs_node
-@pytest.mark.parametrize(
-    ("page", "file"),
-    [
-        ("web", "agora.js"),
-        ("react-native", "joinMeeting.js"),
-        ("react-native", "agora.js"),
-    ],
-)
-def test_javascript_that_nothing_else_runs_is_javascript(page: str, file: str, tmp_path: Path) -> None:
-    assert NODE
-    module = tmp_path / "module.mjs"
-    module.write_text(snippet(page, file))
-    subprocess.run([NODE, "--check", str(module)], check=True, timeout=60)
-
-
-@pytest.mark.parametrize("page", ["ios", "android", "flutter"])
-def test_a_page_that_is_not_compiled_says_so(page: str) -> None:
-    assert "Not compiled by the tests." in (PAGES / f"{page}.md").read_text()
+def test_the_python_package_type_checks() -> None:
+    command = [sys.executable, "-m", "mypy", "--strict", "clients/python/roomkey_client"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0, done.stdout

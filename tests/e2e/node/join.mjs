@@ -1,12 +1,12 @@
-// 100ms's web SDK, as join.js of docs/clients/web.md uses it, up to its first request; prints where that goes and what
-// it carries. There is no browser: jsdom has the document, and what it lacks does nothing.
+// Join a 100ms room with a token of the stack at API, up to the web SDK's first request, and print that request.
+// jsdom stands in for the browser.
 //
-//     node join.mjs API ASKS
+//     node join.mjs API REQUEST
 
 import { register } from 'node:module';
 import { JSDOM } from 'jsdom';
 
-// The SDK's module is for bundlers; Node can load its other build, which does not say what it exports.
+// The SDK's module is for bundlers; Node loads its CommonJS build, which declares no named exports.
 const sdk = '@100mslive/hms-video-store';
 const module = (text) => `data:text/javascript,${encodeURIComponent(text)}`;
 const required = module(`
@@ -46,5 +46,7 @@ globalThis.fetch = window.fetch = async (url, options) => {
   throw new TypeError('there is no network here');
 };
 
-const { join } = await import('./join.js');
-await join(api, JSON.parse(asks), 'Ada');
+const { HMSReactiveStore } = await import(sdk);
+const { Roomkey } = await import('./dist/index.js');
+const { token } = await new Roomkey(api).appToken('100ms', JSON.parse(asks));
+await new HMSReactiveStore().getActions().join({ userName: 'Ada', authToken: token });
