@@ -94,7 +94,7 @@ class Roomkey:
         return self.post(f"/v1/{platform}/app-token", request)
 
     def management_header(self, platform: str, **request: Any) -> dict[str, str]:
-        """Return the header that authorizes a server at the platform's API, cached while 60 s are left. Raises as above."""
+        """Return the header that authorizes a server at the platform's API, cached while 60 s are left."""
         key = platform + json.dumps(request, sort_keys=True)
         with self._locks.setdefault(key, threading.Lock()):
             reply = self._cached.get(key)
