@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ENVIRONMENT = "bench"
-POLICY = Path(__file__).parent.parent / "docs/policies/classroom.json"
+POLICY = Path(__file__).parent.parent / "cli/roomkey_cli/data/policies/classroom.json"
 CREDENTIALS = {
     "app_access_key": "5f1e3a7c9d2b4860af13c5e7",
     "app_secret": "benchmark-Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp7Ea2Ui4",

@@ -18,7 +18,7 @@ def main() -> None:
         with started() as stack:
             _mint(browser, stack, IMAGES / "console.png")
             _mint(browser, stack, IMAGES / "console-phone.png", scheme="dark", phone=True)
-        with started("--access", "jwt", "--policy", "docs/policies/classroom.json") as stack:
+        with started("--access", "jwt", "--policy", "cli/roomkey_cli/data/policies/classroom.json") as stack:
             _the_rest(browser, stack)
 
 

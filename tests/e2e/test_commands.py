@@ -80,8 +80,8 @@ def test_policy_and_secret_are_put(operator: Operator) -> None:
     new = json.dumps({**credential_file.demo()["videosdk"], "secret": "the-new-key-that-nobody-has-leaked-yet"})
     assert operator("secret", "put", "local", "videosdk", stdin=new).returncode == 0
     assert operator("secret", "check", "local").returncode == 0
-    assert operator("policy", "put", "local", "docs/policies/classroom.json").returncode == 0
-    assert operator("policy", "put", "local", "docs/policies/open.json").returncode == 0
+    assert operator("policy", "put", "local", "cli/roomkey_cli/data/policies/classroom.json").returncode == 0
+    assert operator("policy", "put", "local", "cli/roomkey_cli/data/policies/open.json").returncode == 0
 
 
 def test_a_probe_of_everything_that_is_served(operator: Operator) -> None:

@@ -34,7 +34,7 @@ def parameters(stack: LocalStack) -> Any:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:
-    with started("--access", "jwt", "--policy", "docs/policies/classroom.json") as stack:
+    with started("--access", "jwt", "--policy", "cli/roomkey_cli/data/policies/classroom.json") as stack:
         yield stack
 
 

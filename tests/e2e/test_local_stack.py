@@ -136,7 +136,7 @@ def test_a_policy_tells_a_teacher_from_a_student(classroom: LocalStack, user: st
 @pytest.fixture(scope="module")
 def classroom(start: Callable[..., LocalStack]) -> LocalStack:
     """A stack whose users sign in, with a policy for teachers and students."""
-    return start("--access", "jwt", "--policy", "docs/policies/classroom.json")
+    return start("--access", "jwt", "--policy", "cli/roomkey_cli/data/policies/classroom.json")
 
 
 def test_iam_access_takes_the_demo_key(start: Callable[..., LocalStack]) -> None:

@@ -35,13 +35,13 @@ from roomkey.platforms.base import Credentials, TokenKind
 from roomkey.policy import InvalidPolicy, parse_policy
 from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
+from roomkey_cli.data import DATA, POLICIES
 from support import token_readers
 from support.aws import faulty as faults
 from support.aws.virtual import VirtualAws
 from support.clocks import FakeClock
 from support.stack import EVENTS, NOW, OPEN_POLICY, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer, FakeContext
 
-DOCS = Path(__file__).parents[2] / "docs"
 VECTORS = Path(__file__).parents[1] / "unit" / "vectors"
 
 
@@ -184,7 +184,7 @@ def _bodies() -> Iterator[bytes]:
 
 # --- the policy ----------------------------------------------------------------------------------------------------
 
-_SCHEMA = Draft202012Validator(json.loads((DOCS / "policy.schema.json").read_text()))
+_SCHEMA = Draft202012Validator(json.loads((DATA / "policy.schema.json").read_text()))
 _CALLERS = (
     Caller(Access.OPEN),
     Caller(Access.JWT, user_id="alice", groups=("teachers",), claims={"sub": "alice", "school": "a"}),
@@ -226,7 +226,7 @@ def policy(data: bytes) -> None:
 
 
 def _policies() -> Iterator[bytes]:
-    for path in sorted(DOCS.glob("policies/*.json")):
+    for path in sorted(POLICIES.glob("*.json")):
         document = json.loads(path.read_text())
         yield json.dumps(document).encode()
         yield from (json.dumps({**document, "rules": [rule]}).encode() for rule in document["rules"])

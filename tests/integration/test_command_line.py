@@ -19,6 +19,7 @@ from roomkey.platforms.base import TokenKind
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey_cli import credential_file, terminal
 from roomkey_cli.commands import doctor, options
+from roomkey_cli.data import OPEN_POLICY
 from roomkey_cli.main import app
 from roomkey_cli.tokens.minimal_request import minimal_request
 from support.aws.moto_proxy import SSM, Failure
@@ -294,7 +295,7 @@ def test_what_is_no_token_is_said_as_json_too() -> None:
 @pytest.mark.parametrize("words", [["--help"], ["explain", "TOKEN"], ["policy", "check", "FILE"]])
 def test_a_full_disk_is_one_sentence(keys: Path, words: list[str]) -> None:
     token = roomkey("mint", "100ms", "management", "--credentials", keys).lines[0]
-    named = {"TOKEN": token, "FILE": str(ROOT / "docs" / "policies" / "open.json")}
+    named = {"TOKEN": token, "FILE": str(OPEN_POLICY)}
 
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -442,7 +443,7 @@ def test_a_profile_of_ones_own_counts(account: Account, monkeypatch: pytest.Monk
     ("command", "shows"),
     [
         ("env show", "A = \\u202ex"),
-        (f"policy put --dry-run FILE {ROOT / 'docs' / 'policies' / 'open.json'}", "-\\u001b[31mno policy\\u0007"),
+        (f"policy put --dry-run FILE {OPEN_POLICY}", "-\\u001b[31mno policy\\u0007"),
         ("env disable", "(it is no disable flag)"),
         ("doctor", "holds no disable flag"),
         ("env status", "NO DISABLE FLAG"),

@@ -135,7 +135,7 @@ EVENTS = {
     "agora": "app-token-agora-jwt.json",
     "agora-whiteboard": "app-token-whiteboard-jwt.json",
 }
-CLASSROOM = (ROOT / "docs/policies/classroom.json").read_text().replace('"class-*"', '"*"')
+CLASSROOM = (ROOT / "cli/roomkey_cli/data/policies/classroom.json").read_text().replace('"class-*"', '"*"')
 """Nine rules, in every room."""
 
 CHANCE = Randomness(uuid=lambda: "5f1e3a7c-9d2b-4860-af13-c5e7000000aa", salt=lambda: 12345)

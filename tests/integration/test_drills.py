@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from roomkey_cli.data import POLICIES
 from support.aws.moto_proxy import SSM, Failure
 from support.commands import DEMO, Account, roomkey
 from support.stack import SECRET, Answer, Deploy, Deployed, claims_of, load_event
@@ -20,7 +21,6 @@ COUNTS = 36
 
 SECRET_COUNTS = 360
 NEW_KEY = json.loads(DEMO["100ms"])["app_secret"]
-POLICIES = Path(__file__).parents[2] / "docs" / "policies"
 
 
 def _ask(deployed: Deployed, platform: str = "100ms") -> Answer:

@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import botocore.loaders
@@ -29,13 +28,14 @@ import pytest
 
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
+from roomkey_cli.data import POLICIES
 from support.aws import faulty as faults
 from support.aws.faulty import AwsStandIn, Behaviour, Operation
 from support.clocks import FakeClock, ShiftedClock
 
 SSM, SECRETS = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
 FLAG, POLICY, SECRET = "/roomkey/dev/disabled", "/roomkey/dev/policy", "roomkey/dev/100ms"
-OPEN_POLICY = (Path(__file__).parents[2] / "docs/policies/open.json").read_text()
+OPEN_POLICY = (POLICIES / "open.json").read_text()
 
 ACCESS_KEY = "5f1e3a7c9d2b4860af13c5e7"
 APP_SECRET = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"

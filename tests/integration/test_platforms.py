@@ -14,7 +14,6 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -23,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from roomkey_cli.data import POLICIES
 from support.aws.moto_proxy import GET_SECRET, Aws
 from support.stack import (
     EVENTS,
@@ -38,7 +38,6 @@ from support.stack import (
 from support.token_readers import PERMISSIONS, SEND, assert_same, due, read
 
 KINDS = ("app", "management")
-POLICIES = Path(__file__).parents[2] / "docs" / "policies"
 MODES = ("open", "jwt", "iam")
 DEFAULT_LIFE = {"app": 3600, "management": 900}
 DAY = 86400

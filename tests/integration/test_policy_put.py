@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from roomkey.policy import Mode, parse_policy
+from roomkey_cli.data import POLICIES
 from support.aws.moto_proxy import SSM
 from support.commands import Account, roomkey
-
-POLICIES = Path(__file__).parents[2] / "docs" / "policies"
 
 
 def policy(*rules: Any, mode: str = "enforce") -> str:

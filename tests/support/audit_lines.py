@@ -2,12 +2,13 @@
 
 import functools
 import json
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 
-SCHEMA: dict[str, Any] = json.loads((Path(__file__).parents[2] / "docs" / "audit.schema.json").read_text())
+from roomkey_cli.data import DATA
+
+SCHEMA: dict[str, Any] = json.loads((DATA / "audit.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 

@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from roomkey import __version__
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
+from roomkey_cli.data import POLICIES
 from support.audit_lines import checked
 from support.aws.moto_proxy import Aws
 from support.clocks import FakeClock
@@ -44,7 +45,7 @@ SECRET_TEXTS = {platform: json.dumps(secret) for platform, secret in SECRETS.ite
 SECRET_TEXT = SECRET_TEXTS["100ms"]
 SIGNING_KEYS = tuple(list(secret.values())[-1] for secret in SECRETS.values())
 EVERY_PLATFORM = tuple(SECRETS)
-OPEN_POLICY = (Path(__file__).parents[2] / "docs/policies/open.json").read_text()
+OPEN_POLICY = (POLICIES / "open.json").read_text()
 
 NOW = 1_795_253_400
 """Unix seconds: when the events were sent, and where the tests' clock begins (with half a second more)."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,10 +22,10 @@ from roomkey.platforms.base import TokenKind
 from roomkey.policy import SERVICES, Decision, InvalidPolicy, Mode, Pattern, Policy, parse_policy
 from roomkey.settings import Access, ClaimNames, LifetimeLimits
 from roomkey.token_requests import TokenRequest, parse
+from roomkey_cli.data import DATA, POLICIES
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
-DOCS = Path(__file__).parents[2] / "docs"
-SCHEMA = json.loads((DOCS / "policy.schema.json").read_text())
+SCHEMA = json.loads((DATA / "policy.schema.json").read_text())
 SCHEMA_JUDGE = Draft202012Validator(SCHEMA)
 LIVES = LifetimeLimits(default={APP: 3600, MANAGEMENT: 900}, longest=90 * 86400)
 
@@ -239,7 +238,7 @@ def test_the_matrix_is_worth_its_name() -> None:
 
 
 def worked(name: str) -> Policy:
-    return parse_policy((DOCS / "policies" / f"{name}.json").read_text())
+    return parse_policy((POLICIES / f"{name}.json").read_text())
 
 
 PEOPLE = {
@@ -376,7 +375,7 @@ def everything_asked() -> dict[Asked, TokenRequest]:
 @pytest.mark.threat("F2", "F4")
 @pytest.mark.parametrize("name", GRANTED)
 def test_a_worked_policy_grants_what_is_written_here_and_nothing_else(name: str) -> None:
-    compiled, granted = parse_policy((DOCS / "policies" / f"{name}.json").read_text()), GRANTED[name]
+    compiled, granted = parse_policy((POLICIES / f"{name}.json").read_text()), GRANTED[name]
     assert granted.keys() <= everything_asked().keys()
 
     for asked, request in everything_asked().items():

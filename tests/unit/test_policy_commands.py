@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 from roomkey.limits import MAX_POLICY_BYTES
 from roomkey.policy import parse_policy
 from roomkey_cli.commands import policy
+from roomkey_cli.data import DATA, POLICIES
 from roomkey_cli.policy import lint
 
 DOCS = Path(__file__).parents[2] / "docs"
-POLICIES = DOCS / "policies"
 WORKED = ("open", "classroom", "tenants")
 UUID = "0123456789abcdef0123456789abcdef"
 
@@ -828,13 +828,13 @@ def test_it_is_a_command_of_roomkey(file: Path) -> None:
 
 def test_what_ssm_holds_is_the_same_number_everywhere() -> None:
     assert MAX_POLICY_BYTES == 8192 == 2 * lint.LARGEST_STANDARD
-    assert "8192" in json.loads((DOCS / "policy.schema.json").read_text())["description"]
+    assert "8192" in json.loads((DATA / "policy.schema.json").read_text())["description"]
 
 
 # --- docs/policy.md --------------------------------------------------------------------------------------------------
 
 PAGE = (DOCS / "policy.md").read_text()
-SCHEMA: dict[str, Any] = json.loads((DOCS / "policy.schema.json").read_text())
+SCHEMA: dict[str, Any] = json.loads((DATA / "policy.schema.json").read_text())
 
 
 def blocks(language: str) -> list[str]:

@@ -10,6 +10,7 @@ from roomkey.settings import Access, Settings, SettingsError
 from roomkey_cli import credential_file
 from roomkey_cli.commands import files
 from roomkey_cli.commands.options import CredentialsFile, IssuerUrl
+from roomkey_cli.data import OPEN_POLICY
 from roomkey_cli.terminal import REFUSED, USAGE, fail
 
 
@@ -45,7 +46,7 @@ def run(
         listen=stack.Address(host, port),
         aws=stack.Address(aws_host, aws_port),
         secrets=files.secrets(credentials) if credentials else credential_file.demo(),
-        policy=files.policy_to_store(policy or stack.OPEN_POLICY)[1],
+        policy=files.policy_to_store(policy or OPEN_POLICY)[1],
         access=access.value,
         issuer=issuer,
         audience=audience,

@@ -10,7 +10,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import boto3
 import uvicorn
@@ -29,7 +28,6 @@ from roomkey_cli.local.gateway import AppTokenAccess, Gateway
 from roomkey_cli.local.issuer import DemoIssuer, JwtAuthorizer
 
 ENVIRONMENT = "local"
-OPEN_POLICY = Path(__file__).parents[3] / "docs" / "policies" / "open.json"
 REGION = "us-east-1"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what `--aws-host` is given to let containers in.
 

@@ -1,4 +1,4 @@
-"""The policy document (docs/policy.md, docs/policy.schema.json) and its compilation."""
+"""The policy document (docs/policy.md, cli/roomkey_cli/data/policy.schema.json) and its compilation."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -32,6 +32,7 @@ from roomkey.request_body import json_object
 from roomkey_cli import credential_file
 from roomkey_cli.aws import parameters, propagation, secret_store
 from roomkey_cli.aws.client import Aws, AwsError
+from roomkey_cli.data import POLICIES
 from roomkey_cli.environment import Environment
 from roomkey_cli.local import sigv4
 from roomkey_cli.local.audit_lines import AuditLines
@@ -44,7 +45,6 @@ HEADER = "x-roomkey-console"
 
 _PAGES = Path(__file__).with_name("static")
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-_EXAMPLES = Path(__file__).parents[4] / "docs" / "policies"
 _HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": (
@@ -163,7 +163,7 @@ class Console:
                 "default": settings.lifetimes.default,
             },
             "platforms": {name: _platform(platform) for name, platform in self._deps.platforms.items()},
-            "policies": {path.stem: path.read_text() for path in sorted(_EXAMPLES.glob("*.json"))},
+            "policies": {path.stem: path.read_text() for path in sorted(POLICIES.glob("*.json"))},
         }
 
     def _signature(self, request: Request, asked: Mapping[str, Any]) -> object:

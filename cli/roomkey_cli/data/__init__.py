@@ -1,0 +1,8 @@
+"""Files that ship with the command: example policies with their test cases, and JSON schemas."""
+
+from pathlib import Path
+
+DATA = Path(__file__).parent
+POLICIES = DATA / "policies"
+OPEN_POLICY = POLICIES / "open.json"
+"""Allow everything to everyone: the policy of `roomkey run`."""
