@@ -68,6 +68,9 @@ lint: $(VENV)/.dev  ## Check format, rules and layers.
 types: $(VENV)/.dev  ## Check types, strictly.
 	$(BIN)/mypy
 
+docs: $(VENV)/.dev  ## Write the generated parts of the documentation and of template.yaml.
+	PYTHONPATH=tests $(BIN)/python scripts/reference.py
+
 screenshots: $(VENV)/.dev  ## Take the pictures of the console in docs/images again (needs Chromium).
 	@cd tests && ../$(BIN)/python -m e2e.screenshots
 
@@ -118,7 +121,7 @@ lock: $(TOOLS)/uv/.installed  ## Re-pin all dependencies, with hashes.
 	$(LOCK) --universal --python-version 3.12 --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) --universal --python-version 3.12 --extra local --group build -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	$(LOCK) --python-version 3.13 layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
-	for tool in sam checkov bench oldest-sdk uv; do \
+	for tool in sam ministack policy-sentry checkov bench oldest-sdk uv; do \
 	  $(LOCK) --universal --python-version 3.12 requirements/$$tool.in -o requirements/$$tool.txt || exit; done
 	for part in runtime contenders/simple contenders/powertools; do \
 	  $(LOCK) --python-version 3.13 benchmarks/$$part/requirements.in -o benchmarks/$$part/requirements.txt || exit; done

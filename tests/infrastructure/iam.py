@@ -32,19 +32,19 @@ def as_list(value: Any) -> list[str]:
 def _applies(statement: Any, action: str, arn: str, context: Mapping[str, str]) -> bool:
     return (
         # Actions are compared without regard to case, resources are not.
-        any(_matches(pattern.lower(), action.lower()) for pattern in as_list(statement["Action"]))
-        and any(_matches(pattern, arn) for pattern in as_list(statement["Resource"]))
+        any(matches(pattern.lower(), action.lower()) for pattern in as_list(statement["Action"]))
+        and any(matches(pattern, arn) for pattern in as_list(statement["Resource"]))
         and all(_holds(*condition, context) for condition in statement.get("Condition", {}).items())
     )
 
 
 def _holds(operator: str, keys: Mapping[str, Any], context: Mapping[str, str]) -> bool:
     """Every key must be in the request, and be one of the values."""
-    compare = {"StringEquals": str.__eq__, "StringLike": _matches}[operator]
+    compare = {"StringEquals": str.__eq__, "StringLike": matches}[operator]
     return all(key in context and any(compare(one, context[key]) for one in as_list(of)) for key, of in keys.items())
 
 
-def _matches(pattern: str, text: str) -> bool:
+def matches(pattern: str, text: str) -> bool:
     """IAM's wildcards: `*` is any run of characters, `?` is one. (`fnmatch` would take `[` for a third.)"""
     wild = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
     return re.fullmatch(wild, text, re.DOTALL) is not None

@@ -1,7 +1,7 @@
-"""The stack as CloudFormation would make it: translated from SAM, resolved for given parameters, offline.
+"""Resolve the stack offline as CloudFormation would: translated from SAM, for given parameters.
 
-The translator leaves every `Fn::If` in place, and a linter does not even translate: whether a route is open shows
-only in what is resolved. Logical ids stand in for the names that AWS would make up.
+The SAM translator keeps every `Fn::If` and a linter does not translate at all; whether a route is open shows only in
+the resolved template. Logical ids stand in for names that AWS generates.
 """
 
 import copy
@@ -19,12 +19,14 @@ from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "template.yaml"
+NESTED = {"Monitoring": ROOT / "monitoring.yaml"}
+"""Templates of the nested stacks, by logical id."""
 REGION = "eu-central-1"
 ACCOUNT = "111122223333"
 
 JWT = {"JwtIssuer": "https://issuer.example/pool", "JwtAudience": "web,mobile"}
 
-# Everything that a parameter can add to a stack.
+# Every resource that a parameter can add.
 EVERYTHING = {
     "Environment": "prod",
     "DomainName": "token.example.com",
@@ -120,7 +122,7 @@ def refusals(**given: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Stack:
-    """One stack: its resources and outputs once every condition and reference is worked out."""
+    """One stack with its nested stacks: resources and outputs with all conditions and references resolved."""
 
     resources: Mapping[str, Any]
     outputs: Mapping[str, Any]
@@ -188,8 +190,15 @@ def _stack(given: frozenset[tuple[str, str]]) -> Stack:
     session = SimpleNamespace(region_name=REGION)
     translated = Translator({}, Parser(), boto_session=session).translate(sam, dict(parameters))
     resolver = _Resolver(translated, parameters)
+    resources = resolver.present(translated["Resources"])
+    for name, path in NESTED.items():
+        nested = yaml_parse(path.read_text())
+        nested_resolver = _Resolver(nested, resources[name]["Properties"]["Parameters"])
+        added = nested_resolver.present(nested["Resources"])
+        assert not added.keys() & resources.keys(), "a logical id exists in two stacks"
+        resources |= added
     return Stack(
-        resources=resolver.present(translated["Resources"]),
+        resources=resources,
         outputs={name: output["Value"] for name, output in resolver.present(translated["Outputs"]).items()},
     )
 

@@ -85,7 +85,7 @@ def test_an_unknown_environment_is_refused_in_one_sentence_before_anything_is_bu
     done = _make("deploy", *arguments, SAM="false")
 
     assert done.returncode != 0
-    assert done.stdout == 'make deploy wants ENV=NAME with a file config/NAME.yaml that says "Environment: NAME".\n'
+    assert done.stdout == 'make deploy needs ENV=NAME and a file config/NAME.yaml with the line "Environment: NAME".\n'
 
 
 def test_a_file_of_another_environment_is_refused(tmp_path: Path) -> None:
@@ -189,20 +189,21 @@ def test_it_hands_on_the_file_s_parameters_and_a_release_of_this_moment(deployed
     assert abs(int(release) - time.time()) < 300
 
 
-def test_what_was_uploaded_is_the_template_and_two_archives_with_bytecode(cloud: Cloud, deployed: str) -> None:
+def test_it_uploads_two_templates_and_two_archives_with_bytecode(cloud: Cloud, deployed: str) -> None:
     s3 = cloud.client("s3")
     objects = {
         one["Key"]: s3.get_object(Bucket=BUCKET, Key=one["Key"])["Body"].read()
         for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]
     }
-    (template,) = [body for key, body in objects.items() if key.endswith(".template")]
-    resources = _loaded(template)["Resources"]
+    templates = [_loaded(body)["Resources"] for key, body in objects.items() if key.endswith(".template")]
+    (resources,) = [resources for resources in templates if "Function" in resources]
     function, layer = (
         zipfile.ZipFile(io.BytesIO(objects[resources[name]["Properties"][uri].rpartition("/")[2]])).namelist()
         for name, uri in (("Function", "CodeUri"), ("Dependencies", "ContentUri"))
     )
 
-    assert len(objects) == 3
+    assert len(objects) == 4
+    assert len(templates) == 2
     assert {name.split("/")[0] for name in function} == {"roomkey"}
     assert {"roomkey/handler.py", "roomkey/__pycache__/handler.cpython-313.pyc"} <= set(function)
     assert {name.split("/")[0] for name in layer} == {"python"}

@@ -46,8 +46,7 @@ QUESTIONS = [
     ("operator", STOP, f"{LAMBDA}-prod", True),
     ("operator", "lambda:DeleteFunctionConcurrency", f"{LAMBDA}-prod", True),
     ("operator", "lambda:UpdateAlias", f"{LAMBDA}-prod", True),
-    ("operator", "codedeploy:StopDeployment", f"{ROLLOUT}-prod-a/g", True),
-    ("operator", "codedeploy:StopDeployment", f"{ROLLOUT}-dev-a/g", False),
+    ("operator", "codedeploy:StopDeployment", "*", True),  # The action accepts no resource.
     ("operator", "codedeploy:UpdateDeploymentGroup", f"{ROLLOUT}-prod-a/g", False),
     ("operator", "cloudformation:DescribeStackResource", f"{STACK}-prod/1", True),
     ("operator", "apigateway:PATCH", f"{GATEWAY}/API/stages/$default", True),
@@ -71,7 +70,7 @@ QUESTIONS = [
     ("secrets", "secretsmanager:UpdateSecret", f"{SECRET}/prod/agora-AbC12f", True),
     ("secrets", "secretsmanager:UpdateSecret", f"{SECRET}/dev/agora-AbC12f", False),
     ("secrets", PUT_SECRET, f"{SECRET}/dev/agora-AbC12f", False),
-    ("secrets", GET_SECRET, f"{SECRET}/prod/agora-other-AbC12f", False),
+    ("secrets", PUT_SECRET, f"{SECRET}/prod/invites-AbC12f", True),
     ("secrets", GET_SECRET, f"{SECRET}/prod2/agora-AbC12f", False),
     ("secrets", "secretsmanager:DeleteSecret", f"{SECRET}/prod/agora-AbC12f", False),
     ("secrets", "secretsmanager:PutResourcePolicy", f"{SECRET}/prod/agora-AbC12f", False),
@@ -211,12 +210,12 @@ def test_callers_are_allowed_what_the_outputs_name() -> None:
     assert granted == named
 
 
-def test_whoever_rotates_reaches_every_platform_s_secret_and_creates_no_other() -> None:
+def test_secrets_creates_secrets_of_its_environment_and_no_other() -> None:
     secrets, create = _statements("secrets"), "secretsmanager:CreateSecret"
-    for platform in PLATFORMS:
-        assert allowed(secrets, PUT_SECRET, f"{SECRET}/prod/{platform}-AbC12f")
-        assert allowed(secrets, create, "*", {"secretsmanager:Name": f"roomkey/prod/{platform}"})
-        assert not allowed(secrets, create, "*", {"secretsmanager:Name": f"roomkey/dev/{platform}"})
+
+    for platform in (*PLATFORMS, "invites"):
+        assert allowed(secrets, create, f"{SECRET}/prod/{platform}")
+        assert not allowed(secrets, create, f"{SECRET}/dev/{platform}")
     assert not allowed(secrets, create, "*")
 
 

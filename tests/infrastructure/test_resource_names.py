@@ -32,7 +32,7 @@ def test_the_commands_look_for_what_the_template_makes(name: str) -> None:
 def test_the_runbooks_ask_for_resources_and_outputs_that_the_stack_has() -> None:
     """Those that move requests are of SAM's making, and of its naming."""
     deployed = stack(Environment="prod", Rollout="Canary10Percent10Minutes", **JWT)
-    shown = "".join((ROOT / "docs" / name).read_text() for name in ("deploy.md", "operations.md"))
+    shown = "".join((ROOT / "docs" / name).read_text() for name in ("deploy.md", "runbooks.md"))
     resources = set(re.findall(r"--logical-resource-id (\w+)", shown))
     outputs = set(re.findall(r"OutputKey=='(\w+)'", shown))
 

@@ -1,4 +1,4 @@
-"""The runbooks of docs/operations.md, gone through: the commands as they stand there, and what the function does then.
+"""The runbooks of docs/runbooks.md, gone through: the commands as they stand there, and what the function does then.
 
 Time is the function's own clock. What only AWS can show (an alias that is moved, a rollout that is taken back) is not
 here.
@@ -17,7 +17,7 @@ from support.commands import DEMO, Account, roomkey
 from support.stack import SECRET, Answer, Deploy, Deployed, claims_of, load_event
 
 COUNTS = 36
-"""Seconds until a flag or a policy that was put counts everywhere (docs/operations.md, How long each switch takes)."""
+"""Seconds until a flag or a policy that was put counts everywhere (docs/runbooks.md, How long each switch takes)."""
 
 SECRET_COUNTS = 360
 NEW_KEY = json.loads(DEMO["100ms"])["app_secret"]
@@ -176,12 +176,12 @@ def test_a_mistaken_policy(deploy: Deploy, account: Account, tmp_path: Path) -> 
     }
 
 
-def test_every_runbook_has_its_drill_or_is_aws_s_own() -> None:
-    page = (Path(__file__).parents[2] / "docs/operations.md").read_text()
-    runbooks = re.search(r"^## Runbooks$(.*?)^## ", page, flags=re.DOTALL | re.MULTILINE)
-    assert runbooks
+def test_every_incident_has_its_drill_or_needs_aws() -> None:
+    page = (Path(__file__).parents[2] / "docs/runbooks.md").read_text()
+    incidents = re.search(r"^## Incidents$(.*?)^## ", page, flags=re.DOTALL | re.MULTILINE)
+    assert incidents
     named = {
-        f"test_{title.lower().replace(' ', '_')}" for title in re.findall(r"^### (.+)$", runbooks[1], re.MULTILINE)
+        f"test_{title.lower().replace(' ', '_')}" for title in re.findall(r"^### (.+)$", incidents[1], re.MULTILINE)
     }
 
-    assert named - globals().keys() == {"test_a_bad_deploy"}
+    assert named - globals().keys() == {"test_a_bad_deploy", "test_a_failed_first_deploy"}
