@@ -8,6 +8,7 @@ from typing import Any, TextIO
 import pytest
 
 pytest.register_assert_rewrite("support")
+pytest_plugins = ["support.threats"]
 
 import support.old_names  # noqa: E402, F401
 from roomkey.audit import AuditTrail  # noqa: E402
