@@ -11,7 +11,7 @@ from roomkey.clock import Clock, SystemClock
 from roomkey.credentials import CredentialSource
 from roomkey.observability import Observability
 from roomkey.operator_config import OperatorConfigCache
-from roomkey.platforms import PLATFORMS
+from roomkey.platforms import platform
 from roomkey.platforms.base import Platform, Randomness
 from roomkey.settings import Settings
 
@@ -52,7 +52,7 @@ class Dependencies:
         aws = AwsApi(clock, jitter)
         if ahead:
             aws.prepare()
-        platforms = {name: PLATFORMS[name] for name in settings.platforms}
+        platforms = {name: platform(name) for name in settings.platforms}
         return cls(
             settings=settings,
             clock=clock,

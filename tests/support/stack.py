@@ -107,9 +107,11 @@ SUCCESS = _closed(
         "expires_at": {"type": "integer"},
         "expires_in": {"type": "integer", "minimum": 60},
         "user_id": {"type": "string", "minLength": 1},
-        "send": _closed({"header": {"enum": ["Authorization", "token"]}, "prefix": {"enum": ["Bearer ", ""]}}),
+        "renew_in": {"type": "integer", "minimum": 30},
+        "connect": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}, "minProperties": 1},
+        "authorization": _closed({"header": {"enum": ["Authorization", "token"]}, "prefix": {"enum": ["Bearer ", ""]}}),
     },
-    optional=("user_id", "send"),
+    optional=("user_id", "authorization", "renew_in", "connect"),
 )
 FAILURE = _closed(
     {
