@@ -3,7 +3,6 @@
 Run `make docs`; `--check` only compares and exits with 1 if a file is out of date. A generated part stands between
 `<!-- NAME -->` and `<!-- /NAME -->`. The infrastructure tests run the comparison.
 """
-# ruff: noqa: INP001
 
 import json
 import re

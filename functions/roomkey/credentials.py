@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from roomkey import limits
-from roomkey.aws.client import SecretStore
+from roomkey.aws.stores import SecretStore
 from roomkey.cache import CachedValue, RefreshingCache
 from roomkey.clock import Budget, Clock
 from roomkey.errors import CredentialsInvalid, CredentialsUnavailable, DependencyFailure

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from roomkey.audit import AuditTrail
-from roomkey.aws.client import AwsApi, ParameterStore, SecretStore
+from roomkey.aws.client import AwsClient
+from roomkey.aws.stores import ParameterStore, SecretStore
 from roomkey.clock import Clock, SystemClock
 from roomkey.credentials import CredentialSource
 from roomkey.observability import Observability
@@ -49,9 +50,9 @@ class Dependencies:
         settings = Settings.from_environment(environ)
         clock = clock or SystemClock()
         jitter = jitter or random.SystemRandom().random
-        aws = AwsApi(clock, jitter)
+        aws = AwsClient(environ, clock, jitter)
         if ahead:
-            aws.prepare()
+            aws.warm_up()
         platforms = {name: platform(name) for name in settings.platforms}
         return cls(
             settings=settings,

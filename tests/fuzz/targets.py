@@ -39,7 +39,7 @@ from roomkey.token_requests import TokenRequest
 from roomkey_cli.data import DATA, POLICIES
 from support import token_readers
 from support.aws import faulty as faults
-from support.aws.virtual import VirtualAws
+from support.aws.virtual import ENVIRON, VirtualAws
 from support.clocks import FakeClock
 from support.stack import EVENTS, NOW, OPEN_POLICY, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer, FakeContext
 
@@ -388,7 +388,7 @@ def _environment(access: str, state: str) -> tuple[VirtualAws, Api]:
     for name, text in SECRET_TEXTS.items():
         if state != "no secret":
             aws.put_secret(f"roomkey/dev/{name}", text)
-    environ = {"ENVIRONMENT": "dev", "APP_TOKEN_ACCESS": access, "PLATFORMS": ",".join(PLATFORM_NAMES)}
+    environ = {**ENVIRON, "ENVIRONMENT": "dev", "APP_TOKEN_ACCESS": access, "PLATFORMS": ",".join(PLATFORM_NAMES)}
     return aws, Api(Dependencies.build(environ, clock=aws.clock, jitter=lambda: 0.5))
 
 

@@ -281,7 +281,8 @@ class Deployed:
             if (text := stored[platform]) is not None:
                 aws.put_secret(environment, text, platform)
         served = ",".join(platforms)
-        environ = {"ENVIRONMENT": environment, "PLATFORMS": served, "APP_TOKEN_ACCESS": access, **variables}
+        stack = {"ENVIRONMENT": environment, "PLATFORMS": served, "APP_TOKEN_ACCESS": access}
+        environ = {**aws.environ, **stack, **variables}
         # Jitter of a half is none: fresh bounds are to the second what the documents say.
         dependencies = Dependencies.build(environ, clock=clock, jitter=lambda: 0.5, stdout=stream)
         return cls(aws, environment, dependencies, clock, stream)
