@@ -1,23 +1,20 @@
-"""Mint a token for an allowed request: sign it, read it back, and return it only if it is right.
+"""From a request that has been allowed to a token that works: sign it, read it back, hand it on.
 
-A token that does not express exactly the grant, as far as its format can, or that the platform would refuse, is never
-returned.
+A token that does not say exactly what was granted, as far as its format can say it, or that the platform would refuse,
+never leaves this file.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from roomkey.errors import DependencyFailure, InternalError
-from roomkey.platforms.base import Grant, MintContext, Randomness, Signature, TokenContent
-from roomkey.platforms.credentials import Credentials
+from roomkey.platforms.base import Credentials, Grant, MintContext, Randomness, TokenKind
 from roomkey.token_requests import TokenRequest
 
 
 class MintedToken(NamedTuple):
-    """A checked token, its grant, and what the reply holds about it. `repr` hides all of it.
+    """A token that has been read back and found right, what it grants, and its own id where it has one.
 
-    Times are in Unix seconds; `expires_in` counts from `minted_at`. `reply` holds the members that hand out the token,
-    `connect` the platform's public values, `renew_in` the seconds until a client fetches the next one.
+    Times are Unix seconds, `expires_in` counts from `minted_at`. Never shown by `repr`.
     """
 
     token: str
@@ -25,9 +22,6 @@ class MintedToken(NamedTuple):
     grant: Grant
     minted_at: int
     expires_in: int
-    reply: Mapping[str, object]
-    connect: Mapping[str, object]
-    renew_in: int | None
 
     def __repr__(self) -> str:
         return object.__repr__(self)
@@ -36,11 +30,11 @@ class MintedToken(NamedTuple):
 def mint(
     request: TokenRequest, expires_in: int, credentials: Credentials, *, at: float, randomness: Randomness
 ) -> MintedToken:
-    """Return a token for `request` that lives `expires_in` seconds from `at`, the current Unix time.
+    """A token for `request` that lives `expires_in` seconds from `at` (Unix seconds), which is to be now.
 
-    If the token is bound to a user and the request names none, a random id is generated.
+    Who names no user gets a random one.
 
-    Raises `InternalError` if the token is not exactly what was granted.
+    Raises `InternalError` where the token does not say what it should.
     """
     platform = request.platform
     grant = Grant(
@@ -50,32 +44,20 @@ def mint(
         role=request.role,
         user_id=request.user_id,
         services=request.services,
-        display_name=request.display_name,
-        email=request.email,
-        avatar_url=request.avatar_url,
     )
     if grant.user_id is None and platform.binds_user(request.kind):
         grant = grant._replace(user_id=randomness.uuid())
-    token = platform.token(credentials, grant, MintContext(at, randomness))
+    make = platform.app_token if request.kind is TokenKind.APP else platform.management_token
+    token = make(credentials, grant, MintContext(at, randomness))
 
     report = platform.explain(token, credentials, at)
     if (
         report is None
         or report.problems
         or report.warnings
-        or not report.complete
-        or report.signature is not Signature.VALID
-        or report.content != TokenContent(*platform.expressible(grant))
+        or report.signature is not True
+        or report.grant != platform.expressible(grant)
     ):
-        found = (*report.problems, *report.warnings) if report else ("it is not a token of the platform",)
+        found = (*report.problems, *report.warnings) if report else ("it is none of the platform's",)
         raise InternalError(DependencyFailure("minting", "self-check-failed", transient=False, problems=found))
-    return MintedToken(
-        token=token,
-        token_id=report.token_id,
-        grant=grant,
-        minted_at=int(at),
-        expires_in=expires_in,
-        reply=platform.reply(credentials, grant, token),
-        connect=credentials.public(platform.public_fields),
-        renew_in=platform.renew_in(expires_in),
-    )
+    return MintedToken(token, report.token_id, grant, int(at), expires_in)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from roomkey.credentials import parse_secret
 from roomkey.minting import mint
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Randomness, TokenKind
@@ -29,7 +30,7 @@ def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, life
     """The answer to a request that is granted."""
     vendor = PLATFORMS[platform]
     request = parse(vendor, kind, minimal_request(vendor, kind), lifetimes=DEFAULT_LIFETIMES)
-    keys = vendor.parse_secret(DEMO[platform])
+    keys = parse_secret(DEMO[platform], vendor)
     made = mint(request, lifetime, keys, at=time.time(), randomness=Randomness())
     return 200, {"success": True, "token": made.token, "expires_at": made.grant.expires_at}
 

@@ -107,11 +107,9 @@ SUCCESS = _closed(
         "expires_at": {"type": "integer"},
         "expires_in": {"type": "integer", "minimum": 60},
         "user_id": {"type": "string", "minLength": 1},
-        "renew_in": {"type": "integer", "minimum": 30},
-        "connect": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}, "minProperties": 1},
-        "authorization": _closed({"header": {"enum": ["Authorization", "token"]}, "prefix": {"enum": ["Bearer ", ""]}}),
+        "send": _closed({"header": {"enum": ["Authorization", "token"]}, "prefix": {"enum": ["Bearer ", ""]}}),
     },
-    optional=("user_id", "authorization", "renew_in", "connect"),
+    optional=("user_id", "send"),
 )
 FAILURE = _closed(
     {
@@ -281,8 +279,7 @@ class Deployed:
             if (text := stored[platform]) is not None:
                 aws.put_secret(environment, text, platform)
         served = ",".join(platforms)
-        stack = {"ENVIRONMENT": environment, "PLATFORMS": served, "APP_TOKEN_ACCESS": access}
-        environ = {**aws.environ, **stack, **variables}
+        environ = {"ENVIRONMENT": environment, "PLATFORMS": served, "APP_TOKEN_ACCESS": access, **variables}
         # Jitter of a half is none: fresh bounds are to the second what the documents say.
         dependencies = Dependencies.build(environ, clock=clock, jitter=lambda: 0.5, stdout=stream)
         return cls(aws, environment, dependencies, clock, stream)

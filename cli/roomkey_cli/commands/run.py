@@ -38,7 +38,10 @@ def run(
 
     Example: roomkey run --port 8200 --access jwt
     """
-    from roomkey_cli.local import stack  # It loads a web server and moto, which no other command needs.
+    try:
+        from roomkey_cli.local import stack  # Only this command needs a web server and moto.
+    except ModuleNotFoundError as error:
+        fail(f"the local stack needs the package {error.name}: pip install 'roomkey[local]'", USAGE)
 
     if issuer and access is not Access.JWT:
         fail("--issuer goes with --access jwt", USAGE)

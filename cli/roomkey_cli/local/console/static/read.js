@@ -38,14 +38,13 @@ const show = (...nodes) => $('reading').replaceChildren(...nodes);
 const SIGNATURE = {
   valid: ['good', 'The signature holds', 'It was made with the secret that this stack signs with.'],
   invalid: ['bad', 'The signature does not hold', 'Another secret made it, or the token was changed on its way.'],
-  impossible: ['bad', 'The signature is not HS256', 'No secret can make it.'],
   unchecked: ['fair', 'The signature was not checked', 'The stack has no credentials for this platform.'],
 };
 
 function told(answer) {
-  const { title, kind, claims } = answer;
+  const { title, kind, facts } = answer;
   const refused = answer.problems.length > 0;
-  const ends = answer.expires_at ?? (Number.isInteger(claims.exp) ? claims.exp : null);
+  const ends = answer.expires_at ?? (Number.isInteger(facts.exp) ? facts.exp : null);
   const [tone, signature, because] = SIGNATURE[answer.signature];
   const left = h('b', {});
   const parts = [
@@ -93,7 +92,7 @@ function told(answer) {
   ];
   if (ends !== null) countdownOnce(left, ends);
   if (answer.header) parts.push(table('Header', answer.header));
-  const { services, ...rest } = claims;
+  const { services, ...rest } = facts;
   if (Array.isArray(services)) {
     parts.push(table('What it holds', rest));
     for (const { name, type, privileges, ...more } of services) {
@@ -103,7 +102,7 @@ function told(answer) {
       parts.push(table(`Service ${type}: ${name}`, { ...more, ...lives }));
     }
   } else {
-    parts.push(table(answer.header ? 'Claims' : 'What it holds', claims));
+    parts.push(table(answer.header ? 'Claims' : 'What it holds', facts));
   }
   return parts;
 }
