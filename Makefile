@@ -18,7 +18,7 @@ export SAM_CLI_TELEMETRY = 0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run sam-local test unit test-environment coverage fuzz check format lint types template audit docs build deploy environment \
-  bench storm screenshots time sdk-data lock release clean
+  bench storm screenshots time lock release clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' \
@@ -88,6 +88,7 @@ audit: $(VENV)/.dev $(TOOLS)/checkov/.installed  ## Scan the stacks of the envir
 build: $(TOOLS)/sam/.installed  ## Build the package for AWS, with bytecode. Needs Python 3.13, the version in Lambda.
 	@python3.13 -V >/dev/null 2>&1 || { echo "make build needs python3.13 on PATH: Lambda reads only its own bytecode."; exit 1; }
 	$(SAM) build
+	$(TOOLS)/sam/bin/python scripts/authorities.py .aws-sam/build/Function/roomkey/aws/authorities
 	@# Lambda's disk is read-only: without bytecode, every cold start compiles everything. By content, not by time, since
 	@# copying changes times, and with the names that the files will have there.
 	$(COMPILE) -s .aws-sam/build/Function -p /var/task .aws-sam/build/Function
@@ -114,14 +115,11 @@ storm: $(VENV)/.dev  ## Simulate many environments starting at once against the 
 
 ##@ Maintain
 
-sdk-data: $(VENV)/.dev  ## Extract the part of botocore's data that the function needs.
-	$(BIN)/python requirements/sdk_data.py
-
 lock: $(TOOLS)/uv/.installed  ## Re-pin all dependencies, with hashes.
 	$(LOCK) --universal --python-version 3.12 --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) --universal --python-version 3.12 --extra local --group build -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	$(LOCK) --python-version 3.13 layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
-	for tool in sam ministack policy-sentry checkov bench oldest-sdk uv; do \
+	for tool in sam ministack policy-sentry checkov bench uv; do \
 	  $(LOCK) --universal --python-version 3.12 requirements/$$tool.in -o requirements/$$tool.txt || exit; done
 	for part in runtime contenders/simple contenders/powertools; do \
 	  $(LOCK) --python-version 3.13 benchmarks/$$part/requirements.in -o benchmarks/$$part/requirements.txt || exit; done

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from roomkey.errors import MalformedBody
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import CredentialField, Credentials, InvalidCredentials, Platform
+from roomkey.platforms.base import Platform
+from roomkey.platforms.credentials import CredentialField, Credentials, InvalidCredentials
 from roomkey.request_body import json_object
 
 type Secrets = Mapping[str, Mapping[str, object]]

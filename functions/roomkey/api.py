@@ -196,7 +196,7 @@ class Api:
         if route is None:
             raise NotFound
         platform = self._deps.platforms.get(route.platform or request.platform)
-        if platform is None:
+        if platform is None or route.kind not in platform.kinds:
             raise NotFound
         return route, platform
 
@@ -218,8 +218,9 @@ class Api:
                 return "GET"
             case ["", "api", "token"] if _100MS_ENDPOINT.platform in self._deps.platforms:
                 return "POST"
-            case ["", "v1", platform, "app-token" | "management-token"] if platform in self._deps.platforms:
-                return "POST"
+            case ["", "v1", name, "app-token" | "management-token" as kind]:
+                platform = self._deps.platforms.get(name)
+                return "POST" if platform and TokenKind(kind.removesuffix("-token")) in platform.kinds else None
         return None
 
     def _health(self, budget: Budget) -> dict[str, Any]:
@@ -254,7 +255,7 @@ class Api:
             platform, kind, body, lifetimes=settings.lifetimes, mode=mode, signed_in=signed_in
         )
         if caller.user_id is not None:
-            record.request = token_requests.bind_to_user(record.request, caller.user_id)
+            record.request = token_requests.bind_to_user(record.request, caller.user_id, caller.claims)
 
         state = self._deps.state.read(budget)
         record.switch = state.switch
@@ -388,14 +389,20 @@ def _success(minted: MintedToken, asked: token_requests.TokenRequest | None) -> 
         "status": 200,
         "msg": "token generated successfully",
         "api_version": __version__,
-        "token": minted.token,
+        **minted.reply,
         "expires_at": minted.grant.expires_at,
         "expires_in": minted.expires_in,
     }
+    if minted.renew_in is not None:
+        body["renew_in"] = minted.renew_in
+    if minted.connect:
+        body["connect"] = minted.connect
     if minted.grant.user_id is not None:
         body["user_id"] = minted.grant.user_id
-    if asked and asked.kind is TokenKind.MANAGEMENT:
-        body["send"] = {"header": asked.platform.send.header, "prefix": asked.platform.send.prefix}
+    if asked and asked.platform.fold_room_case and minted.grant.room_id is not None:
+        body["room_id"] = minted.grant.room_id
+    if asked and asked.kind is TokenKind.MANAGEMENT and asked.platform.auth_header:
+        body["authorization"] = asked.platform.auth_header._asdict()
     return body
 
 

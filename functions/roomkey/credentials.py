@@ -7,12 +7,13 @@ loaded: what cannot sign a token that works is refused there and then, by field 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from roomkey import limits, strict_json
-from roomkey.aws.client import SecretStore
+from roomkey import limits
+from roomkey.aws.stores import SecretStore
 from roomkey.cache import CachedValue, RefreshingCache
 from roomkey.clock import Budget, Clock
 from roomkey.errors import CredentialsInvalid, CredentialsUnavailable, DependencyFailure
-from roomkey.platforms.base import Credentials, InvalidCredentials, Platform
+from roomkey.platforms.base import Platform
+from roomkey.platforms.credentials import Credentials, InvalidCredentials
 
 _NOT_USABLE = "not-usable"
 
@@ -60,20 +61,9 @@ class CredentialSource:
             raise (CredentialsInvalid if failure.reason == _NOT_USABLE else CredentialsUnavailable)(failure) from None
 
 
-def parse_secret(text: str, platform: Platform) -> Credentials:
-    """The credentials that a secret's text holds. Raises `CredentialProblems`, which repeats nothing of the text."""
-    try:
-        values = strict_json.loads(text)
-    except ValueError:
-        values = None
-    if not isinstance(values, dict):
-        raise InvalidCredentials("all: is not a JSON object without duplicate keys")
-    return platform.check_credentials(values)
-
-
 def _understood(text: str, platform: Platform) -> Credentials:
     try:
-        return parse_secret(text, platform)
+        return platform.parse_secret(text)
     except InvalidCredentials as error:
         problems = tuple(f"{platform.name}.{problem}" for problem in error.problems)
         raise DependencyFailure("secretsmanager", _NOT_USABLE, transient=False, problems=problems) from None

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from roomkey.audit import AuditTrail
-from roomkey.aws.client import AwsApi, ParameterStore, SecretStore
+from roomkey.aws.client import AwsClient
+from roomkey.aws.stores import ParameterStore, SecretStore
 from roomkey.clock import Clock, SystemClock
 from roomkey.credentials import CredentialSource
 from roomkey.observability import Observability
 from roomkey.operator_config import OperatorConfigCache
-from roomkey.platforms import PLATFORMS
+from roomkey.platforms import platform
 from roomkey.platforms.base import Platform, Randomness
 from roomkey.settings import Settings
 
@@ -49,10 +50,10 @@ class Dependencies:
         settings = Settings.from_environment(environ)
         clock = clock or SystemClock()
         jitter = jitter or random.SystemRandom().random
-        aws = AwsApi(clock, jitter)
+        aws = AwsClient(environ, clock, jitter)
         if ahead:
-            aws.prepare()
-        platforms = {name: PLATFORMS[name] for name in settings.platforms}
+            aws.warm_up()
+        platforms = {name: platform(name) for name in settings.platforms}
         return cls(
             settings=settings,
             clock=clock,

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from roomkey.errors import NotAllowed, Unauthenticated
-from roomkey.platforms.base import check_id
+from roomkey.platforms.fields import check_id
 from roomkey.settings import Access, ClaimNames
 
 

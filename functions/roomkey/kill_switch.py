@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from roomkey import limits
 from roomkey.errors import DependencyFailure, KillSwitchUnavailable, MintingDisabled
-from roomkey.platforms import PLATFORMS
+from roomkey.platforms import PLATFORM_NAMES
 from roomkey.platforms.base import TokenKind
 
-SCOPES = (*TokenKind, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFORMS for kind in TokenKind))
+SCOPES = (*TokenKind, *PLATFORM_NAMES, *(f"{platform}/{kind}" for platform in PLATFORM_NAMES for kind in TokenKind))
 """What can be off by itself, the widest first."""
 
 

@@ -1,20 +1,23 @@
-"""From a request that has been allowed to a token that works: sign it, read it back, hand it on.
+"""Mint a token for an allowed request: sign it, read it back, and return it only if it is right.
 
-A token that does not say exactly what was granted, as far as its format can say it, or that the platform would refuse,
-never leaves this file.
+A token that does not express exactly the grant, as far as its format can, or that the platform would refuse, is never
+returned.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from roomkey.errors import DependencyFailure, InternalError
-from roomkey.platforms.base import Credentials, Grant, MintContext, Randomness, TokenKind
+from roomkey.platforms.base import Grant, MintContext, Randomness, Signature, TokenContent
+from roomkey.platforms.credentials import Credentials
 from roomkey.token_requests import TokenRequest
 
 
 class MintedToken(NamedTuple):
-    """A token that has been read back and found right, what it grants, and its own id where it has one.
+    """A checked token, its grant, and what the reply holds about it. `repr` hides all of it.
 
-    Times are Unix seconds, `expires_in` counts from `minted_at`. Never shown by `repr`.
+    Times are in Unix seconds; `expires_in` counts from `minted_at`. `reply` holds the members that hand out the token,
+    `connect` the platform's public values, `renew_in` the seconds until a client fetches the next one.
     """
 
     token: str
@@ -22,6 +25,9 @@ class MintedToken(NamedTuple):
     grant: Grant
     minted_at: int
     expires_in: int
+    reply: Mapping[str, object]
+    connect: Mapping[str, object]
+    renew_in: int | None
 
     def __repr__(self) -> str:
         return object.__repr__(self)
@@ -30,11 +36,11 @@ class MintedToken(NamedTuple):
 def mint(
     request: TokenRequest, expires_in: int, credentials: Credentials, *, at: float, randomness: Randomness
 ) -> MintedToken:
-    """A token for `request` that lives `expires_in` seconds from `at` (Unix seconds), which is to be now.
+    """Return a token for `request` that lives `expires_in` seconds from `at`, the current Unix time.
 
-    Who names no user gets a random one.
+    If the token is bound to a user and the request names none, a random id is generated.
 
-    Raises `InternalError` where the token does not say what it should.
+    Raises `InternalError` if the token is not exactly what was granted.
     """
     platform = request.platform
     grant = Grant(
@@ -44,20 +50,32 @@ def mint(
         role=request.role,
         user_id=request.user_id,
         services=request.services,
+        display_name=request.display_name,
+        email=request.email,
+        avatar_url=request.avatar_url,
     )
     if grant.user_id is None and platform.binds_user(request.kind):
         grant = grant._replace(user_id=randomness.uuid())
-    make = platform.app_token if request.kind is TokenKind.APP else platform.management_token
-    token = make(credentials, grant, MintContext(at, randomness))
+    token = platform.token(credentials, grant, MintContext(at, randomness))
 
     report = platform.explain(token, credentials, at)
     if (
         report is None
         or report.problems
         or report.warnings
-        or report.signature is not True
-        or report.grant != platform.expressible(grant)
+        or not report.complete
+        or report.signature is not Signature.VALID
+        or report.content != TokenContent(*platform.expressible(grant))
     ):
-        found = (*report.problems, *report.warnings) if report else ("it is none of the platform's",)
+        found = (*report.problems, *report.warnings) if report else ("it is not a token of the platform",)
         raise InternalError(DependencyFailure("minting", "self-check-failed", transient=False, problems=found))
-    return MintedToken(token, report.token_id, grant, int(at), expires_in)
+    return MintedToken(
+        token=token,
+        token_id=report.token_id,
+        grant=grant,
+        minted_at=int(at),
+        expires_in=expires_in,
+        reply=platform.reply(credentials, grant, token),
+        connect=credentials.public(platform.public_fields),
+        renew_in=platform.renew_in(expires_in),
+    )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from roomkey import limits
-from roomkey.aws.client import ParameterStore
+from roomkey.aws.stores import ParameterStore
 from roomkey.cache import CachedValue, RefreshingCache
 from roomkey.clock import Budget, Clock
 from roomkey.errors import DependencyFailure, Fault, KillSwitchUnavailable, PolicyUnavailable

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from roomkey.limits import MIN_LIFETIME
-from roomkey.platforms import PLATFORMS
+from roomkey.platforms import DEFAULT_PLATFORMS, PLATFORM_NAMES
 from roomkey.platforms.base import TokenKind
 
 
@@ -86,7 +86,7 @@ class Settings:
         standard = DEFAULT_LIFETIMES
         settings = cls(
             environment=read("ENVIRONMENT", _environment, ""),
-            platforms=read("PLATFORMS", _platforms, tuple(PLATFORMS)),
+            platforms=read("PLATFORMS", _platforms, DEFAULT_PLATFORMS),
             app_token_access=read("APP_TOKEN_ACCESS", _access, Access.JWT),
             claim_names=ClaimNames(
                 user_id=read("USER_ID_CLAIM", _claim, "sub"), groups=read("GROUPS_CLAIM", _claim, "groups")
@@ -117,8 +117,10 @@ def _environment(text: str) -> str:
 
 def _platforms(text: str) -> tuple[str, ...]:
     names = tuple(text.split(","))
-    if not PLATFORMS.keys() >= set(names) or len(set(names)) < len(names):
-        raise ValueError(f"must be one or more of {', '.join(PLATFORMS)}, joined by commas without spaces or repeats")
+    if not set(names) <= set(PLATFORM_NAMES) or len(set(names)) < len(names):
+        raise ValueError(
+            f"must be one or more of {', '.join(PLATFORM_NAMES)}, joined by commas without spaces or repeats"
+        )
     return names
 
 

@@ -1,19 +1,19 @@
-"""From a request body to a token request that can be judged: known fields, right types, a life in bounds."""
+"""Turn a request body into a token request: known fields, valid values, a lifetime within bounds."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
 from roomkey.errors import FieldError, InvalidRequest, NotAllowed, UserMismatch
 from roomkey.limits import MAX_ERRORS, MIN_LIFETIME
-from roomkey.platforms.base import Platform, RequestField, TokenKind
+from roomkey.platforms.base import Platform, TokenKind
+from roomkey.platforms.fields import DISPLAY_FIELDS, RequestField
 from roomkey.settings import LifetimeLimits
 
 
 class TokenRequest(NamedTuple):
-    """What is asked for, in words that all platforms share. What a kind or platform has not is None or empty."""
+    """A request in the words that all platforms share. A field that the kind or platform lacks is None or empty."""
 
     platform: Platform
     kind: TokenKind
@@ -22,18 +22,22 @@ class TokenRequest(NamedTuple):
     user_id: str | None = None
     services: tuple[str, ...] = ()
     expires_in: int | None = None
+    display_name: str | None = None
+    email: str | None = None
+    avatar_url: str | None = None
 
     def values(self) -> Mapping[str, object]:
-        """Its fields by name, as `Platform.conflicts` takes them."""
+        """Return the platform's fields by name, as `Platform.conflicts` takes them."""
         return {"room_id": self.room_id, "role": self.role, "user_id": self.user_id, "services": self.services}
 
+    @property
+    def opens_every_room(self) -> bool:
+        """Whether the token is for every room, since the request leaves its room out."""
+        return self.platform.opens_every_room(self.kind, self.values())
 
-@dataclass(frozen=True, slots=True)
-class ParseMode:
-    """How strictly a route reads a body: the drop-in for 100ms's endpoint takes what that one took.
 
-    `stray_fields`: fields nobody knows are passed over. `empty_user`: a `user_id` of null or "" counts as none.
-    """
+class ParseMode(NamedTuple):
+    """How strictly a route reads a body. `ignore_empty_user_id` treats null and "" as no user id."""
 
     ignore_unknown_fields: bool
     ignore_empty_user_id: bool
@@ -41,6 +45,7 @@ class ParseMode:
 
 STRICT = ParseMode(ignore_unknown_fields=False, ignore_empty_user_id=False)
 LENIENT = ParseMode(ignore_unknown_fields=True, ignore_empty_user_id=True)
+"""For the drop-in replacement of 100ms's endpoint, which accepts what that one accepted."""
 
 
 def parse(
@@ -52,11 +57,12 @@ def parse(
     mode: ParseMode = STRICT,
     signed_in: bool = False,
 ) -> TokenRequest:
-    """The token request that `body` spells. Who has `signed_in` need not say who they are: see `bind`.
+    """Return the token request in `body`. A caller who is `signed_in` can omit the user id: see `bind_to_user`.
 
-    Raises `InvalidRequest` with every field that is at fault.
+    Raises `InvalidRequest` with every invalid field.
     """
-    schema = _schema(platform, kind, lifetime_limit(platform, lifetimes))
+    bounds = lifetime_bounds(platform, kind, lifetimes)
+    schema = _schema(platform, kind, bounds.minimum, bounds.maximum)
     sent = dict(body)
     if mode.ignore_empty_user_id and sent.get("user_id") in ("", None):
         sent.pop("user_id", None)
@@ -70,7 +76,7 @@ def parse(
                 values[maps_to_field] = field.check(sent[field.name])
             except ValueError as error:
                 errors.append(FieldError(field.name, str(error)))
-        # Of fields that mean the same, one at most may be sent, and one must be where they are required.
+        # At most one of the fields with one meaning may be sent, and exactly one if they are required.
         if (len(found) > 1 or (not found and fields[0].required)) and not (signed_in and maps_to_field == "user_id"):
             errors.append(_one_of(fields))
     if not mode.ignore_unknown_fields:
@@ -78,11 +84,13 @@ def parse(
     errors = errors or [FieldError(*conflict) for conflict in platform.conflicts(values)]
     if errors:
         raise InvalidRequest(*errors[:MAX_ERRORS])
+    if platform.fold_room_case and values.get("room_id"):
+        values["room_id"] = values["room_id"].lower()
     return TokenRequest(platform, kind, **values)
 
 
 class _Schema(NamedTuple):
-    """What a body may hold: its fields by what they mean, their names, and what is meant where none is sent."""
+    """The fields of a body by the field they map to, their names, and their defaults."""
 
     fields: Mapping[str, Sequence[RequestField]]
     names: Set[str]
@@ -90,9 +98,9 @@ class _Schema(NamedTuple):
 
 
 @cache
-def _schema(platform: Platform, kind: TokenKind, max_lifetime: int) -> _Schema:
-    lifetime = RequestField("expires_in", _lifetime_between(MIN_LIFETIME, max_lifetime))
-    fields = (*platform.request_fields[kind], lifetime)
+def _schema(platform: Platform, kind: TokenKind, min_lifetime: int, max_lifetime: int) -> _Schema:
+    lifetime = RequestField("expires_in", _lifetime_between(min_lifetime, max_lifetime))
+    fields = (*platform.kinds[kind].fields, lifetime)
     by_target: dict[str, list[RequestField]] = {}
     for field in fields:
         by_target.setdefault(field.maps_to_field, []).append(field)
@@ -100,22 +108,22 @@ def _schema(platform: Platform, kind: TokenKind, max_lifetime: int) -> _Schema:
     return _Schema(by_target, {field.name for field in fields}, defaults)
 
 
-def bind_to_user(request: TokenRequest, user_id: str) -> TokenRequest:
-    """`request` as one for the signed-in user, and nobody else. Tokens that are for nobody in particular stay so.
+def bind_to_user(request: TokenRequest, user_id: str, claims: Mapping[str, str] | None = None) -> TokenRequest:
+    """Return `request` bound to the signed-in user. A token that names no user stays as it is.
 
-    Raises `UserMismatch` where the request names another user, and `NotAllowed` where the signed-in user's id is none
-    that the platform takes.
+    Display values come from the verified `claims`, if those have them, rather than from the request.
+
+    Raises `UserMismatch` if the request names another user, and `NotAllowed` if the platform does not accept the id.
     """
-    if request.user_id == user_id:
-        return request
-    user = next((field for field in request.platform.request_fields[request.kind] if field.name == "user_id"), None)
-    if user is None:
+    fields = {field.name: field for field in request.platform.kinds[request.kind].fields}
+    request = request._replace(**_verified_display_values(fields, claims or {}))
+    if request.user_id == user_id or "user_id" not in fields:
         return request
     if request.user_id is not None:
         raise UserMismatch
     bound = request._replace(user_id=user_id)
     try:
-        user.check(user_id)
+        fields["user_id"].check(user_id)
     except ValueError:
         raise NotAllowed from None
     if any(request.platform.conflicts(bound.values())):
@@ -123,21 +131,46 @@ def bind_to_user(request: TokenRequest, user_id: str) -> TokenRequest:
     return bound
 
 
-def lifetime_limit(platform: Platform, lifetimes: LifetimeLimits) -> int:
-    """The most seconds that a request may ask for: the stack's longest life or the vendor's, whichever is less."""
-    return min(lifetimes.longest, platform.max_lifetime or lifetimes.longest)
+def _verified_display_values(fields: Mapping[str, RequestField], claims: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, claim in DISPLAY_FIELDS.items():
+        if name in fields and claim in claims:
+            try:
+                values[name] = fields[name].check(claims[claim])
+            except ValueError:
+                values[name] = None  # The request must not replace a claim that cannot be shown.
+    return values
+
+
+class LifetimeBounds(NamedTuple):
+    """The seconds that a request may ask for, and the seconds it gets if it asks for none."""
+
+    minimum: int
+    default: int
+    maximum: int
+
+
+def lifetime_bounds(platform: Platform, kind: TokenKind, lifetimes: LifetimeLimits) -> LifetimeBounds:
+    """Return the bounds of the stack and of the platform together."""
+    spec = platform.kinds[kind].lifetime
+    minimum = max(MIN_LIFETIME, spec.minimum)
+    maximum = min(lifetimes.longest, spec.maximum or lifetimes.longest)
+    return LifetimeBounds(minimum, min(max(spec.default or lifetimes.default[kind], minimum), maximum), maximum)
 
 
 def resolve_lifetime(request: TokenRequest, lifetimes: LifetimeLimits, allowed: int | None = None) -> int:
-    """The seconds that a token for `request` lives: what it asks for, else the stack's default within the cap.
+    """Return the seconds that a token for `request` lives: what it asks for, else the default within the bounds.
 
-    `allowed` is the most that the policy grants, None where it sets no bound. What is asked for has been held against
-    it already.
+    `allowed` is the longest lifetime that the policy grants, None for no bound. A request that asks for more has been
+    refused already. Raises `NotAllowed` if the policy grants less than the platform's minimum.
     """
-    if request.expires_in is not None:
-        return request.expires_in
-    most = lifetime_limit(request.platform, lifetimes)
-    return min(lifetimes.default[request.kind], most, most if allowed is None else allowed)
+    bounds = lifetime_bounds(request.platform, request.kind, lifetimes)
+    lifetime = request.expires_in
+    if lifetime is None:
+        lifetime = bounds.default if allowed is None else min(bounds.default, allowed)
+    if lifetime < bounds.minimum:
+        raise NotAllowed
+    return lifetime
 
 
 def _lifetime_between(shortest: int, longest: int) -> Callable[[object], int]:
@@ -152,7 +185,7 @@ def _lifetime_between(shortest: int, longest: int) -> Callable[[object], int]:
 
 
 def _one_of(fields: Sequence[RequestField]) -> FieldError:
-    """That not exactly one of the `fields`, which all mean the same thing, was sent."""
+    """Return the error for `fields` with one meaning, of which not exactly one was sent."""
     words = "exactly one of " + " and ".join(field.name for field in fields) + " must be sent"
     return FieldError(fields[0].name, words if len(fields) > 1 else "is missing")
 
@@ -161,6 +194,6 @@ _PRINTABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def _unknown(name: str) -> FieldError:
-    # A field is named so that it can be found, unless its name is itself something to smuggle in.
+    # An unknown name is caller-controlled text: it is repeated only if it is harmless.
     shown = name if _PRINTABLE_NAME.fullmatch(name) else "(unprintable)"
     return FieldError(shown, "is not a field of this request")

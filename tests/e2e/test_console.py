@@ -90,7 +90,7 @@ def test_every_role_of_every_platform_has_a_key(console: Visit, platform: str) -
 
 def test_the_keys_are_the_roles_of_the_code() -> None:
     for name, roles in ROLES.items():
-        check = {field.name: field for field in PLATFORMS[name].request_fields[TokenKind.APP]}["role"].check
+        check = {field.name: field for field in PLATFORMS[name].kinds[TokenKind.APP].fields}["role"].check
         if name != "100ms":  # Whose roles are the customer's own.
             with pytest.raises(ValueError, match="must be one of") as refused:
                 check("nobody")
@@ -104,7 +104,8 @@ def test_management_tokens_are_signed_with_the_demo_key(console: Visit, platform
     console.mint("admin" if platform == "agora-whiteboard" else "management")
 
     console.shows("Minted and copied.")
-    send = PLATFORMS[platform].send
+    send = PLATFORMS[platform].auth_header
+    assert send is not None
     expect(console.page.get_by_text(f"{send.header}: {send.prefix}…", exact=True)).to_be_visible()
 
     console.choose("Who is asking", "Nobody")

@@ -47,7 +47,7 @@ def test_the_printed_lines_get_the_first_tokens(local_stack: LocalStack) -> None
     assert claims_of(app["token"])["type"] == "app"
     assert app["user_id"] == claims_of(app["token"])["user_id"] == "1234"
     assert claims_of(management["token"])["type"] == "management"
-    assert management["send"] == {"header": "Authorization", "prefix": "Bearer "}
+    assert management["authorization"] == {"header": "Authorization", "prefix": "Bearer "}
     assert health["minting"] == "on"
 
 

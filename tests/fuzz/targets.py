@@ -31,14 +31,15 @@ from roomkey.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
 from roomkey.identity import Caller
 from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Credentials, TokenKind
+from roomkey.platforms.base import Signature, TokenKind
+from roomkey.platforms.credentials import Credentials
 from roomkey.policy import InvalidPolicy, parse_policy
 from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
 from roomkey_cli.data import DATA, POLICIES
 from support import token_readers
 from support.aws import faulty as faults
-from support.aws.virtual import VirtualAws
+from support.aws.virtual import ENVIRON, VirtualAws
 from support.clocks import FakeClock
 from support.stack import EVENTS, NOW, OPEN_POLICY, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer, FakeContext
 
@@ -302,16 +303,16 @@ def explain(data: bytes) -> None:
     assert (told is None) == (without is None) == (other is None)
     if told is None or without is None or other is None:
         return
-    assert without.signature is not True
-    assert other.signature is not True
+    assert without.signature is not Signature.VALID
+    assert other.signature is not Signature.VALID
     assert other.problems, "a token of somebody else's is good"
     assert (told.issued_at, told.token_id) == (without.issued_at, without.token_id)
     if signed and name in ("100ms", "videosdk"):
-        assert told.signature, "a genuine token is said to be none"
-    elif told.signature and not signed:
+        assert told.signature is Signature.VALID, "a genuine token is said to be none"
+    elif told.signature is Signature.VALID and not signed:
         assert token_readers.read(name, token)
-    if told.grant and told.signature and not told.problems:
-        assert told.grant.expires_at > NOW - 1
+    if told.content.expires_at is not None and told.signature is Signature.VALID and not told.problems:
+        assert told.content.expires_at > NOW - 1
     json.dumps({str(key): str(value) for key, value in told.claims.items()})
 
 
@@ -387,7 +388,7 @@ def _environment(access: str, state: str) -> tuple[VirtualAws, Api]:
     for name, text in SECRET_TEXTS.items():
         if state != "no secret":
             aws.put_secret(f"roomkey/dev/{name}", text)
-    environ = {"ENVIRONMENT": "dev", "APP_TOKEN_ACCESS": access, "PLATFORMS": ",".join(PLATFORM_NAMES)}
+    environ = {**ENVIRON, "ENVIRONMENT": "dev", "APP_TOKEN_ACCESS": access, "PLATFORMS": ",".join(PLATFORM_NAMES)}
     return aws, Api(Dependencies.build(environ, clock=aws.clock, jitter=lambda: 0.5))
 
 

@@ -23,7 +23,7 @@ from support import token_readers
 from support.audit_lines import checked
 from support.aws import faulty as faults
 from support.aws.faulty import Behaviour, Operation
-from support.aws.virtual import Call, VirtualAws
+from support.aws.virtual import ENVIRON, Call, VirtualAws
 from support.stack import SECRETS as FIRST_SECRETS
 from support.stack import Answer, FakeContext
 
@@ -377,7 +377,7 @@ class Environment:
 
     def __init__(self, aws: VirtualAws, access: str, chance: float) -> None:
         self.aws, self.audit, self.model = aws, AuditStream(), Model(access, chance)
-        environ = {"ENVIRONMENT": "dev", "APP_TOKEN_ACCESS": access, "PLATFORMS": ",".join(PLATFORMS)}
+        environ = {**ENVIRON, "ENVIRONMENT": "dev", "APP_TOKEN_ACCESS": access, "PLATFORMS": ",".join(PLATFORMS)}
         self._api = Api(Dependencies.build(environ, clock=aws.clock, jitter=lambda: chance, stdout=self.audit))
 
     @property

@@ -16,7 +16,7 @@ import pytest
 from roomkey import __version__
 from support.aws.moto_proxy import GET_SECRET, Aws
 from support.stack import EVENTS, EVERY_PLATFORM, NOW, Answer, Deploy, Deployed, claims_of, load_event
-from support.token_readers import SEND, assert_same, due, read
+from support.token_readers import assert_same, beside_the_token, due, read
 
 MODES = ("open", "jwt", "iam")
 RANDOM = "a random user_id"
@@ -321,8 +321,7 @@ def test_a_token_says_exactly_what_was_asked_for(exchange: Exchanges, case: Case
     body: dict[str, Any] = {"expires_in": says.expires_in, "expires_at": NOW + says.expires_in}
     if user_id is not None:
         body["user_id"] = user_id
-    if sent.kind == "management":
-        body["send"] = SEND[sent.platform]
+    body |= beside_the_token(sent.platform, sent.kind, says.expires_in)
     sentence = "token generated successfully"
     shape = {"success": True, "status": 200, "msg": sentence, "api_version": __version__, "token": token}
     assert answer.body == shape | body

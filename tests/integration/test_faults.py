@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import io
 import json
-import os
 import random
 import re
 import subprocess
@@ -22,8 +21,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import botocore.loaders
-import botocore.session
 import pytest
 
 from roomkey.api import Api
@@ -119,7 +116,8 @@ class Stack:
     audit: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
-        environ = {"ENVIRONMENT": self.environment, "APP_TOKEN_ACCESS": "open", "PLATFORMS": "100ms"}
+        stack = {"ENVIRONMENT": self.environment, "APP_TOKEN_ACCESS": "open", "PLATFORMS": "100ms"}
+        environ = {**self.stand_in.environ, **stack}
         self.api = Api(
             Dependencies.build(environ, clock=self.clock, jitter=lambda: self.jitter, stdout=self.audit),
         )
@@ -186,24 +184,10 @@ def assert_nothing_leaks(text: str) -> None:
     assert not _TOKEN.search(text)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _aws_models_are_read_once() -> Iterator[None]:
-    """Every stack has clients of its own, and botocore reads megabytes of JSON for each: here it reads them once."""
-    loader = botocore.loaders.create_loader()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(botocore.session, "create_loader", lambda *_: loader)
-        yield
-
-
 @contextlib.contextmanager
 def working_stand_in() -> Iterator[AwsStandIn]:
-    """A stand-in with minting on and good credentials; the SDK's own variables lead to it."""
-    with AwsStandIn() as stand_in, pytest.MonkeyPatch.context() as patch:
-        for name in os.environ:
-            if name.startswith("AWS_"):
-                patch.delenv(name)
-        for name, value in stand_in.environ.items():
-            patch.setenv(name, value)
+    """A stand-in with minting on and good credentials."""
+    with AwsStandIn() as stand_in:
         stand_in.put_parameter(FLAG, "false")
         stand_in.put_parameter(POLICY, OPEN_POLICY)
         stand_in.put_secret(SECRET, secret())
@@ -454,7 +438,6 @@ ODD_PARAMETERS: Mapping[str, Behaviour] = {
     "value-null": _parameter_with(Value=None),
     "value-list": _parameter_with(Value=["false"]),
     "value-bool": _parameter_with(Value=False),
-    "date-text": _parameter_with(LastModifiedDate="yesterday"),
     "name-in-neither-list": _deps(Parameters=[]),
     "policy-in-neither-list": _without("Parameters", 1),
     "name-in-both-lists": _deps(InvalidParameters=[FLAG]),
@@ -474,8 +457,6 @@ ODD_SECRETS: Mapping[str, Behaviour] = {
     "secret-number": _deps(SecretString=5),
     "secret-object": _deps(SecretString={"app_access_key": ACCESS_KEY, "app_secret": APP_SECRET}),
     "secret-empty-object": _deps(SecretString={}),
-    "date-text": _deps(CreatedDate="yesterday"),
-    "binary-number": _deps(SecretBinary=5),
     "stages-missing": _without("VersionStages"),
     "stages-number": _deps(VersionStages=5),
     "A16-stage-pending": _deps(VersionStages=["AWSPENDING"]),
@@ -1138,7 +1119,7 @@ WAITS: Mapping[str, Wait] = {
 
 
 @pytest.fixture(scope="module")
-def waited(_aws_models_are_read_once: None) -> Mapping[str, Reply | BaseException]:
+def waited() -> Mapping[str, Reply | BaseException]:
     """The answers to all `WAITS`, which wait at the same time."""
     with contextlib.ExitStack() as open_stacks, contextlib.redirect_stdout(io.StringIO()) as printed:
         stacks = {name: open_stacks.enter_context(_waiting_stack(wait)) for name, wait in WAITS.items()}
@@ -1164,8 +1145,7 @@ def _waiting_stack(wait: Wait) -> Iterator[Stack]:
             stand_in.behave(operation, faults.server_error)
         clock = ShiftedClock()
         stack = Stack(stand_in, clock, wait.jitter)
-        # Makes the clients, which takes its time once and goes by the variables of now, and learns what is to be known.
-        stack.ask()
+        stack.ask()  # Fills the caches with what is to be known.
         clock.advance(wait.age)
         stand_in.heal()
         for operation, fault in wait.faults.items():

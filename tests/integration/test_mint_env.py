@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Credentials, TokenKind
+from roomkey.platforms.base import Signature, TokenKind
+from roomkey.platforms.credentials import Credentials
 from roomkey_cli.tokens.minimal_request import minimal_request
 from support.aws.moto_proxy import GET_SECRET, SECRETS_MANAGER, Failure
 from support.commands import DEMO, Account, Result, roomkey
@@ -45,7 +46,7 @@ def test_a_token_is_good_and_written_down(account: Account, trail: Path, platfor
     [token] = result.lines
     told = PLATFORMS[platform].explain(token, Credentials(json.loads(DEMO[platform])), 0)
     assert told
-    assert told.signature is True
+    assert told.signature is Signature.VALID
     [line] = lines(trail)
     assert result.err == f"roomkey: recorded in {trail}\n"
     assert (line["log_type"], line["environment"], line["decision"], line["reason"]) == (

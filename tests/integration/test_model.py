@@ -53,8 +53,9 @@ from integration.model import (
     Environment,
     secret,
 )
-from roomkey import api, cache, clock, credentials, kill_switch, limits, operator_config
+from roomkey import api, cache, clock, kill_switch, limits, operator_config
 from roomkey.aws import client
+from roomkey.platforms import base
 from support.aws import faulty as faults
 from support.aws.faulty import Behaviour, Operation, Parameter, SecretMetadata
 from support.aws.virtual import VirtualAws
@@ -525,7 +526,7 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         flag("true"),
     ),
     "a-bad-secret-signs": (
-        editing(credentials, "parse_secret", "platform.check_credentials(values)", "Credentials(values)"),
+        editing(base.Platform, "parse_secret", "self.check_credentials(values)", "Credentials(values)"),
         lambda machine: machine.put_a_secret("short", "AWSCURRENT"),
     ),
     "nobody-looks-at-the-time": (

@@ -35,7 +35,7 @@ from support.stack import (
     Deployed,
     load_event,
 )
-from support.token_readers import PERMISSIONS, SEND, assert_same, due, read
+from support.token_readers import PERMISSIONS, assert_same, beside_the_token, due, read
 
 KINDS = ("app", "management")
 MODES = ("open", "jwt", "iam")
@@ -130,7 +130,7 @@ def assert_says(deployed: Deployed, platform: str, kind: str, asked: Mapping[str
     assert_same(reading.says, due(platform, kind, expires_in=lifetime, at=at, **words))
     expected = {"token": token, "expires_in": lifetime, "expires_at": at // 1000 + lifetime}
     expected |= {"user_id": user_id} if user_id is not None else {}
-    expected |= {"send": SEND[platform]} if kind == "management" else {}
+    expected |= beside_the_token(platform, kind, lifetime)
     assert_same({name: answer.body[name] for name in answer.body.keys() - FRAME}, expected)
 
     assert (line["platform"], line["kind"], line["decision"]) == (platform, kind, "minted")
@@ -256,12 +256,31 @@ def word(*words: str, required: bool = True) -> Words:
     )
 
 
-LIFE = Words(
-    good=st.integers(60, DAY),
-    bad=st.integers(max_value=59) | st.integers(DAY + 1, 10**60) | st.text(max_size=4),
-    takes=(60, 61, DAY - 1, DAY),
-    refuses=(59, DAY + 1, 0, -60, 600.0, 6e2, 600.5, "600", "", True, False, None, [600], {"seconds": 600}, 10**60),
-)
+def _lifetimes(least: int) -> Words:
+    return Words(
+        good=st.integers(least, DAY),
+        bad=st.integers(max_value=least - 1) | st.integers(DAY + 1, 10**60) | st.text(max_size=4),
+        takes=(least, least + 1, DAY - 1, DAY),
+        refuses=(
+            least - 1,
+            DAY + 1,
+            0,
+            -60,
+            600.0,
+            600.5,
+            "600",
+            "",
+            True,
+            False,
+            None,
+            [600],
+            {"seconds": 600},
+            10**60,
+        ),
+    )
+
+
+LIFE, AGORA_LIFE = _lifetimes(60), _lifetimes(120)
 
 AGORA_CHARACTERS = string.ascii_letters + string.digits + " !#$%&()+-:;<=.>?@[]^_{}|~,"
 MAX_UID = 2**32 - 1
@@ -401,7 +420,7 @@ SHOWN_AS |= {
 
 
 def _fields(platform: str, kind: str) -> Mapping[str, Words]:
-    return {**FIELDS[platform, kind], "expires_in": LIFE}
+    return {**FIELDS[platform, kind], "expires_in": AGORA_LIFE if platform == "agora" else LIFE}
 
 
 def _takes_permissions(platform: str, kind: str) -> bool:

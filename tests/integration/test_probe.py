@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from roomkey.credentials import parse_secret
 from roomkey.minting import mint
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Randomness, TokenKind
@@ -30,7 +29,7 @@ def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, life
     """The answer to a request that is granted."""
     vendor = PLATFORMS[platform]
     request = parse(vendor, kind, minimal_request(vendor, kind), lifetimes=DEFAULT_LIFETIMES)
-    keys = parse_secret(DEMO[platform], vendor)
+    keys = vendor.parse_secret(DEMO[platform])
     made = mint(request, lifetime, keys, at=time.time(), randomness=Randomness())
     return 200, {"success": True, "token": made.token, "expires_at": made.grant.expires_at}
 

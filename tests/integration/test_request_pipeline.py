@@ -341,7 +341,7 @@ def _part(step: str, error: Exception) -> dict[str, Any]:
     return {"platforms": {"100ms": _BrokenPlatform(step, error)}}
 
 
-STEPS = ("conflicts", "state", "credentials", "randomness", "app_token", "explain")
+STEPS = ("conflicts", "state", "credentials", "randomness", "token", "explain")
 
 
 @pytest.mark.threat("C5")
@@ -373,8 +373,8 @@ def test_c5_an_exception_that_nobody_expects_is_a_fault_in_the_envelope_with_one
 @pytest.mark.threat("F6")
 def test_a_token_that_says_something_else_than_was_granted_is_not_handed_out(deploy: Deploy) -> None:
     class Confused(Hms):
-        def app_token(self, credentials: Any, grant: Any, context: Any) -> str:
-            return super().app_token(credentials, grant._replace(role="host"), context)
+        def token(self, credentials: Any, grant: Any, context: Any) -> str:
+            return super().token(credentials, grant._replace(role="host"), context)
 
     answer = deploy().with_parts(platforms={"100ms": Confused()}).answer(load_event("api-token-web.json"))
 

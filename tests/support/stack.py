@@ -107,9 +107,11 @@ SUCCESS = _closed(
         "expires_at": {"type": "integer"},
         "expires_in": {"type": "integer", "minimum": 60},
         "user_id": {"type": "string", "minLength": 1},
-        "send": _closed({"header": {"enum": ["Authorization", "token"]}, "prefix": {"enum": ["Bearer ", ""]}}),
+        "renew_in": {"type": "integer", "minimum": 30},
+        "connect": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}, "minProperties": 1},
+        "authorization": _closed({"header": {"enum": ["Authorization", "token"]}, "prefix": {"enum": ["Bearer ", ""]}}),
     },
-    optional=("user_id", "send"),
+    optional=("user_id", "authorization", "renew_in", "connect"),
 )
 FAILURE = _closed(
     {
@@ -279,7 +281,8 @@ class Deployed:
             if (text := stored[platform]) is not None:
                 aws.put_secret(environment, text, platform)
         served = ",".join(platforms)
-        environ = {"ENVIRONMENT": environment, "PLATFORMS": served, "APP_TOKEN_ACCESS": access, **variables}
+        stack = {"ENVIRONMENT": environment, "PLATFORMS": served, "APP_TOKEN_ACCESS": access}
+        environ = {**aws.environ, **stack, **variables}
         # Jitter of a half is none: fresh bounds are to the second what the documents say.
         dependencies = Dependencies.build(environ, clock=clock, jitter=lambda: 0.5, stdout=stream)
         return cls(aws, environment, dependencies, clock, stream)

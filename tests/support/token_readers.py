@@ -30,6 +30,18 @@ SEND = {
 }
 """How a management token goes to the vendor's API."""
 
+
+def beside_the_token(platform: str, kind: str, expires_in: int) -> dict[str, Any]:
+    """Return the members of a reply that depend on its platform alone."""
+    members: dict[str, Any] = {"authorization": SEND[platform]} if kind == "management" else {}
+    renew_before = {"agora": 45, "agora-whiteboard": 60}.get(platform)
+    if renew_before:
+        members["renew_in"] = max(expires_in - renew_before, expires_in // 2)
+    if platform == "agora":
+        members["connect"] = {"app_id": SECRETS["agora"]["app_id"]}
+    return members
+
+
 PERMISSIONS: Mapping[str, list[str]] = {
     "guest": ["ask_join"],
     "participant": ["allow_join"],

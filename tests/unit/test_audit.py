@@ -41,9 +41,10 @@ from roomkey.identity import Caller
 from roomkey.kill_switch import KillSwitch, KillSwitchReading
 from roomkey.limits import MIN_LIFETIME
 from roomkey.minting import MintedToken
-from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Credentials, Grant, TokenKind
-from roomkey.policy import SERVICES, Decision, Mode
+from roomkey.platforms import PLATFORMS, SERVICES
+from roomkey.platforms.base import Grant, TokenKind
+from roomkey.platforms.credentials import Credentials
+from roomkey.policy import Decision, Mode
 from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
 from support.audit_lines import SCHEMA, VALIDATOR, checked
@@ -86,7 +87,7 @@ def minted(token: str = TOKEN, **known: Any) -> AuditRecord:
         "credentials": CachedValue(
             VersionedCredentials(Credentials({"app_certificate": "s3cret" * 8}), VERSION), 56.78
         ),
-        "minted": MintedToken(token, TOKEN_ID, grant, minted_at=NOW, expires_in=600),
+        "minted": MintedToken(token, TOKEN_ID, grant, NOW, 600, {"token": token}, {}, None),
     }
     return arrived(**steps | known)
 

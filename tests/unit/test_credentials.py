@@ -6,7 +6,7 @@ import traceback
 
 import pytest
 
-from roomkey.aws.client import Secret
+from roomkey.aws.stores import Secret
 from roomkey.cache import CachedValue
 from roomkey.clock import Budget
 from roomkey.credentials import CredentialSource, VersionedCredentials

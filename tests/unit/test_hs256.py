@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomkey.platforms import hs256
-from roomkey.platforms.base import Credentials, InvalidCredentials
+from roomkey.platforms.base import Signature
+from roomkey.platforms.credentials import Credentials, InvalidCredentials
 
 KEY = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"
 NOW = 1_800_000_000
@@ -122,13 +123,13 @@ def test_a_key_that_can_sign_passes() -> None:
 def test_what_was_signed_is_read_back(claims: dict[str, Any]) -> None:
     read = hs256.read(hs256.sign(claims, KEY), KEY)
     assert read is not None
-    assert (read.header, read.claims, read.signature) == (HEADER, claims, True)
+    assert (read.header, read.claims, read.signature) == (HEADER, claims, Signature.VALID)
 
 
 def test_a_signature_holds_for_its_key_alone_and_is_open_without_one() -> None:
     token = token_of({"a": 1})
     states = [read.signature for key in (KEY, KEY + "x", None) if (read := hs256.read(token, key))]
-    assert states == [True, False, None]
+    assert states == [Signature.VALID, Signature.INVALID, Signature.UNCHECKED]
 
 
 @pytest.mark.parametrize("part", [0, 1, 2])
@@ -139,7 +140,7 @@ def test_a_change_of_one_character_anywhere_is_noticed(part: int) -> None:
         other = "A" if changed[part][at] != "A" else "B"
         changed[part] = changed[part][:at] + other + changed[part][at + 1 :]
         read = hs256.read(".".join(changed), KEY)
-        assert read is None or read.signature is False
+        assert read is None or read.signature is Signature.INVALID
 
 
 @pytest.mark.threat("G1")
@@ -156,7 +157,7 @@ def test_a_change_of_one_character_anywhere_is_noticed(part: int) -> None:
 def test_g1_only_hmac_sha256_with_the_key_holds(token: str) -> None:
     for key in (KEY, None):
         read = hs256.read(token, key)
-        assert read is None or read.signature is not True
+        assert read is None or read.signature is not Signature.VALID
 
 
 @pytest.mark.threat("G1")
@@ -207,7 +208,7 @@ GOOD = {"iat": NOW - 30, "nbf": NOW - 30, "exp": NOW + 60}
 
 
 def times(claims: dict[str, Any], *, at: float = NOW, longest: int | None = None) -> list[str]:
-    return hs256.time_problems(claims, at, required=("iat", "nbf", "exp"), max_lifetime=longest)
+    return hs256.time_problems(claims, at, required=("iat", "nbf", "exp"), max_validity=longest)
 
 
 def test_good_times_are_no_problem() -> None:
@@ -221,7 +222,7 @@ def test_a_time_that_is_due_and_missing_is_named(name: str) -> None:
     claims = {key: value for key, value in GOOD.items() if key != name}
     assert times(claims) == [f"{name} is missing"]
     required = tuple(claims)
-    assert hs256.time_problems(claims, NOW, required=required, max_lifetime=None) == []
+    assert hs256.time_problems(claims, NOW, required=required, max_validity=None) == []
 
 
 @pytest.mark.threat("G3")
@@ -258,8 +259,8 @@ def test_a_life_longer_than_the_vendor_allows_counts_from_its_beginning(exp: int
 
 def test_a_life_counts_from_iat_where_there_is_no_nbf() -> None:
     claims = {"iat": NOW - 30, "exp": NOW + 71}
-    assert hs256.time_problems(claims, NOW, required=("iat", "exp"), max_lifetime=100)
-    assert hs256.time_problems({"exp": NOW + 10**6}, NOW, required=("exp",), max_lifetime=100) == []
+    assert hs256.time_problems(claims, NOW, required=("iat", "exp"), max_validity=100)
+    assert hs256.time_problems({"exp": NOW + 10**6}, NOW, required=("exp",), max_validity=100) == []
 
 
 # --- clients -------------------------------------------------------------------------------------------------------
@@ -279,7 +280,7 @@ def test_what_plain_atob_cannot_read_is_warned_of(payload: bytes, warned: bool) 
     signed = f"{encoded(json.dumps(HEADER).encode())}.{encoded(payload)}"
     read = hs256.read(f"{signed}.{signature(signed)}", KEY)
     assert read is not None
-    assert read.signature is True
+    assert read.signature is Signature.VALID
     assert bool(hs256.client_warnings(read)) is warned
 
 

@@ -17,9 +17,9 @@ from jsonschema import Draft202012Validator
 from roomkey.errors import InvalidRequest
 from roomkey.identity import Caller, from_authorizer, normalised_principal
 from roomkey.limits import MAX_POLICY_BYTES
-from roomkey.platforms import PLATFORMS
+from roomkey.platforms import PLATFORMS, SERVICES
 from roomkey.platforms.base import TokenKind
-from roomkey.policy import SERVICES, Decision, InvalidPolicy, Mode, Pattern, Policy, parse_policy
+from roomkey.policy import Decision, InvalidPolicy, Mode, Pattern, Policy, parse_policy
 from roomkey.settings import Access, ClaimNames, LifetimeLimits
 from roomkey.token_requests import TokenRequest, parse
 from roomkey_cli.data import DATA, POLICIES
@@ -157,7 +157,7 @@ ROLES = {
     "agora-whiteboard": ("admin", "writer", "reader"),
 }
 SERVICES_ASKED = (None, ["rtm"], ["rtc", "rtm"], ["chat", "rtc"])
-LIVES_ASKED = (None, 60, 600, 601, 3600, 3601, 86400)
+LIVES_ASKED = (None, 120, 600, 601, 3600, 3601, 86400)
 
 MATRIX = document(
     rule(name="teachers", who=[{"group": "teachers"}], platforms=["100ms", "videosdk"], roles=["host", "moderator"]),
@@ -165,7 +165,7 @@ MATRIX = document(
     rule(name="tenants", who=["signed-in"], rooms=["tenant-{claim:org}-*"], services=["rtc", "rtm"], max_lifetime=3600),
     rule(name="own room", who=[{"user": "a*"}], rooms=["user-{sub}"], services=["rtc"], roles=["*"]),
     rule(
-        name="boards", who=["anyone"], platforms=["agora-whiteboard"], roles=["reader"], services=..., max_lifetime=60
+        name="boards", who=["anyone"], platforms=["agora-whiteboard"], roles=["reader"], services=..., max_lifetime=120
     ),
     rule(who=[{"group": "staff"}, {"group": "teachers"}], platforms=["agora"], services=["rtm"], rooms=["*-*"]),
     rule(name="the app", who=[{"principal": ROLE + "backend"}], platforms=["videosdk", "agora"], services=["*"]),
@@ -425,7 +425,7 @@ RULES = st.fixed_dictionaries(
         "roles": some("host", "h*t", "publisher", "admin", "*er"),
         "services": some(*SERVICES),
         "rooms": some("r-1", "r-*", "user-{sub}", "t-{claim:org}-*", "*-{claim:org}-*"),
-        "max_lifetime": st.sampled_from([60, 600, 3600]),
+        "max_lifetime": st.sampled_from([120, 600, 3600]),
     },
 ).map(_without_idle_rooms)
 RULES_OF_A_POLICY = st.lists(RULES, max_size=5)
@@ -446,7 +446,7 @@ SOMEBODY = st.sampled_from(
 @st.composite
 def requests(draw: st.DrawFn) -> TokenRequest:
     name = draw(st.sampled_from(list(PLATFORMS)))
-    lifetime = draw(st.sampled_from([None, 60, 61, 600, 3600, 3601]))
+    lifetime = draw(st.sampled_from([None, 120, 121, 600, 3600, 3601]))
     app = draw(st.booleans())
     role = draw(st.sampled_from(["host", "heart", "publisher", "admin", "writer"]))
     if not app:
@@ -512,7 +512,7 @@ def test_the_order_of_rules_does_not_matter(
 @given(RULES_OF_A_POLICY, requests(), SOMEBODY)
 def test_a_shorter_life_is_never_harder_to_have(rules: list[Any], request: TokenRequest, caller: Caller) -> None:
     compiled = policy(*rules)
-    lifetimes = [None, 60, 600, 3600, 3601]
+    lifetimes = [None, 120, 600, 3600, 3601]
     allowed = [compiled.decide(request._replace(expires_in=lifetime), caller).allowed for lifetime in lifetimes]
 
     assert allowed == sorted(allowed, reverse=True)

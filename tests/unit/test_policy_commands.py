@@ -487,8 +487,8 @@ def test_what_is_not_as_expected_has_its_line_and_what_was_decided(tmp_path: Pat
 
 NOBODY_CAN_ASK = {
     "user:tess,teachers,app,100ms,r,host,soon,deny": "lifetime must be a whole number of seconds",
-    "user:tess,teachers,app,100ms,r,host,59,deny": "lifetime must be from 60 to 7776000 seconds",
-    "user:tess,teachers,app,agora,r,publisher,86401,deny": "lifetime must be from 60 to 86400 seconds",
+    "user:tess,teachers,app,100ms,r,host,59,deny": "lifetime must be from 60 to 7775970 seconds",
+    "user:tess,teachers,app,agora,r,publisher,86401,deny": "lifetime must be from 120 to 86400 seconds",
     "user:tess,teachers,app,agora,r,publsher,,deny": "role must be one of publisher, subscriber",
     "user:tess,teachers,app,100ms,,host,,deny": "room is missing",
     "user:tess,teachers,app,100ms,,,,deny": "room is missing; role is missing",

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from roomkey.errors import InvalidRequest, NotAllowed, UserMismatch
 from roomkey.platforms.agora import Agora
-from roomkey.platforms.base import Platform, RequestField, Send, TokenKind, check_id, check_role, one_of
+from roomkey.platforms.base import AuthHeader, Platform, TokenKind
+from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, check_id, check_role, one_of
 from roomkey.platforms.hms import Hms
 from roomkey.settings import DEFAULT_LIFETIMES, LifetimeLimits
 from roomkey.token_requests import (
@@ -19,7 +20,7 @@ from roomkey.token_requests import (
     ParseMode,
     TokenRequest,
     bind_to_user,
-    lifetime_limit,
+    lifetime_bounds,
     parse,
     resolve_lifetime,
 )
@@ -38,19 +39,24 @@ class Inventive(Platform):
 
     name = "inventive"
     title = "Inventive"
-    max_lifetime = 600
-    send = Send("token", "")
-    request_fields = {
-        APP: (
-            RequestField("room_id", check_id, required=True),
-            RequestField("role", one_of("host", "guest"), required=True),
-            RequestField("loud_role", _upper, maps_to="role"),
-            RequestField("user_id", check_id, required=True),
-            RequestField("services", lambda value: (check_role(value),), default=("rtc",)),
+    auth_header = AuthHeader("token", "")
+    kinds = {
+        APP: TokenSpec(
+            (
+                RequestField("room_id", check_id, required=True),
+                RequestField("role", one_of("host", "guest"), required=True),
+                RequestField("loud_role", _upper, maps_to="role"),
+                RequestField("user_id", check_id, required=True),
+                RequestField("services", lambda value: (check_role(value),), default=("rtc",)),
+            ),
+            Lifetime(maximum=600),
         ),
-        MANAGEMENT: (
-            RequestField("role", one_of("admin", "writer"), default="admin"),
-            RequestField("services", lambda value: (check_role(value),)),
+        MANAGEMENT: TokenSpec(
+            (
+                RequestField("role", one_of("admin", "writer"), default="admin"),
+                RequestField("services", lambda value: (check_role(value),)),
+            ),
+            Lifetime(maximum=600),
         ),
     }
     credential_fields = ()
@@ -59,10 +65,8 @@ class Inventive(Platform):
         if values.get("services") == ("loud",) and values.get("user_id") == "quiet":
             yield "services", "cannot be had by that user"
 
-    def app_token(self, *_: object) -> str:
+    def token(self, *_: object) -> str:
         raise NotImplementedError
-
-    management_token = app_token
 
     def explain(self, *_: object) -> None:
         raise NotImplementedError
@@ -182,7 +186,10 @@ def test_whatever_is_asked_is_a_request_or_invalid(
         assert all(field.isascii() and field.isprintable() for field in fields)
         assert not [value for value in body.values() if isinstance(value, str) and len(value) > 20 and value in reasons]
         return
-    assert request.expires_in is None or 60 <= request.expires_in <= lifetime_limit(platform, DEFAULT_LIFETIMES)
+    assert (
+        request.expires_in is None
+        or 60 <= request.expires_in <= lifetime_bounds(platform, request.kind, DEFAULT_LIFETIMES).maximum
+    )
     if kind is APP:
         assert request.room_id == body["room_id"]
         assert request.role
@@ -309,7 +316,7 @@ LONG = LifetimeLimits(default={APP: 10_000_000, MANAGEMENT: 700}, longest=90_000
     [
         (HMS, DEFAULT_LIFETIMES, 86400),
         (HMS, SHORT, 300),
-        (HMS, LONG, 90 * 86400),
+        (HMS, LONG, 90 * 86400 - 30),
         (INVENTIVE, DEFAULT_LIFETIMES, 600),
         (INVENTIVE, SHORT, 300),
         (INVENTIVE, LONG, 600),
@@ -320,7 +327,7 @@ def test_the_longest_life_is_the_stacks_or_the_vendors(
 ) -> None:
     body = {} if platform is HMS else {"role": "admin"}
 
-    assert lifetime_limit(platform, lifetimes) == longest
+    assert lifetime_bounds(platform, MANAGEMENT, lifetimes).maximum == longest
     for seconds in (60, longest):
         request = _parse({**body, "expires_in": seconds}, platform=platform, kind=MANAGEMENT, lifetimes=lifetimes)
         assert resolve_lifetime(request, lifetimes) == seconds
@@ -344,7 +351,7 @@ def test_a_life_is_a_whole_number(seconds: object) -> None:
     [
         (HMS, DEFAULT_LIFETIMES, 3600, 900),
         (HMS, SHORT, 120, 90),
-        (HMS, LONG, 90 * 86400, 700),
+        (HMS, LONG, 90 * 86400 - 30, 700),
         (HMS, LifetimeLimits(default={APP: 3600, MANAGEMENT: 900}, longest=300), 300, 300),
         (INVENTIVE, DEFAULT_LIFETIMES, 600, 600),
         (INVENTIVE, SHORT, 120, 90),
@@ -373,8 +380,32 @@ def test_a_token_that_says_nothing_lives_no_longer_than_the_policy_grants(
     assert resolve_lifetime(TokenRequest(HMS, APP), lifetimes, allowed) == lifetime
 
 
-def test_where_the_vendor_sets_no_bound_the_stack_does() -> None:
-    class Boundless(Hms):
-        max_lifetime = None
+class Patient(Hms):
+    """A platform whose tokens live at least half an hour, by default two hours, without a bound."""
 
-    assert lifetime_limit(Boundless(), DEFAULT_LIFETIMES) == 86400
+    kinds = {APP: TokenSpec(Hms.kinds[APP].fields, Lifetime(minimum=1800, default=7200))}
+
+
+PATIENT = Patient()
+
+
+@pytest.mark.parametrize(
+    ("lifetimes", "bounds"),
+    [
+        (DEFAULT_LIFETIMES, (1800, 7200, 86400)),
+        (LifetimeLimits(default={APP: 600, MANAGEMENT: 600}, longest=3600), (1800, 3600, 3600)),
+        (LifetimeLimits(default={APP: 9000, MANAGEMENT: 600}, longest=86400), (1800, 7200, 86400)),
+    ],
+)
+def test_a_platform_bounds_its_lifetimes(lifetimes: LifetimeLimits, bounds: tuple[int, int, int]) -> None:
+    assert lifetime_bounds(PATIENT, APP, lifetimes) == bounds
+    assert _errors({**ASK, "expires_in": 1799}, platform=PATIENT, lifetimes=lifetimes) == [
+        ("expires_in", f"must be from 1800 to {bounds[2]} seconds")
+    ]
+
+
+def test_a_policy_that_grants_less_than_the_platform_can_do_grants_nothing() -> None:
+    request = TokenRequest(PATIENT, APP)
+    assert resolve_lifetime(request, DEFAULT_LIFETIMES, 1800) == 1800
+    with pytest.raises(NotAllowed):
+        resolve_lifetime(request, DEFAULT_LIFETIMES, 1799)

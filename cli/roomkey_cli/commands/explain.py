@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Credentials, Platform, TokenReport
+from roomkey.platforms.base import Platform, Signature, TokenReport
+from roomkey.platforms.credentials import Credentials
 from roomkey_cli import credential_file
 from roomkey_cli.commands import files
 from roomkey_cli.commands.options import (
@@ -57,16 +58,17 @@ def explain_command(
 
 
 def _in_words(report: TokenReport, at: float) -> str:
-    title, grant = PLATFORMS[report.platform].title, report.grant
-    lines = [f"{title}: {grant.kind} token" if grant else f"{title}: a token"]
-    if grant:
-        says = {"room": grant.room_id, "role": grant.role, "user": grant.user_id, "for": ", ".join(grant.services)}
-        lines += [f"  {name:<10} {value}" for name, value in says.items() if value]
-        lines.append(f"  expires    {_moment(grant.expires_at)}, {_span(grant.expires_at - at)}")
+    title, content = PLATFORMS[report.platform].title, report.content
+    lines = [f"{title}: {content.kind} token" if content.kind else f"{title}: a token"]
+    shown = {"room": content.room_id, "role": content.role, "user": content.user_id, "for": ", ".join(content.services)}
+    lines += [f"  {name:<10} {value}" for name, value in shown.items() if value]
+    if content.expires_at is not None:
+        lines.append(f"  expires    {_moment(content.expires_at)}, {_span(content.expires_at - at)}")
     signature = {
-        True: "holds",
-        False: "does NOT hold with these credentials",
-        None: "not checked: no credentials for this platform were given",
+        Signature.VALID: "holds",
+        Signature.INVALID: "does NOT hold with these credentials",
+        Signature.IMPOSSIBLE: "is not an HS256 signature: no credentials can make it",
+        Signature.UNCHECKED: "not checked: no credentials for this platform were given",
     }
     lines.append(f"  signature  {signature[report.signature]}")
     lines += ["  it holds"] + [f"    {name:<12} {json.dumps(value)}" for name, value in report.claims.items()]

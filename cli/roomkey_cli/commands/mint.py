@@ -11,7 +11,8 @@ import typer
 
 from roomkey.errors import KillSwitchUnavailable, MalformedBody, MintingDisabled, RoomkeyError
 from roomkey.minting import MintedToken, mint
-from roomkey.platforms.base import Credentials, InvalidCredentials, Platform, Randomness
+from roomkey.platforms.base import Platform, Randomness
+from roomkey.platforms.credentials import Credentials, InvalidCredentials
 from roomkey.request_body import json_object
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import TokenRequest, parse, resolve_lifetime
@@ -136,15 +137,13 @@ class _Operator:
         return minted
 
     def _keys(self) -> tuple[str, Credentials]:
-        from roomkey.credentials import parse_secret
-
         platform = self.request.platform
         name = self.environment.secret_name(platform.name)
         value = secret_store.read(self.aws, self.environment, platform.name)
         if value is None:
             fail(f"there is no secret {name} in {self.aws.region}", REFUSED)
         try:
-            return value.version_id, parse_secret(value.text, platform)
+            return value.version_id, platform.parse_secret(value.text)
         except InvalidCredentials as error:
             fail(f"the secret {name} is not usable: {error}", REFUSED)
 

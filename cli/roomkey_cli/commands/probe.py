@@ -222,15 +222,15 @@ def _hint(answer: Answer) -> str:
 
 def _flaw(call: _Call, answer: Answer) -> str | None:
     """What is wrong with the token that was answered, None if nothing is."""
-    token, expires_at = answer.body.get("token"), answer.body.get("expires_at")
-    if not isinstance(token, str):
+    token, expires_at = call.platform.token_in(answer.body), answer.body.get("expires_at")
+    if token is None:
         return "there is no token in it"
     told = call.platform.explain(token, None, time.time())
-    if told is None or told.grant is None:
+    if told is None or told.content.kind is None:
         return f"that is no token of {call.platform.title}"
     if told.problems:
         return f"the token would be refused: {'; '.join(told.problems)}"
-    if told.grant.kind is not call.kind or told.grant.expires_at != expires_at:
+    if told.content.kind is not call.kind or told.content.expires_at != expires_at:
         return "the token is not what the answer says it is"
     return None
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from roomkey.limits import MAX_POLICY_BYTES
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import RequestField, TokenKind
+from roomkey.platforms.base import TokenKind
+from roomkey.platforms.fields import RequestField
 from roomkey.policy import InvalidPolicy, Mode, Pattern, PatternSet, Policy, Rule, parse_policy
 from roomkey.settings import DEFAULT_LIFETIMES
 
@@ -205,12 +206,15 @@ def _doubts(policy: Policy) -> Iterator[tuple[str, str]]:
 
 
 def _requests(rule: Rule) -> list[tuple[TokenKind, str]]:
-    return [(kind, name) for kind in TokenKind for name in PLATFORMS if kind in rule.kinds and name in rule.platforms]
+    names = [name for name in PLATFORMS if name in rule.platforms]
+    return [
+        (kind, name) for kind in TokenKind for name in names if kind in rule.kinds and kind in PLATFORMS[name].kinds
+    ]
 
 
 def _fields(kind: TokenKind, platform: str) -> dict[str, RequestField]:
     """The fields of a request that a rule can name, by what it must call them."""
-    fields = PLATFORMS[platform].request_fields[kind]
+    fields = PLATFORMS[platform].kinds[kind].fields
     return {_NAMED_BY[one.name]: one for one in fields if one.name in _NAMED_BY}
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from roomkey.errors import InvalidRequest, NotAllowed
 from roomkey.identity import Caller, normalised_principal
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import TokenKind, check_id
+from roomkey.platforms.base import TokenKind
+from roomkey.platforms.fields import check_id
 from roomkey.policy import Policy, Rule
 from roomkey.settings import DEFAULT_LIFETIMES, Access, LifetimeLimits
 from roomkey.token_requests import TokenRequest, bind_to_user, parse
@@ -48,6 +49,8 @@ def ask(columns: Mapping[str, str]) -> Question:
     platform = PLATFORMS.get(columns.get("platform", ""))
     if platform is None:
         raise ValueError(f"platform must be one of {', '.join(PLATFORMS)}")
+    if kind not in platform.kinds:
+        raise ValueError(f"kind must be {' or '.join(platform.kinds)} for {platform.name}")
     body = _body(columns)
     if platform.binds_user(kind) and caller.user_id is None:
         body["user_id"] = "1"  # Whose token it is to be does not matter to a policy.

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Mapping
 
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Credentials, Platform, TokenReport
+from roomkey.platforms.base import Platform, TokenReport
+from roomkey.platforms.credentials import Credentials
 
 NO_TOKEN = f"this is not a token of {', '.join(platform.title for platform in PLATFORMS.values())}"
-
-_SIGNATURE = {True: "valid", False: "invalid", None: "unchecked"}
 
 
 def explain(token: str, at: float, keys_of: Callable[[Platform], Credentials | None]) -> TokenReport | None:
@@ -27,18 +26,18 @@ def as_json(report: TokenReport | None) -> Mapping[str, object]:
     """The explanation as JSON has it; for what is no platform's token that alone."""
     if report is None:
         return {"platform": None, "problems": [NO_TOKEN]}
-    grant = report.grant
+    content = report.content
     return {
         "platform": report.platform,
-        "kind": grant.kind if grant else None,
-        "room": grant.room_id if grant else None,
-        "role": grant.role if grant else None,
-        "user": grant.user_id if grant else None,
-        "services": grant.services if grant else (),
+        "kind": content.kind,
+        "room": content.room_id,
+        "role": content.role,
+        "user": content.user_id,
+        "services": content.services,
         "issued_at": report.issued_at,
-        "expires_at": grant.expires_at if grant else None,
-        "signature": _SIGNATURE[report.signature],
+        "expires_at": content.expires_at,
+        "signature": report.signature,
         "problems": report.problems,
         "warnings": report.warnings,
-        "facts": report.claims,
+        "claims": report.claims,
     }

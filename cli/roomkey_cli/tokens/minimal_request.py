@@ -12,7 +12,7 @@ def minimal_request(platform: Platform, kind: TokenKind) -> dict[str, str]:
     """The least request for such a token, as the endpoint takes it."""
     asked: dict[str, str] = {}
     targets = set()
-    for field in platform.request_fields[kind]:
+    for field in platform.kinds[kind].fields:
         if field.required and field.maps_to_field not in targets:
             asked[field.name] = next(value for value in _VALUES if _fits(field.check, value))
             targets.add(field.maps_to_field)

@@ -5,7 +5,8 @@ from typing import Any
 
 from roomkey.errors import InternalError
 from roomkey.minting import mint
-from roomkey.platforms.base import InvalidCredentials, Platform, Randomness, TokenKind
+from roomkey.platforms.base import Platform, Randomness
+from roomkey.platforms.credentials import InvalidCredentials
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import parse, resolve_lifetime
 from roomkey_cli.aws import secret_store
@@ -16,14 +17,12 @@ from roomkey_cli.tokens.minimal_request import minimal_request
 
 def problems_of(text: str, platform: Platform) -> list[str]:
     """What is wrong with a secret's text, never its values: its shape, or a token of either kind when it is minted."""
-    from roomkey.credentials import parse_secret
-
     try:
-        keys = parse_secret(text, platform)
+        keys = platform.parse_secret(text)
     except InvalidCredentials as error:
         return list(error.problems)
     problems = []
-    for kind in TokenKind:
+    for kind in platform.kinds:
         request = parse(platform, kind, minimal_request(platform, kind), lifetimes=DEFAULT_LIFETIMES)
         try:
             mint(request, resolve_lifetime(request, DEFAULT_LIFETIMES), keys, at=time.time(), randomness=Randomness())

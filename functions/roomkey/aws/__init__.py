@@ -1,1 +1,1 @@
-"""Read from AWS: the client, its transport and the two client."""
+"""Read from AWS: two stores, and the client, credentials and transport under them."""

@@ -1,98 +1,107 @@
-"""HTTP for botocore that ends on time, even against a server that sends one byte now and then.
+"""HTTP requests that end on time, even against a server that sends one byte now and then.
 
-botocore's read timeout is per read: a server that drips holds a call for as long as it likes. Here every wait on the
-socket, from connecting to the last byte of the body, gets what is left of the request's budget, or less. The
-transport hooks into botocore's `before-send` event, so that signing, endpoints, parsing and errors stay botocore's.
+Timeouts of sockets are per read: such a server holds a call for as long as it likes. Here every wait, from connecting
+to the last byte of the body, gets at most what is left of the request's budget.
 
-A connection serves one call: there is no pooled socket to find dead after a thaw. Looking up a name cannot be
-interrupted; `RES_OPTIONS` in the function's environment bounds it.
+A connection serves one request, so no pooled connection is dead after a thaw. A DNS lookup cannot be interrupted;
+`RES_OPTIONS` in the function's environment bounds it.
 """
 
 import http.client
 import io
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
-from urllib.parse import urlsplit
-
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.httpsession import get_cert_path
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 from roomkey.clock import Budget
 
 MAX_RESPONSE_BYTES = 256 * 1024
-"""Bytes. Flag, policy and secrets are a few KiB; a server that never stops sending must not eat the memory."""
+"""Kill switch, policy and secrets take a few KiB; an endless body must not fill the memory."""
+
+AUTHORITIES = Path(__file__).with_name("authorities")
+"""Folder of certificate authorities by subject hash, which `make build` writes (scripts/authorities.py)."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class BudgetExceeded(Exception):
-    """The budget was used up in the middle of a call."""
+    """The budget was used up during a call."""
 
 
 class ConnectionFailed(Exception):
-    """The server could not be reached, broke off, or said nothing in time."""
+    """The server was unreachable, broke off, or did not answer in time."""
+
+
+class Response(NamedTuple):
+    """A complete HTTP response. The names of `headers` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def host_header(url: SplitResult) -> str:
+    """Return the `Host` header for `url`: without its default port and the dot of an absolute name.
+
+    Raises `ValueError` if `url` is not an HTTP URL of a host.
+    """
+    host, port = (url.hostname or "").removesuffix("."), url.port
+    if url.scheme not in _DEFAULT_PORTS or not host or url.username is not None:
+        raise ValueError("not an HTTP URL")
+    host = f"[{host}]" if ":" in host else host
+    return host if port in (None, _DEFAULT_PORTS[url.scheme]) else f"{host}:{port}"
 
 
 class DeadlineTransport:
-    """Sends botocore's prepared requests within the budget that `within` has set.
+    """Sends requests within a budget.
 
     `connect_timeout` and `read_timeout`, in seconds, bound each wait; the budget bounds all of them together.
     """
 
-    def __init__(self, connect_timeout: float, read_timeout: float) -> None:
+    def __init__(self, connect_timeout: float, read_timeout: float, authorities: Path = AUTHORITIES) -> None:
+        self._authorities = authorities
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
-        self._budget: ContextVar[Budget | None] = ContextVar("budget")
 
-    def prepare(self) -> None:
-        """Does ahead what a first call would wait for, and connects to nothing."""
+    def warm_up(self) -> None:
+        """Do what the first request would wait for, without connecting."""
         _ = self._tls
-        "a.name".encode("idna")  # Python loads the codec, through which every host name passes, when it is first used.
+        "a.name".encode("idna")  # Python loads this codec when the first host name is looked up.
 
-    @contextmanager
-    def within(self, budget: Budget | None) -> Iterator[None]:
-        """Calls made inside the block end when `budget` does, with `OutOfTime`.
+    def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes, budget: Budget) -> Response:
+        """Send a request and return the response. Do not follow redirects.
 
-        None is for a rehearsal: calls go nowhere, and are answered with an empty document.
+        Raises `ConnectionFailed`, `BudgetExceeded`, or `ValueError` for an invalid URL or header.
         """
-        token = self._budget.set(budget)
+        parts = urlsplit(url)
+        headers = {**headers, "host": host_header(parts)}
+        target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+        tls = parts.scheme == "https"
         try:
-            yield
-        finally:
-            self._budget.reset(token)
-
-    def send(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        """Answers botocore's `before-send` event. Raises `Unreachable` or `OutOfTime`, and nothing of botocore's."""
-        budget, url = self._budget.get(), urlsplit(request.url)
-        if budget is None:
-            return AWSResponse(request.url, http.client.OK, {}, _ReadBody(b"{}"))
-        try:
-            sock = self._connect(url.hostname or "", url.port, tls=url.scheme == "https", budget=budget)
+            sock = self._connect(parts.hostname or "", parts.port, tls=tls, budget=budget)
         except OSError:
             raise ConnectionFailed from None
 
-        connection = http.client.HTTPConnection(url.netloc)
+        connection = http.client.HTTPConnection("")
         connection.sock = _TimedSocket(sock, lambda: _wait(self._read_timeout, budget))
-        # As botocore signs it: without the port that the scheme implies.
-        host = url.netloc.removesuffix(":443" if url.scheme == "https" else ":80")
-        target = (url.path or "/") + ("?" + url.query if url.query else "")
         try:
-            connection.request(request.method, target, body=request.body, headers={**request.headers, "Host": host})
+            connection.request(method, target, body=body or None, headers=headers)
             with connection.getresponse() as response:
-                body = response.read(MAX_RESPONSE_BYTES + 1)
-                if (
-                    len(body) > MAX_RESPONSE_BYTES or response.length
-                ):  # What is missing of the length that was promised.
+                content = response.read(MAX_RESPONSE_BYTES + 1)
+                received = {name.lower(): value for name, value in response.getheaders()}
+                # `length` is what is missing of the promised Content-Length.
+                if len(content) > MAX_RESPONSE_BYTES or response.length:
                     raise ConnectionFailed
+            return Response(response.status, received, content)
         except (OSError, http.client.HTTPException):
             raise ConnectionFailed from None
         finally:
             connection.close()
             sock.close()
-        return AWSResponse(request.url, response.status, response.headers, _ReadBody(body))
 
     def _connect(self, host: str, port: int | None, *, tls: bool, budget: Budget) -> socket.socket:
         addresses = socket.getaddrinfo(host, port or (443 if tls else 80), type=socket.SOCK_STREAM)
@@ -104,10 +113,13 @@ class DeadlineTransport:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if tls:
                     sock.settimeout(_wait(self._read_timeout, budget))
-                    sock = self._tls.wrap_socket(sock, server_hostname=host)
+                    sock = self._tls.wrap_socket(sock, server_hostname=host.removesuffix("."))
                 return sock
-            except OSError:
+            except OSError as error:
                 sock.close()
+                if isinstance(error, ssl.SSLCertVerificationError):
+                    # The folder may lack a new authority. The caller's next attempt also finds the system's.
+                    self._tls.load_default_certs()
                 if not remaining:
                     raise
             except BaseException:
@@ -117,12 +129,11 @@ class DeadlineTransport:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        # The authorities that botocore trusts. Loaded once: reading them takes longer than a token does.
-        return ssl.create_default_context(cafile=get_cert_path(True))
+        return ssl.create_default_context(capath=self._authorities if self._authorities.is_dir() else None)
 
 
 def _wait(longest: float, budget: Budget) -> float:
-    """Seconds that the next wait may take. Raises `OutOfTime` when there are none."""
+    """Return the seconds that the next wait may take. Raises `BudgetExceeded` if none are left."""
     remaining = budget.remaining()
     if remaining <= 0:
         raise BudgetExceeded
@@ -130,7 +141,7 @@ def _wait(longest: float, budget: Budget) -> float:
 
 
 class _TimedSocket:
-    """As much of a socket as `http.client` uses, with a new timeout before every wait."""
+    """The part of a socket that `http.client` uses, with a new timeout before every wait."""
 
     def __init__(self, sock: socket.socket, wait: Callable[[], float]) -> None:
         self._sock = sock
@@ -144,7 +155,7 @@ class _TimedSocket:
         return io.BufferedReader(_TimedReader(self._sock, self._wait))
 
     def close(self) -> None:
-        """Leaves the socket open: `http.client` closes its end before the body is read. `send` closes it."""
+        """Leave the socket open: `http.client` closes it before the body is read. `send` closes it."""
 
 
 class _TimedReader(io.RawIOBase):
@@ -160,15 +171,5 @@ class _TimedReader(io.RawIOBase):
         try:
             return self._sock.recv_into(buffer)
         except TimeoutError:
-            self._wait()  # The budget's end, seen as a timeout, is not the dependency's.
+            self._wait()  # Prefer `BudgetExceeded` if the budget ended the wait.
             raise
-
-
-class _ReadBody:
-    """A body that has been read already, as botocore takes it from an `AWSResponse`."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def stream(self) -> Iterator[bytes]:
-        yield self._content

@@ -1,18 +1,65 @@
-"""The platforms that Roomkey mints tokens for."""
+"""The registry: one line for each platform that Roomkey can serve.
 
-from roomkey.platforms.agora import Agora
-from roomkey.platforms.agora_whiteboard import AgoraWhiteboard
+A platform's module is imported when the platform is first asked for, so a stack loads only what it serves. Every list
+of platforms in code, schemas and docs derives from here.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from typing import NamedTuple
+
 from roomkey.platforms.base import Platform
-from roomkey.platforms.hms import Hms
-from roomkey.platforms.videosdk import VideoSdk
 
-PLATFORMS: dict[str, Platform] = {
-    platform.name: platform
-    for platform in (
-        Hms(),
-        VideoSdk(),
-        Agora(),
-        AgoraWhiteboard(),
-    )
+
+class _Entry(NamedTuple):
+    """Where a platform's class is, and the names that its requests may list in `services`."""
+
+    module: str
+    class_name: str
+    services: tuple[str, ...] = ()
+
+
+_REGISTRY = {
+    "100ms": _Entry("hms", "Hms"),
+    "videosdk": _Entry("videosdk", "VideoSdk"),
+    "agora": _Entry("agora", "Agora", services=("rtc", "rtm", "chat")),
+    "agora-whiteboard": _Entry("agora_whiteboard", "AgoraWhiteboard"),
 }
-"""By name. The flag's grammar, the schema checks, health and the local stack all derive from this."""
+
+PLATFORM_NAMES = tuple(_REGISTRY)
+"""Every platform that Roomkey can serve."""
+
+DEFAULT_PLATFORMS = ("100ms", "videosdk", "agora", "agora-whiteboard")
+"""The platforms of a stack that names none: a new platform is served only where the stack names it."""
+
+SERVICES = tuple(dict.fromkeys(service for entry in _REGISTRY.values() for service in entry.services))
+"""Every service of every platform, for policy rules."""
+
+
+@cache
+def platform(name: str) -> Platform:
+    """Return the platform called `name`. Raises `KeyError` for an unknown name."""
+    entry = _REGISTRY[name]
+    made: Platform = getattr(import_module(f"{__name__}.{entry.module}"), entry.class_name)()
+    return made
+
+
+class _Platforms(Mapping[str, Platform]):
+    """Every platform by name, each imported when it is first looked up."""
+
+    def __getitem__(self, name: str) -> Platform:
+        return platform(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PLATFORM_NAMES)
+
+    def __len__(self) -> int:
+        return len(PLATFORM_NAMES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _REGISTRY
+
+
+PLATFORMS = _Platforms()
+"""For code that works on all platforms, such as the command line."""

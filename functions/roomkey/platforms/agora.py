@@ -13,20 +13,21 @@ from typing import NamedTuple
 from roomkey.platforms import access_token2
 from roomkey.platforms.access_token2 import CHAT, RTC, RTM, SERVICE_TYPES, AccessToken2, FormatError, Service
 from roomkey.platforms.base import (
-    CredentialField,
-    Credentials,
+    AuthHeader,
     Grant,
     MintContext,
     Platform,
-    RequestField,
-    Send,
+    Signature,
+    TokenContent,
     TokenKind,
     TokenReport,
-    one_of,
-    text,
 )
+from roomkey.platforms.credentials import CredentialField, Credentials
+from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, one_of, text
 
 MAX_UID = 2**32 - 1
+_MAX_LIFETIME = 86400
+"""Seconds that the vendor lets a token live."""
 
 _OLD_PREFIX = "006"
 
@@ -104,21 +105,25 @@ class Agora(Platform):
 
     name = "agora"
     title = "Agora"
-    max_lifetime = 86400
-    send = Send("Authorization", "Bearer ")
     services = tuple(_SERVICES)
-    request_fields = {
-        TokenKind.APP: (
-            RequestField("room_id", _check_channel, required=True),
-            RequestField("role", one_of(*_ROLES), required=True),
-            RequestField("user_id", _check_user, required=True),
-            RequestField("services", _check_services, default=_DEFAULT_SERVICES),
+    kinds = {
+        TokenKind.APP: TokenSpec(
+            (
+                RequestField("room_id", _check_channel, required=True),
+                RequestField("role", one_of(*_ROLES), required=True),
+                RequestField("user_id", _check_user, required=True),
+                RequestField("services", _check_services, default=_DEFAULT_SERVICES),
+            ),
+            Lifetime(minimum=120, maximum=_MAX_LIFETIME),
         ),
-        TokenKind.MANAGEMENT: (),
+        TokenKind.MANAGEMENT: TokenSpec(lifetime=Lifetime(minimum=120, maximum=_MAX_LIFETIME)),
     }
+    auth_header = AuthHeader("Authorization", "Bearer ")
+    renew_before = 45
+    public_fields = ("app_id",)
     credential_fields = (
-        CredentialField("app_id", usual=_APP_ID, strict=True),
-        CredentialField("app_certificate", signs=True, usual=_CERTIFICATE, strict=True),
+        CredentialField("app_id", pattern=_APP_ID, strict=True),
+        CredentialField("app_certificate", signs=True, pattern=_CERTIFICATE, strict=True),
     )
 
     def conflicts(self, values: Mapping[str, object]) -> Iterable[tuple[str, str]]:
@@ -133,71 +138,65 @@ class Agora(Platform):
         """What of `grant` its token says: RTM and Chat know neither channel nor role."""
         return grant if "rtc" in grant.services else grant._replace(room_id=None, role=None)
 
-    def app_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
-        if not (grant.room_id and grant.role and grant.user_id):
-            raise ValueError("an app token needs a channel, a role and a user: an empty one would stand for any")
+    def token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
         lifetime = grant.expires_at - int(context.minted_at)
-        return self._sign(credentials, context, lifetime, _app_services(grant, lifetime))
-
-    def management_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
-        lifetime = grant.expires_at - int(context.minted_at)
-        return self._sign(credentials, context, lifetime, _management_services(lifetime))
-
-    def _sign(
-        self, credentials: Credentials, context: MintContext, lifetime: int, services: tuple[Service, ...]
-    ) -> str:
         token = AccessToken2(
-            credentials["app_id"], int(context.minted_at), lifetime, context.randomness.salt(), services
+            credentials["app_id"],
+            int(context.minted_at),
+            lifetime,
+            context.randomness.salt(),
+            _app_services(grant, lifetime) if grant.kind is TokenKind.APP else _management_services(lifetime),
         )
         return access_token2.sign(token, credentials["app_certificate"])
 
     def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
         if token.startswith(_OLD_PREFIX):
-            return self._unreadable("it begins as Agora's older format (AccessToken, 006) does", credentials)
+            return self._unreadable("it begins as Agora's older format (AccessToken, 006) does")
         if not token.startswith(access_token2.PREFIX):
             return None
         try:
             reading = access_token2.read(token)
         except FormatError as error:
-            return self._unreadable(str(error), credentials)
-        says = reading.token
-        signature = None if credentials is None else reading.is_signed_with(credentials["app_certificate"])
+            return self._unreadable(str(error))
+        decoded = reading.token
+        content, complete = _content(decoded)
+        signature = Signature.UNCHECKED
+        if credentials is not None:
+            valid = reading.is_signed_with(credentials["app_certificate"])
+            signature = Signature.VALID if valid else Signature.INVALID
         problems = [
-            *([f"the signature is not this certificate's ({_INVALID_TOKEN})"] if signature is False else []),
-            *_app_id_problems(says.app_id, credentials),
+            *([f"the signature is not this certificate's ({_INVALID_TOKEN})"] * (signature is Signature.INVALID)),
+            *_app_id_problems(decoded.app_id, credentials),
             *([f"{reading.fault} ({_INVALID_TOKEN})"] if reading.fault else []),
-            *_time_problems(says, at, self.max_lifetime),
-            *_name_problems(says),
+            *_time_problems(decoded, at),
+            *_name_problems(decoded),
         ]
         return TokenReport(
             platform=self.name,
-            grant=None if problems else _grant(says),
-            issued_at=says.issue_ts,
+            content=content,
             signature=signature,
-            claims=_facts(says),
+            claims=_facts(decoded),
             problems=tuple(problems),
-            warnings=(*_name_warnings(says), *_lifetime_warnings(says, self.max_lifetime)),
+            warnings=(*_name_warnings(decoded), *_lifetime_warnings(decoded)),
+            issued_at=decoded.issue_ts,
+            complete=complete,
         )
 
-    def _unreadable(self, why: str, credentials: Credentials | None) -> TokenReport:
-        return TokenReport(
-            platform=self.name,
-            grant=None,
-            issued_at=None,
-            signature=None if credentials is None else False,
-            claims={},
-            problems=(f"{why} ({_INVALID_TOKEN})",),
-        )
+    def _unreadable(self, why: str) -> TokenReport:
+        problems = (f"{why} ({_INVALID_TOKEN})",)
+        return TokenReport(self.name, TokenContent(), Signature.UNCHECKED, {}, problems)
 
 
 # --- from a grant to services, and back ----------------------------------------------------------------------------
 
 
 def _app_services(grant: Grant, lifetime: int) -> tuple[Service, ...]:
+    if not (grant.room_id and grant.role and grant.user_id):
+        raise ValueError("an app token needs a channel, a role and a user: an empty one would match any")
     return tuple(_app_service(_SERVICES[name], grant, lifetime) for name in grant.services)
 
 
-def _app_service(number: int, grant: Grant, lifetime: int) -> Service:
+def _app_service(number: int, grant: Grant | TokenContent, lifetime: int) -> Service:
     user = grant.user_id or ""
     if number == RTC:
         privileges = dict.fromkeys(_ROLES[grant.role or ""], lifetime)
@@ -209,15 +208,15 @@ def _management_services(lifetime: int) -> tuple[Service, ...]:
     return (Service(CHAT, {_CHAT_APP: lifetime}, {"user_id": ""}),)
 
 
-def _grant(token: AccessToken2) -> Grant | None:
-    """What `token` grants, None where Roomkey has no words for it. A wildcard is None in its field."""
+def _content(token: AccessToken2) -> tuple[TokenContent, bool]:
+    """Return what `token` grants, and whether that is all. A wildcard is None; rights that are no role have none."""
     services = tuple(_cut(service, token.expire) for service in token.services)
     expires_at = token.issue_ts + token.expire
     if services == _management_services(token.expire):
-        return Grant(TokenKind.MANAGEMENT, expires_at)
+        return TokenContent(TokenKind.MANAGEMENT, expires_at), True
     by_type = {service.type: service for service in services}
     rtc = by_type.get(RTC)
-    grant = Grant(
+    content = TokenContent(
         kind=TokenKind.APP,
         expires_at=expires_at,
         room_id=_text_of(rtc, "channel_name"),
@@ -225,8 +224,9 @@ def _grant(token: AccessToken2) -> Grant | None:
         user_id=_text_of(rtc, "uid") or _text_of(by_type.get(RTM), "user_id") or _text_of(by_type.get(CHAT), "user_id"),
         services=tuple(name for name, number in _SERVICES.items() if number in by_type),
     )
-    # It says what was read only if the services of such a grant are all that it holds.
-    return grant if services == _app_services(grant, token.expire) else None
+    # A role is right only if a grant with it has exactly these services.
+    complete = services == tuple(_app_service(_SERVICES[name], content, token.expire) for name in content.services)
+    return (content, True) if complete else (content._replace(role=None), False)
 
 
 def _cut(service: Service, lifetime: int) -> Service:
@@ -269,11 +269,11 @@ def _app_id_problems(app_id: str, credentials: Credentials | None) -> Iterator[s
         yield f"app_id is not these credentials' ({_INVALID_TOKEN})"
 
 
-def _time_problems(token: AccessToken2, at: float, max_lifetime: int) -> Iterator[str]:
+def _time_problems(token: AccessToken2, at: float) -> Iterator[str]:
     if token.issue_ts > at:
         yield f"it was issued in the future ({_INVALID_TOKEN})"
-    if token.expire > max_lifetime:
-        yield f"it lives longer than the {max_lifetime} s that Agora allows: a moment, not a life? ({_INVALID_TOKEN})"
+    if token.expire > _MAX_LIFETIME:
+        yield f"it lives longer than the {_MAX_LIFETIME} s that Agora allows: a moment, not a life? ({_INVALID_TOKEN})"
     if token.issue_ts + token.expire <= at:
         yield f"it has expired ({_TOKEN_EXPIRED})"
         return
@@ -282,10 +282,10 @@ def _time_problems(token: AccessToken2, at: float, max_lifetime: int) -> Iterato
             yield f"{service}: {privilege} has expired ({_TOKEN_EXPIRED})"
 
 
-def _lifetime_warnings(token: AccessToken2, max_lifetime: int) -> Iterator[str]:
+def _lifetime_warnings(token: AccessToken2) -> Iterator[str]:
     for service, privilege, lifetime in _privileges(token):
-        if lifetime > max_lifetime:
-            yield f"{service}: {privilege} is granted for more than {max_lifetime} s: the token's own end cuts it off"
+        if lifetime > _MAX_LIFETIME:
+            yield f"{service}: {privilege} is granted for more than {_MAX_LIFETIME} s: the token's own end cuts it off"
 
 
 def _privileges(token: AccessToken2) -> Iterator[tuple[str, str, int]]:

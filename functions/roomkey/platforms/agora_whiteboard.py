@@ -22,18 +22,17 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote, unquote
 
 from roomkey.platforms.base import (
-    CredentialField,
-    Credentials,
+    AuthHeader,
     Grant,
     MintContext,
     Platform,
-    RequestField,
-    Send,
+    Signature,
+    TokenContent,
     TokenKind,
     TokenReport,
-    check_id,
-    one_of,
 )
+from roomkey.platforms.credentials import CredentialField, Credentials
+from roomkey.platforms.fields import RequestField, TokenSpec, check_id, one_of
 
 ROLES: Mapping[str, str] = {"admin": "0", "writer": "1", "reader": "2"}
 """The smaller the number, the more its holder may do. The web client lets admin and writer draw alike."""
@@ -123,25 +122,33 @@ class AgoraWhiteboard(Platform):
 
     name = "agora-whiteboard"
     title = "Agora Interactive Whiteboard"
-    max_lifetime = None
-    send = Send("token", "")
-    request_fields = {
-        TokenKind.APP: (
-            RequestField("room_id", _check_room_uuid, required=True),
-            RequestField("role", one_of(*ROLES), required=True),
+    kinds = {
+        TokenKind.APP: TokenSpec(
+            (
+                RequestField("room_id", _check_room_uuid, required=True),
+                RequestField("role", one_of(*ROLES), required=True),
+            )
         ),
-        TokenKind.MANAGEMENT: (RequestField("role", one_of(*ROLES), default=DEFAULT_ROLE),),
+        TokenKind.MANAGEMENT: TokenSpec((RequestField("role", one_of(*ROLES), default=DEFAULT_ROLE),)),
     }
+    auth_header = AuthHeader("token", "")
+    renew_before = 60
     credential_fields = (
         CredentialField("access_key"),
         CredentialField("secret_key", signs=True),
     )
 
-    def app_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
-        return _sign(_ROOM, credentials, grant, context, {"uuid": str(grant.room_id)})
-
-    def management_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
-        return _sign(_SDK, credentials, grant, context, {})
+    def token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
+        app = grant.kind is TokenKind.APP
+        lifetime = grant.expires_at - int(context.minted_at)
+        fields = {
+            "ak": credentials["access_key"],
+            "nonce": context.randomness.uuid(),
+            "role": ROLES[str(grant.role)],
+            "expireAt": str(_milliseconds(context.minted_at) + lifetime * 1000),
+            **({"uuid": str(grant.room_id)} if app else {}),
+        }
+        return pack(_ROOM if app else _SDK, fields, credentials["secret_key"])
 
     def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
         prefix = next((prefix for prefix in _KINDS if token.startswith(prefix)), None)
@@ -149,41 +156,34 @@ class AgoraWhiteboard(Platform):
             return None
         fields = unpack(token.removeprefix(prefix))
         if fields is None:
-            signature = None if credentials is None else False
-            return TokenReport(self.name, None, None, signature, {}, problems=(_REFUSED.format(_MALFORMED),))
-        said = {name: value for name, value in fields.items() if name != "sig"}
-        signature = None
-        if credentials is not None:
-            expected = _signature(said, credentials["secret_key"])
-            signature = hmac.compare_digest(fields.get("sig", "").encode(), expected.encode())
+            content = TokenContent(_KINDS[prefix])
+            return TokenReport(self.name, content, Signature.UNCHECKED, {}, (_REFUSED.format(_MALFORMED),))
+        claims = {name: value for name, value in fields.items() if name != "sig"}
+        signature = _verify(fields, credentials)
         field_problems = _field_problems(prefix, fields, credentials["access_key"] if credentials else None)
         problems = [
-            *(["the signature is not this secret key's"] if signature is False else []),
+            *(["the signature is not this secret key's"] * (signature is Signature.INVALID)),
             *field_problems,
-            *_time_problems(said, at),
+            *_time_problems(claims, at),
         ]
         return TokenReport(
             platform=self.name,
-            grant=None if field_problems else _grant(prefix, said),
-            issued_at=None,
+            content=_content(prefix, claims),
             signature=signature,
-            claims=said,
+            claims=claims,
             problems=tuple(map(_REFUSED.format, problems)),
-            warnings=() if field_problems else tuple(_warnings(said)),
-            token_id=said.get("nonce"),
+            warnings=() if field_problems else tuple(_warnings(claims)),
+            token_id=claims.get("nonce"),
         )
 
 
-def _sign(prefix: str, credentials: Credentials, grant: Grant, context: MintContext, says: Mapping[str, str]) -> str:
-    lifespan = grant.expires_at - int(context.minted_at)
-    fields = {
-        "ak": credentials["access_key"],
-        "nonce": context.randomness.uuid(),
-        "role": ROLES[str(grant.role)],
-        "expireAt": str(_milliseconds(context.minted_at) + lifespan * 1000),
-        **says,
-    }
-    return pack(prefix, fields, credentials["secret_key"])
+def _verify(fields: Mapping[str, str], credentials: Credentials | None) -> Signature:
+    claims = {name: value for name, value in fields.items() if name != "sig"}
+    if credentials is None:
+        return Signature.UNCHECKED
+    expected = _signature(claims, credentials["secret_key"])
+    valid = hmac.compare_digest(fields.get("sig", "").encode(), expected.encode())
+    return Signature.VALID if valid else Signature.INVALID
 
 
 def _field_problems(prefix: str, fields: Mapping[str, str], access_key: str | None) -> list[str]:
@@ -220,14 +220,11 @@ def _warnings(fields: Mapping[str, str]) -> list[str]:
     return warnings
 
 
-def _grant(prefix: str, fields: Mapping[str, str]) -> Grant | None:
-    """What a token grants, in a request's words; None where no request could have asked for it."""
-    kind = _KINDS[prefix]
-    if kind is None or "role" not in fields or "expireAt" not in fields:
-        return None
-    return Grant(
-        kind=kind,
-        expires_at=int(fields["expireAt"]) // 1000,
+def _content(prefix: str, fields: Mapping[str, str]) -> TokenContent:
+    expires_at = fields.get("expireAt", "")
+    return TokenContent(
+        kind=_KINDS[prefix],
+        expires_at=int(expires_at) // 1000 if _MILLISECONDS.fullmatch(expires_at) else None,
         room_id=fields.get("uuid"),
-        role=_ROLE_WORDS[fields["role"]],
+        role=_ROLE_WORDS.get(fields.get("role", "")),
     )

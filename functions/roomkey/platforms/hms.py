@@ -9,19 +9,9 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from roomkey.platforms import hs256
-from roomkey.platforms.base import (
-    CredentialField,
-    Credentials,
-    Grant,
-    MintContext,
-    Platform,
-    RequestField,
-    Send,
-    TokenKind,
-    TokenReport,
-    check_id,
-    check_role,
-)
+from roomkey.platforms.base import AuthHeader, Grant, MintContext, Platform, TokenContent, TokenKind, TokenReport
+from roomkey.platforms.credentials import CredentialField, Credentials
+from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, check_id, check_role
 
 _CLAIMS: Mapping[str, Set[str]] = {
     TokenKind.APP: {"access_key", "type", "version", "room_id", "role", "user_id", "jti", "iat", "nbf", "exp"},
@@ -29,23 +19,31 @@ _CLAIMS: Mapping[str, Set[str]] = {
 }
 
 
+_MAX_VALIDITY = 90 * 86400
+"""Seconds from `nbf` to `exp` that the vendor allows."""
+
+
 class Hms(Platform):
     """100ms, whose package names say "hms": a Python name cannot begin with a digit."""
 
     name = "100ms"
     title = "100ms"
-    max_lifetime = 90 * 86400
-    send = Send("Authorization", "Bearer ")
-    request_fields = {
-        TokenKind.APP: (
-            RequestField("room_id", check_id, required=True),
-            RequestField("role", check_role, required=True),
-            RequestField("user_id", check_id),
+    backdate_seconds = 30
+    kinds = {
+        TokenKind.APP: TokenSpec(
+            (
+                RequestField("room_id", check_id, required=True),
+                RequestField("role", check_role, required=True),
+                RequestField("user_id", check_id),
+            ),
+            Lifetime(maximum=_MAX_VALIDITY - backdate_seconds),
         ),
-        TokenKind.MANAGEMENT: (),
+        TokenKind.MANAGEMENT: TokenSpec(lifetime=Lifetime(maximum=_MAX_VALIDITY - backdate_seconds)),
     }
+    auth_header = AuthHeader("Authorization", "Bearer ")
+    recognizing_claims = tuple(map(frozenset, (("access_key", "type"), ("access_key", "version"), ("type", "version"))))
     credential_fields = (
-        CredentialField("app_access_key", usual=r"[0-9a-f]{24}"),
+        CredentialField("app_access_key", pattern=r"[0-9a-f]{24}"),
         CredentialField("app_secret", signs=True),
     )
 
@@ -54,36 +52,29 @@ class Hms(Platform):
         hs256.check_key("app_secret", credentials)
         return credentials
 
-    def app_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
-        says = {"room_id": grant.room_id, "role": grant.role, "user_id": grant.user_id}
-        return self._sign(credentials, grant, context, says)
-
-    def management_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
-        return self._sign(credentials, grant, context, {})
-
-    def _sign(self, credentials: Credentials, grant: Grant, context: MintContext, says: Mapping[str, object]) -> str:
-        begins = int(context.minted_at) - hs256.BACKDATED_SECONDS
+    def token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
+        joins = {"room_id": grant.room_id, "role": grant.role, "user_id": grant.user_id}
+        valid_from = int(context.minted_at) - self.backdate_seconds
         claims = {
             "access_key": credentials["app_access_key"],
             "type": str(grant.kind),
             "version": 2,
-            **says,
+            **(joins if grant.kind is TokenKind.APP else {}),
             "jti": context.randomness.uuid(),
-            "iat": begins,
-            "nbf": begins,
+            "iat": valid_from,
+            "nbf": valid_from,
             "exp": grant.expires_at,
         }
         return hs256.sign(claims, credentials["app_secret"])
 
     def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
         read = hs256.read(token, credentials["app_secret"] if credentials else None)
-        if read is None or read.claims.keys().isdisjoint(("access_key", "type")):
+        if read is None or not self.recognizes(read.claims):
             return None
-        claim_problems = _claim_problems(read.claims, credentials["app_access_key"] if credentials else None)
-        problems = ["the signature is not this secret's (40109 Bad JWT Token)"] if read.signature is False else []
+        problems = hs256.signature_problems(read, "the signature is not this secret's (40109 Bad JWT Token)")
         problems += hs256.header_problems(read.header)
-        problems += claim_problems
-        problems += hs256.time_problems(read.claims, at, required=("iat", "nbf", "exp"), max_lifetime=self.max_lifetime)
+        problems += _claim_problems(read.claims, credentials["app_access_key"] if credentials else None)
+        problems += hs256.time_problems(read.claims, at, required=("iat", "nbf", "exp"), max_validity=_MAX_VALIDITY)
         warnings = hs256.client_warnings(read)
         kind = read.claims.get("type")
         known = _CLAIMS.get(kind) if isinstance(kind, str) else None
@@ -91,13 +82,13 @@ class Hms(Platform):
             warnings.append(f"it has claims that 100ms does not know: {', '.join(sorted(unknown))}")
         return TokenReport(
             platform=self.name,
-            grant=None if claim_problems else _grant(read.claims),
-            issued_at=hs256.whole(read.claims.get("iat")),
+            content=_content(read.claims),
             signature=read.signature,
             claims=read.claims,
             problems=tuple(problems),
             warnings=tuple(warnings),
-            token_id=jti if isinstance(jti := read.claims.get("jti"), str) else None,
+            issued_at=hs256.number(read.claims.get("iat")),
+            token_id=hs256.string(read.claims.get("jti")),
         )
 
 
@@ -126,13 +117,12 @@ def _claim_problems(claims: Mapping[str, Any], access_key: str | None) -> list[s
     return problems
 
 
-def _grant(claims: Mapping[str, Any]) -> Grant | None:
-    if not hs256.is_int(claims.get("exp")):
-        return None
-    return Grant(
-        kind=TokenKind(claims["type"]),
-        expires_at=claims["exp"],
-        room_id=claims.get("room_id"),
-        role=claims.get("role"),
-        user_id=claims.get("user_id"),
+def _content(claims: Mapping[str, Any]) -> TokenContent:
+    kind = claims.get("type")
+    return TokenContent(
+        kind=TokenKind(kind) if kind in list(TokenKind) else None,
+        expires_at=hs256.number(claims.get("exp")),
+        room_id=hs256.string(claims.get("room_id")),
+        role=hs256.string(claims.get("role")),
+        user_id=hs256.string(claims.get("user_id")),
     )

@@ -1,11 +1,10 @@
-"""JSON Web Tokens signed with HMAC-SHA256: what 100ms and VideoSDK both use. The only file that imports `jwt`.
+"""JSON Web Tokens signed with HMAC-SHA256. The only module of the function that imports `jwt`.
 
-The key is the UTF-8 bytes of the secret exactly as the vendor issued it, never decoded, even where it looks like hex.
-Times are whole Unix seconds. Sources: RFC 7519, RFC 7518 section 3.2, and the vendors' own server SDKs.
+The key is the UTF-8 bytes of the secret exactly as the vendor issued it, never decoded, even if it looks like hex.
+Times are Unix seconds. Sources: RFC 7519, RFC 7518 section 3.2, and the vendors' own server SDKs.
 """
 
 import base64
-import functools
 import hashlib
 import hmac
 import json
@@ -13,52 +12,44 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jwt
-from jwt.algorithms import HMACAlgorithm
-from jwt.utils import base64url_encode
 
-from roomkey.platforms.base import Credentials, InvalidCredentials
-
-BACKDATED_SECONDS = 30
-"""`iat` (and `nbf`) lie this far back, so that a vendor whose clock runs behind ours does not refuse a new token."""
+from roomkey.platforms.base import Signature
+from roomkey.platforms.credentials import Credentials, InvalidCredentials
 
 _ALGORITHM = "HS256"
 _SIGNATURE_BYTES = hashlib.sha256().digest_size
-_hmac = HMACAlgorithm(HMACAlgorithm.SHA256)
+
+# 100ms's web client decodes the payload with `atob`, which accepts neither "-" nor "_" and reads bytes as Latin-1. JSON
+# in printable ASCII needs the two only for these characters, which it has only inside strings.
+_UNSAFE_FOR_ATOB = str.maketrans({character: f"\\u{ord(character):04x}" for character in ">?~"})
 
 
-_HEADER = base64url_encode(json.dumps({"alg": _ALGORITHM, "typ": "JWT"}, separators=(",", ":")).encode())
+class _AtobSafeEncoder(json.JSONEncoder):
+    """Writes JSON whose base64url form is also valid base64."""
 
-# 100ms's web client decodes the payload with `atob`, which knows neither "-" nor "_" and reads bytes as Latin-1. In
-# ASCII text that can be printed, which is all that the encoder writes, base64url needs the two only where one of these
-# three stands, and JSON has them only inside strings.
-_FOR_ATOB = {hostile: f"\\u{ord(hostile):04x}" for hostile in ">?~"}
-_encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+    def encode(self, o: Any) -> str:
+        return super().encode(o).translate(_UNSAFE_FOR_ATOB)
 
 
-def sign(claims: Mapping[str, object], key: str) -> str:
-    """`claims` as a token in JWS's compact form (RFC 7515, 3.1), signed by PyJWT with a key that `check_key` passed.
+def sign(claims: Mapping[str, object], key: str, headers: Mapping[str, object] | None = None) -> str:
+    """Return `claims` as a signed token (RFC 7515, section 3.1), with `headers` added to alg and typ.
 
-    `jwt.encode` would look for PEM, SSH and JWK in the key each time, and write the same header. Checked or not, a key
-    that is shorter than the hash signs nothing: raises `jwt.InvalidKeyError`.
+    Raises `jwt.InvalidKeyError` if the key is shorter than the hash or belongs to another algorithm.
     """
-    secret = key.encode()
-    if len(secret) < _SIGNATURE_BYTES:
-        raise jwt.InvalidKeyError("a key for HMAC-SHA256 is at least as long as the hash")
-    payload = _encoder.encode(claims)
-    for hostile, escaped in _FOR_ATOB.items():
-        payload = payload.replace(hostile, escaped)
-    signed = _HEADER + b"." + base64url_encode(payload.encode())
-    return (signed + b"." + base64url_encode(_hmac.sign(signed, secret))).decode()
+    if len(key.encode()) < _SIGNATURE_BYTES:
+        raise jwt.InvalidKeyError("a key for HMAC-SHA256 must be at least as long as the hash")
+    return jwt.encode(
+        dict(claims), key, _ALGORITHM, headers=None if headers is None else dict(headers), json_encoder=_AtobSafeEncoder
+    )
 
 
 def check_key(name: str, credentials: Credentials) -> None:
-    """Raises `CredentialProblems` where the value called `name` is too short, or a key of another algorithm.
+    """Raise `InvalidCredentials` if the value called `name` is too short, or a key of another algorithm.
 
-    PyJWT knows a PEM, SSH or JWK key; one in DER, as base64, would pass for a secret.
+    PyJWT detects a PEM, SSH or JWK key; DER in base64 is detected here.
     """
     key = credentials[name]
     try:
-        _hmac.prepare_key(key)
         sign({}, key)
     except jwt.PyJWTError:
         raise InvalidCredentials(f"{name}: is no key for HMAC-SHA256") from None
@@ -79,49 +70,43 @@ def _is_der(key: str) -> bool:
     return 2 + size + length == len(content)
 
 
-class Unverified(NamedTuple):
-    """What a token says, whether it is genuine or not. `signature` is None where there was no key to check it with."""
+class Decoded(NamedTuple):
+    """A token's parts, genuine or not."""
 
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
-    signature: bool | None
+    signature: Signature
     payload: bytes
     payload_segment: str
 
 
-def read(token: str, key: str | None) -> Unverified | None:
-    """`token` taken apart; None where it is no JSON Web Token at all.
+def read(token: str, key: str | None) -> Decoded | None:
+    """Decode `token` and verify its signature with `key`, if there is one. Return None if it is not a JSON Web Token.
 
-    Not by PyJWT: what one library has signed, another piece of code checks. A signature that no HMAC-SHA256 can have
-    made does not hold, whatever the key.
+    PyJWT signs, so it does not verify here.
     """
     segments = token.split(".")
     if len(segments) != 3:
         return None
     try:
-        header, payload = _header(segments[0]), _decoded(segments[1])
+        header, payload = json.loads(_decoded(segments[0]).decode()), _decoded(segments[1])
         claims = json.loads(payload.decode())
-        holds = _holds(token, segments[2], key)
+        signature = _verify(token, segments[2], key)
     except (ValueError, RecursionError):
         return None
     if not isinstance(header, dict) or not isinstance(claims, dict):
         return None
-    return Unverified(header, claims, holds, payload, segments[1])
+    return Decoded(header, claims, signature, payload, segments[1])
 
 
-def _holds(token: str, signature: str, key: str | None) -> bool | None:
-    """Whether a token's signature is the one that `key` gives, if there is a key. Raises `ValueError` if it is none."""
-    if key is not None:
-        right = _encoded(hmac.new(key.encode(), token[: -len(signature) - 1].encode(), hashlib.sha256).digest())
-        if hmac.compare_digest(right.encode(), signature.encode()):
-            return True
-    return None if len(_decoded(signature)) == _SIGNATURE_BYTES and key is None else False
-
-
-@functools.lru_cache(maxsize=16)  # All tokens of ours have the same one.
-def _header(segment: str) -> Any:
-    """The document in a token's first segment, for reading only. Raises `ValueError` or `RecursionError`."""
-    return json.loads(_decoded(segment).decode())
+def _verify(token: str, signature: str, key: str | None) -> Signature:
+    """Verify a token's signature. Raises `ValueError` if it is not base64url."""
+    if len(_decoded(signature)) != _SIGNATURE_BYTES:
+        return Signature.IMPOSSIBLE
+    if key is None:
+        return Signature.UNCHECKED
+    expected = _encoded(hmac.digest(key.encode(), token[: -len(signature) - 1].encode(), "sha256"))
+    return Signature.VALID if hmac.compare_digest(expected.encode(), signature.encode()) else Signature.INVALID
 
 
 def _encoded(content: bytes) -> str:
@@ -136,6 +121,16 @@ def _decoded(segment: str) -> bytes:
     return content
 
 
+def signature_problems(token: Decoded, invalid: str) -> list[str]:
+    """Return what is wrong with a token's signature; `invalid` describes one that is not this key's."""
+    match token.signature:
+        case Signature.INVALID:
+            return [invalid]
+        case Signature.IMPOSSIBLE:
+            return ["the signature is not an HS256 signature"]
+    return []
+
+
 def header_problems(header: Mapping[str, Any]) -> list[str]:
     """What is wrong with a token's header: anything but plain HS256."""
     problems = [] if header.get("alg") == _ALGORITHM else ["the header's alg is not HS256"]
@@ -143,7 +138,7 @@ def header_problems(header: Mapping[str, Any]) -> list[str]:
 
 
 def time_problems(
-    claims: Mapping[str, Any], at: float, *, required: tuple[str, ...], max_lifetime: int | None
+    claims: Mapping[str, Any], at: float, *, required: tuple[str, ...], max_validity: int | None = None
 ) -> list[str]:
     """What is wrong with `iat`, `nbf` and `exp`, without leeway, seen at `at`."""
     times = {name: claims[name] for name in ("iat", "nbf", "exp") if name in claims}
@@ -160,10 +155,10 @@ def time_problems(
         problems.append("it was issued in the future (iat; milliseconds?)")
     if exp is not None and max(nbf or 0, iat or 0) >= exp:
         problems.append("it expires before it becomes valid")
-    if max_lifetime is not None and exp is not None:
+    if max_validity is not None and exp is not None:
         begins = nbf if nbf is not None else iat
-        if begins is not None and exp - begins > max_lifetime:
-            problems.append(f"it lives longer than the {max_lifetime} s that the vendor allows")
+        if begins is not None and exp - begins > max_validity:
+            problems.append(f"it lives longer than the {max_validity} s that the vendor allows")
     return problems
 
 
@@ -177,12 +172,17 @@ def is_int(value: object) -> bool:
     return type(value) is int
 
 
-def whole(value: object) -> int | None:
-    """`value`, if it is a JSON whole number."""
-    return value if type(value) is int else None
+def number(value: object) -> float | None:
+    """Return `value` if it is a JSON number."""
+    return value if type(value) in (int, float) else None  # type: ignore[return-value]
 
 
-def client_warnings(token: Unverified) -> list[str]:
+def string(value: object) -> str | None:
+    """Return `value` if it is a string with at least one character."""
+    return value if isinstance(value, str) and value else None
+
+
+def client_warnings(token: Decoded) -> list[str]:
     """What would trip a web client that decodes the payload with plain `atob`."""
     segment = token.payload_segment
     if "-" in segment or "_" in segment:

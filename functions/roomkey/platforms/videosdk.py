@@ -10,19 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from roomkey.platforms import hs256
-from roomkey.platforms.base import (
-    CredentialField,
-    Credentials,
-    Grant,
-    MintContext,
-    Platform,
-    RequestField,
-    Send,
-    TokenKind,
-    TokenReport,
-    check_id,
-    one_of,
-)
+from roomkey.platforms.base import AuthHeader, Grant, MintContext, Platform, TokenContent, TokenKind, TokenReport
+from roomkey.platforms.credentials import CredentialField, Credentials
+from roomkey.platforms.fields import RequestField, TokenSpec, check_id, one_of
 
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "guest": ("ask_join",),
@@ -38,9 +28,6 @@ _ROLES: Mapping[TokenKind, str] = {TokenKind.APP: "rtc", TokenKind.MANAGEMENT: "
 """The one word in the claim `roles`: "rtc" joins rooms and no more, "crawler" calls the REST API and no more."""
 
 _CLAIMS = {"apikey", "permissions", "version", "roles", "roomId", "participantId", "iat", "exp"}
-_OWN_CLAIMS = {"apikey", "roomId", "participantId"}
-"""Those by which a token is known for VideoSDK's: the others are anybody's."""
-
 _NOT_VALID = "4002 INVALID_TOKEN: Token is invalid or expired"
 
 
@@ -65,19 +52,24 @@ class VideoSdk(Platform):
 
     name = "videosdk"
     title = "VideoSDK"
-    max_lifetime = None
-    send = Send("Authorization", "")
-    request_fields = {
-        TokenKind.APP: (
-            RequestField("room_id", check_id, required=True),
-            RequestField("role", one_of(*PERMISSIONS), required=True),
-            RequestField("permissions", _check_permissions, required=True, maps_to="role"),
-            RequestField("user_id", check_id),
+    backdate_seconds = 30
+    kinds = {
+        TokenKind.APP: TokenSpec(
+            (
+                RequestField("room_id", check_id, required=True),
+                RequestField("role", one_of(*PERMISSIONS), required=True),
+                RequestField("permissions", _check_permissions, required=True, maps_to="role"),
+                RequestField("user_id", check_id),
+            )
         ),
-        TokenKind.MANAGEMENT: (),
+        TokenKind.MANAGEMENT: TokenSpec(),
     }
+    auth_header = AuthHeader("Authorization", "")
+    recognizing_claims = tuple(
+        map(frozenset, (("apikey", "permissions"), ("apikey", "roomId"), ("permissions", "roomId")))
+    )
     credential_fields = (
-        CredentialField("api_key", usual=r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+        CredentialField("api_key", pattern=r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
         CredentialField("secret", signs=True),
     )
 
@@ -86,54 +78,40 @@ class VideoSdk(Platform):
         hs256.check_key("secret", credentials)
         return credentials
 
-    def app_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
-        # A token without a room opens all of them, one without permissions is a moderator's to the vendor's SDK:
-        # nothing is ever left out.
-        bound = {"roomId": grant.room_id, "participantId": grant.user_id}
-        return _sign(credentials, grant, context, PERMISSIONS[str(grant.role)], bound)
-
-    def management_token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
-        return _sign(credentials, grant, context, PERMISSIONS["moderator"], {})
+    def token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
+        # Without a room a token opens every room, and without permissions it is a moderator's.
+        app = grant.kind is TokenKind.APP
+        claims = {
+            "apikey": credentials["api_key"],
+            "permissions": list(PERMISSIONS[str(grant.role) if app else "moderator"]),
+            "version": 2,
+            "roles": [_ROLES[grant.kind]],
+            **({"roomId": grant.room_id, "participantId": grant.user_id} if app else {}),
+            "iat": int(context.minted_at) - self.backdate_seconds,
+            "exp": grant.expires_at,
+        }
+        return hs256.sign(claims, credentials["secret"])
 
     def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
         read = hs256.read(token, credentials["secret"] if credentials else None)
-        if read is None or not _OWN_CLAIMS & read.claims.keys():
+        if read is None or not self.recognizes(read.claims):
             return None
         claims = read.claims
         claim_problems = _claim_problems(claims, credentials["api_key"] if credentials else None)
         token_problems = [
-            *(["the signature is not this secret's"] if read.signature is False else []),
+            *hs256.signature_problems(read, "the signature is not this secret's"),
             *hs256.header_problems(read.header),
-            *hs256.time_problems(claims, at, required=("exp",), max_lifetime=self.max_lifetime),
+            *hs256.time_problems(claims, at, required=("exp",)),
         ]
         return TokenReport(
             platform=self.name,
-            grant=None if claim_problems else _grant(claims),
-            issued_at=claims["iat"] if hs256.is_int(claims.get("iat")) else None,
+            content=_content(claims),
             signature=read.signature,
             claims=claims,
             problems=(*(f"{problem} ({_NOT_VALID})" for problem in token_problems), *claim_problems),
             warnings=() if claim_problems else tuple(_warnings(claims)),
+            issued_at=hs256.number(claims.get("iat")),
         )
-
-
-def _sign(
-    credentials: Credentials,
-    grant: Grant,
-    context: MintContext,
-    permissions: tuple[str, ...],
-    bound: Mapping[str, object],
-) -> str:
-    claims = {
-        "apikey": credentials["api_key"],
-        "permissions": list(permissions),
-        "version": 2,
-        "roles": [_ROLES[grant.kind]],
-        **bound,
-        "iat": int(context.minted_at) - hs256.BACKDATED_SECONDS,
-        "exp": grant.expires_at,
-    }
-    return hs256.sign(claims, credentials["secret"])
 
 
 def _claim_problems(claims: Mapping[str, Any], api_key: str | None) -> list[str]:
@@ -183,16 +161,14 @@ def _warnings(claims: Mapping[str, Any]) -> list[str]:
     return warnings
 
 
-def _grant(claims: Mapping[str, Any]) -> Grant | None:
-    """What a token grants, in a request's words; None where no request could have asked for it."""
-    kind = next((kind for kind, role in _ROLES.items() if set(claims.get("roles", ())) == {role}), None)
-    role = _role_of(claims["permissions"]) if kind is TokenKind.APP else None
-    if kind is None or (kind is TokenKind.APP and role is None) or not hs256.is_int(claims.get("exp")):
-        return None
-    return Grant(
+def _content(claims: Mapping[str, Any]) -> TokenContent:
+    roles, permissions = claims.get("roles"), claims.get("permissions")
+    kind = next((kind for kind, role in _ROLES.items() if roles == [role]), None)
+    role = _role_of(permissions) if isinstance(permissions, list) and kind is not TokenKind.MANAGEMENT else None
+    return TokenContent(
         kind=kind,
-        expires_at=claims["exp"],
-        room_id=claims.get("roomId"),
+        expires_at=hs256.number(claims.get("exp")),
+        room_id=hs256.string(claims.get("roomId")),
         role=role,
-        user_id=claims.get("participantId"),
+        user_id=hs256.string(claims.get("participantId")),
     )

@@ -1,11 +1,10 @@
 """Who may have which token: a JSON document in SSM, compiled each time it is read."""
 
-from roomkey.policy.parser import SERVICES, InvalidPolicy, parse_policy
+from roomkey.policy.parser import InvalidPolicy, parse_policy
 from roomkey.policy.pattern import Pattern, PatternSet
 from roomkey.policy.rules import Decision, Mode, Policy, Rule, Subject
 
 __all__ = [
-    "SERVICES",
     "Decision",
     "InvalidPolicy",
     "Mode",

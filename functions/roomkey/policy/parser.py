@@ -6,13 +6,10 @@ from typing import Any
 
 from roomkey import strict_json
 from roomkey.limits import MAX_ERRORS, MIN_LIFETIME
-from roomkey.platforms import PLATFORMS
+from roomkey.platforms import PLATFORM_NAMES, SERVICES
 from roomkey.platforms.base import TokenKind
 from roomkey.policy.pattern import NO_PATTERN, Pattern, PatternSet
 from roomkey.policy.rules import Mode, Policy, Rule, Subject
-
-SERVICES = tuple(dict.fromkeys(service for platform in PLATFORMS.values() for service in platform.services))
-"""The values that a rule's `services` may have."""
 
 
 class InvalidPolicy(ValueError):
@@ -74,7 +71,7 @@ class _Parser:
             name=self._name(where, fields),
             who=tuple(self._each(f"{where}.who", fields.get("who"), self._subject)),
             kinds=frozenset(TokenKind(kind) for kind in kinds),
-            platforms=self._words(f"{where}.platforms", fields.get("platforms"), list(PLATFORMS)),
+            platforms=self._words(f"{where}.platforms", fields.get("platforms"), PLATFORM_NAMES),
             roles=PatternSet(self._each(f"{where}.roles", fields.get("roles"), self._pattern)),
             services=self._words(f"{where}.services", fields.get("services"), SERVICES),
             rooms=PatternSet(self._each(f"{where}.rooms", fields.get("rooms"), self._room_pattern)),

@@ -62,8 +62,13 @@ class Rule(NamedTuple):
             "services": self.services.issuperset(request.services),
             "who": any(subject.matches(caller) for subject in self.who),
             "roles": request.role is None or self.roles.match(request.role, caller),
-            "rooms": request.room_id is None or self.rooms.match(request.room_id, caller),
+            "rooms": self._covers_room(request, caller),
         }
+
+    def _covers_room(self, request: TokenRequest, caller: Caller) -> bool:
+        if request.opens_every_room:  # Granted only by the pattern `*`.
+            return any(pattern.text == "*" for pattern in self.rooms)
+        return request.room_id is None or self.rooms.match(request.room_id, caller)
 
     def grants(self, request: TokenRequest, caller: Caller) -> bool:
         """Return whether the rule grants `request`, whatever lifetime it asks for."""

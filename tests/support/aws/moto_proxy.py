@@ -77,6 +77,11 @@ class Aws:
         self.secrets = boto3.client("secretsmanager", **known)
 
     @property
+    def environ(self) -> dict[str, str]:
+        """The variables that lead the function here."""
+        return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION}
+
+    @property
     def operations(self) -> list[str]:
         """The calls so far, in order, without those that seed."""
         return [call.operation for call in self.calls]

@@ -1,12 +1,11 @@
 """The same AWS as in `faults`, in virtual time: no sockets, no threads, no waiting.
 
-The function runs whole, with botocore and its own transport. Only what the transport connects to is replaced: a socket
+The function runs whole, with its own client. Only what the transport connects to is replaced: a socket
 on which the behaviours of `faults` are played, and on which seconds pass as a `FakeClock` is told to let them.
 """
 
 import json
 import math
-import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +27,6 @@ ENVIRON = {
     "AWS_ACCESS_KEY_ID": "AKIASTANDIN",
     "AWS_SECRET_ACCESS_KEY": "stand-in",
     "AWS_REGION": faults.REGION,
-    "AWS_DEFAULT_REGION": faults.REGION,
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
 
 _LATER = 1e-3
@@ -65,13 +61,8 @@ class VirtualAws(faults.Stored):
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """While the block lasts, the AWS SDK leads here and nowhere else."""
+        """While the block lasts, the function's connections lead here."""
         with pytest.MonkeyPatch.context() as patch:
-            for name in list(os.environ):
-                if name.startswith("AWS_"):
-                    patch.delenv(name)
-            for name, value in ENVIRON.items():
-                patch.setenv(name, value)
             patch.setattr(DeadlineTransport, "_connect", lambda _, host, *__, **___: self._connect(HOSTS[host]))
             yield
 

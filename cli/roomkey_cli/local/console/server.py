@@ -27,7 +27,8 @@ from roomkey.errors import Fault, KillSwitchUnavailable, MalformedBody
 from roomkey.kill_switch import KillSwitch
 from roomkey.limits import MIN_LIFETIME
 from roomkey.platforms import PLATFORMS, hs256
-from roomkey.platforms.base import Credentials, Platform, TokenKind
+from roomkey.platforms.base import Platform
+from roomkey.platforms.credentials import Credentials
 from roomkey.request_body import json_object
 from roomkey_cli import credential_file
 from roomkey_cli.aws import parameters, propagation, secret_store
@@ -287,8 +288,10 @@ def _platform(platform: Platform) -> object:
     return {
         "title": platform.title,
         "services": platform.services,
-        "send": {"header": platform.send.header, "prefix": platform.send.prefix},
-        "fields": {kind: {field.name: field.required for field in platform.request_fields[kind]} for kind in TokenKind},
+        "authorization": platform.auth_header._asdict() if platform.auth_header else None,
+        "fields": {
+            kind: {field.name: field.required for field in spec.fields} for kind, spec in platform.kinds.items()
+        },
     }
 
 

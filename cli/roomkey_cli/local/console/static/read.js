@@ -38,13 +38,14 @@ const show = (...nodes) => $('reading').replaceChildren(...nodes);
 const SIGNATURE = {
   valid: ['good', 'The signature holds', 'It was made with the secret that this stack signs with.'],
   invalid: ['bad', 'The signature does not hold', 'Another secret made it, or the token was changed on its way.'],
+  impossible: ['bad', 'The signature is not HS256', 'No secret can make it.'],
   unchecked: ['fair', 'The signature was not checked', 'The stack has no credentials for this platform.'],
 };
 
 function told(answer) {
-  const { title, kind, facts } = answer;
+  const { title, kind, claims } = answer;
   const refused = answer.problems.length > 0;
-  const ends = answer.expires_at ?? (Number.isInteger(facts.exp) ? facts.exp : null);
+  const ends = answer.expires_at ?? (Number.isInteger(claims.exp) ? claims.exp : null);
   const [tone, signature, because] = SIGNATURE[answer.signature];
   const left = h('b', {});
   const parts = [
@@ -92,7 +93,7 @@ function told(answer) {
   ];
   if (ends !== null) countdownOnce(left, ends);
   if (answer.header) parts.push(table('Header', answer.header));
-  const { services, ...rest } = facts;
+  const { services, ...rest } = claims;
   if (Array.isArray(services)) {
     parts.push(table('What it holds', rest));
     for (const { name, type, privileges, ...more } of services) {
@@ -102,7 +103,7 @@ function told(answer) {
       parts.push(table(`Service ${type}: ${name}`, { ...more, ...lives }));
     }
   } else {
-    parts.push(table(answer.header ? 'Claims' : 'What it holds', facts));
+    parts.push(table(answer.header ? 'Claims' : 'What it holds', claims));
   }
   return parts;
 }
