@@ -1,9 +1,7 @@
 """For all tests: an audit line that the function writes, in whichever of them, is one that the schema allows."""
 
-import sys
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any, TextIO
+from typing import Any
 
 import pytest
 
@@ -15,38 +13,22 @@ from roomkey.audit import AuditTrail  # noqa: E402
 from support.audit_lines import checked  # noqa: E402
 
 
-class _Overheard:
-    """A stream that passes on what is written to it, and keeps it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.text = ""
-
-    def write(self, text: str) -> None:
-        self._stream.write(text)
-        self.text += text
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-
 @pytest.fixture(scope="session")
 def wrong_audit_lines() -> Iterator[list[str]]:
-    """Audit lines that are none, each with the reason. Raised where they are written, it would become an answer."""
+    """Invalid audit lines with the reason. An exception at the place of writing would become a response."""
     wrong: list[str] = []
-    write = AuditTrail.write
+    line = AuditTrail.line
 
-    def overheard(trail: AuditTrail, *arguments: Any, **named: Any) -> None:
-        stream: Any = _Overheard(trail.stream or sys.stdout)
-        write(replace(trail, stream=stream), *arguments, **named)
+    def checked_line(trail: AuditTrail, *arguments: Any) -> str:
+        text = line(trail, *arguments)
         try:
-            assert stream.text.endswith("\n")
-            checked(stream.text)
+            checked(text)
         except Exception as error:
-            wrong.append(f"{error}\n{stream.text}")
+            wrong.append(f"{error}\n{text}")
+        return text
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AuditTrail, "write", overheard)
+        patch.setattr(AuditTrail, "line", checked_line)
         yield wrong
 
 

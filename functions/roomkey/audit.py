@@ -1,151 +1,157 @@
-"""The audit trail: one line of JSON for every request to a minting route, whether it got a token or not.
+"""The audit trail: one line of JSON for each request to a minting route (docs/audit.schema.json).
 
-A line is written and flushed before the answer goes out, and a token whose line cannot be written is not handed out.
-It is written here and not by a logger: loggers swallow what goes wrong on the way. The fields are an allow-list; a
-token is known by its SHA-256, and no secret, header or body has a place. docs/operations.md says what each field means.
+The line is written and flushed before the response, and a token whose line cannot be written is not returned. Loggers
+hide write errors, so none is used. The fields are an allow-list: a token appears as its SHA-256, and secrets, headers
+and bodies never appear. A field without a value is left out.
 """
 
-import functools
 import hashlib
 import sys
-import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TextIO
 
 from roomkey import __version__, strict_json
-from roomkey.cache import CachedValue
 from roomkey.clock import Usage
-from roomkey.credentials import VersionedCredentials
-from roomkey.errors import AuditUnavailable, RoomkeyError
-from roomkey.identity import Caller
-from roomkey.kill_switch import KillSwitchReading
-from roomkey.minting import MintedToken
-from roomkey.platforms.base import TokenKind
-from roomkey.policy import Decision, Mode
-from roomkey.token_requests import TokenRequest
+from roomkey.errors import AuditUnavailable, Fault
+from roomkey.record import RequestRecord
 
 SCHEMA = 1
+_EMPTY: tuple[object, ...] = (None, "", (), {})
 
 
-@dataclass(slots=True)
-class AuditRecord:
-    """What became known of one request, filled in on its way through the order of work."""
-
-    request_id: str
-    lambda_request_id: str
-    route: str
-    kind: TokenKind
-    platform: str
-    source_ip: str
-    user_agent: str
-    cold_start: bool
-    trace_id: str | None = None
-    caller: Caller | None = None
-    request: TokenRequest | None = None
-    switch: KillSwitchReading | None = None
-    policy_mode: Mode | None = None
-    decision: Decision | None = None
-    credentials: CachedValue[VersionedCredentials] | None = None
-    minted: MintedToken | None = None
-    failure: RoomkeyError | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class AuditTrail:
-    """Where the lines go. `user_ids` is whether they say which user a token is for, or leave it out."""
+    """Writes the lines of one environment to `stream`, or to standard output where it is None.
 
-    environment: str
-    user_ids: bool
-    stream: TextIO | None = None
-    """None is standard output, whatever it is at the time."""
+    With `user_ids` false the lines contain no user ids.
+    """
 
-    def write(self, record: AuditRecord, *, status: int, fault: bool, usage: Usage) -> None:
-        """Writes one line, all of it, now. Raises `AuditUnavailable`."""
+    __slots__ = ("_torn", "environment", "stream", "user_ids")
+
+    def __init__(self, environment: str, user_ids: bool, stream: TextIO | None = None) -> None:
+        self.environment = environment
+        self.user_ids = user_ids
+        self.stream = stream
+        self._torn = False
+
+    def write(self, record: RequestRecord, *, status: int, usage: Usage) -> None:
+        """Write and flush one line.
+
+        Raises:
+            AuditUnavailable: The line could not be written, or not completely.
+        """
         try:
-            line = strict_json.dumps(self._line(record, status, fault, usage))
+            line = self.line(record, status, usage)
             stream = self.stream or sys.stdout
-            stream.write(line + "\n")
+            # After a failed write the stream may end in the middle of a line.
+            start, self._torn = "\n" if self._torn else "", True
+            stream.write(f"{start}{line}\n")
             stream.flush()
+            self._torn = False
         except (OSError, ValueError, OverflowError):
             raise AuditUnavailable from None
 
-    def _line(self, record: AuditRecord, status: int, fault: bool, usage: Usage) -> dict[str, object]:
-        caller, request, minted = record.caller, record.request, record.minted
-        code = record.failure.code if record.failure else None
-        line: dict[str, object] = {
-            "log_type": "audit",
-            "schema": SCHEMA,
-            "ts": _rfc3339(usage.since),
-            "environment": self.environment,
-            "version": __version__,
-            "request_id": record.request_id,
-            "lambda_request_id": record.lambda_request_id,
-            "trace_id": record.trace_id,
-            "cold_start": record.cold_start,
-            "route": record.route,
-            "platform": record.platform,
-            "kind": record.kind,
-            "decision": "error" if fault else "denied" if record.failure else "minted",
-            "reason": code,
-            "status": status,
-            "source_ip": record.source_ip,
-            "user_agent": record.user_agent,
-            "calls": {service: usage.calls.get(service, 0) for service in ("ssm", "secretsmanager")},
-            "duration_ms": _in_tenths(usage.seconds * 1000),
-        }
-        if caller:
-            line["caller"] = {
-                "access": caller.access,
-                "issuer": caller.issuer,
-                "user_id": caller.user_id if self.user_ids else None,
-                "principal": caller.principal,
-            }
-        if request:
-            line["requested"] = {
-                "room_id": request.room_id,
-                "role": request.role,
-                "user_id": request.user_id if self.user_ids else None,
-                "services": request.services,
-                "expires_in": request.expires_in,
-            }
-        if record.switch:
-            line["switch"] = {"age_s": _in_tenths(record.switch.age), "stale": record.switch.failure is not None}
-        if record.decision:
-            line["policy"] = {
-                "mode": record.policy_mode,
-                "allowed": record.decision.allowed,
-                "rule": record.decision.rule,
-                "max_lifetime": record.decision.max_lifetime,
-            }
-        if record.credentials:
-            line["credentials"] = {
-                "version_id": record.credentials.value.version_id,
-                "age_s": _in_tenths(record.credentials.age),
-                "stale": record.credentials.failure is not None,
-            }
-        if minted:
-            line["token"] = {
-                "sha256": hashlib.sha256(minted.token.encode()).hexdigest(),
-                "id": minted.token_id,
-                "user_id": minted.grant.user_id if self.user_ids else None,
-                "minted_at": minted.minted_at,
-                "expires_at": minted.grant.expires_at,
-                "expires_in": minted.expires_in,
-            }
-        return line
+    def line(self, record: RequestRecord, status: int, usage: Usage) -> str:
+        """Return the line for `record`.
+
+        Raises:
+            ValueError: A value cannot be represented in JSON.
+        """
+        event, failure = record.event, record.failure
+        decision = "minted" if failure is None else "error" if isinstance(failure, Fault) else "denied"
+        return strict_json.dumps(
+            _present(
+                log_type="audit",
+                schema=SCHEMA,
+                ts=_timestamp(usage.since),
+                environment=self.environment,
+                version=__version__,
+                request_id=event.request_id,
+                lambda_request_id=event.lambda_request_id,
+                trace_id=event.trace_id,
+                cold_start=record.cold_start,
+                route=event.route_key,
+                platform=record.platform,
+                kind=record.kind,
+                decision=decision,
+                reason=failure.code if failure else None,
+                status=status,
+                source_ip=event.source_ip,
+                user_agent=event.user_agent,
+                calls=usage.calls,
+                duration_ms=round(usage.seconds * 1000, 1),
+                caller=self._caller(record),
+                requested=self._requested(record),
+                kill_switch=record.kill_switch and _reading(record.kill_switch.age, record.kill_switch.failure),
+                policy=_policy(record),
+                credentials=_credentials(record),
+                token=self._token(record),
+            )
+        )
+
+    def _caller(self, record: RequestRecord) -> Mapping[str, object] | None:
+        if record.caller is None:
+            return None
+        return _present(
+            access=record.caller.access,
+            issuer=record.caller.issuer,
+            user_id=self._user_id(record.caller.user_id),
+            principal=record.caller.principal,
+        )
+
+    def _requested(self, record: RequestRecord) -> Mapping[str, object] | None:
+        """Return the request, without the values that `_caller` and `_token` contain."""
+        request, minted = record.token_request, record.minted
+        if request is None:
+            return None
+        asked_for_another_user = record.caller is None or request.user_id != record.caller.user_id
+        return _present(
+            room_id=request.room_id,
+            role=request.role,
+            user_id=self._user_id(request.user_id) if minted is None and asked_for_another_user else None,
+            services=request.services,
+            expires_in=request.expires_in if minted is None else None,
+        )
+
+    def _token(self, record: RequestRecord) -> Mapping[str, object] | None:
+        minted = record.minted
+        if minted is None:
+            return None
+        return _present(
+            sha256=hashlib.sha256(minted.token.encode()).hexdigest(),
+            id=minted.token_id,
+            user_id=self._user_id(minted.grant.user_id),
+            expires_at=minted.grant.expires_at,
+            expires_in=minted.expires_in,
+        )
+
+    def _user_id(self, user_id: str | None) -> str | None:
+        return user_id if self.user_ids else None
 
 
-def _in_tenths(number: float) -> float:
-    """`number` to one digit. `round`, told so, goes by way of the number's text, and takes longer."""
-    return round(number * 10) / 10
+def _policy(record: RequestRecord) -> Mapping[str, object] | None:
+    decision = record.decision
+    if decision is None:
+        return None
+    optional = _present(rule=decision.rule, max_lifetime=decision.max_lifetime)
+    return {"mode": record.policy_mode, "allowed": decision.allowed, **optional}
 
 
-def _rfc3339(seconds: float) -> str:
-    milliseconds = int(seconds * 1000)
-    return f"{_minute(milliseconds // 60_000)}:{milliseconds // 1000 % 60:02}.{milliseconds % 1000:03}Z"
+def _credentials(record: RequestRecord) -> Mapping[str, object] | None:
+    if record.credentials is None:
+        return None
+    reading = _reading(record.credentials.age, record.credentials.failure)
+    return {"version_id": record.credentials.value.version_id, **reading}
 
 
-@functools.lru_cache(maxsize=2)
-def _minute(minutes: int) -> str:
-    """The part of a moment that many lines share, which is the one that takes time."""
-    return time.strftime("%Y-%m-%dT%H:%M", time.gmtime(minutes * 60))
+def _reading(age: float, failure: object) -> dict[str, object]:
+    return {"age_s": round(age, 1)} | _present(stale=failure is not None)
+
+
+def _present(**fields: object) -> dict[str, object]:
+    """Return the fields that have a value: not None, not False, not empty. Zero is a value."""
+    return {name: value for name, value in fields.items() if value is not False and value not in _EMPTY}
+
+
+def _timestamp(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,11 +1,11 @@
-"""The vendors' credentials, one secret per platform, read when a token for that platform is asked for.
+"""The vendors' credentials: one secret per platform, read when a token for that platform is requested.
 
-A secret is a JSON object with the names that the vendor gives its values (docs/tokens.md). It is checked when it is
-loaded: what cannot sign a token that works is refused there and then, by field and reason, never by value.
+A secret is a JSON object with the vendor's own names (docs/tokens.md). It is checked when it is loaded: credentials
+that cannot sign a working token are refused with field and reason, never with a value.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from roomkey import limits
 from roomkey.aws.stores import SecretStore
@@ -15,19 +15,18 @@ from roomkey.errors import CredentialsInvalid, CredentialsUnavailable, Dependenc
 from roomkey.platforms.base import Platform
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
 
-_NOT_USABLE = "not-usable"
+_INVALID = "not-usable"
 
 
-@dataclass(frozen=True, slots=True)
-class VersionedCredentials:
-    """Credentials that have passed their check, and the id of the secret's version that they are."""
+class VersionedCredentials(NamedTuple):
+    """Checked credentials and the version id of their secret."""
 
     credentials: Credentials
     version_id: str
 
 
 class CredentialSource:
-    """The credentials of one environment's platforms, kept fresh."""
+    """The credentials of one environment's platforms, cached."""
 
     def __init__(
         self,
@@ -38,10 +37,10 @@ class CredentialSource:
         clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
-        def refreshed(platform: Platform) -> RefreshingCache[VersionedCredentials]:
+        def cache_of(platform: Platform) -> RefreshingCache[VersionedCredentials]:
             def load(budget: Budget) -> VersionedCredentials:
                 secret = secrets.read(secret_name(platform.name), budget)
-                return VersionedCredentials(_understood(secret.text, platform), secret.version_id)
+                return VersionedCredentials(_parse(secret.text, platform), secret.version_id)
 
             return RefreshingCache(
                 load,
@@ -51,19 +50,25 @@ class CredentialSource:
                 jitter=jitter,
             )
 
-        self._by_platform = {platform.name: refreshed(platform) for platform in platforms}
+        self._by_platform = {platform.name: cache_of(platform) for platform in platforms}
 
     def read(self, platform: Platform, budget: Budget) -> CachedValue[VersionedCredentials]:
-        """The platform's credentials. Raises `CredentialsUnavailable`, `CredentialsInvalid` or `DeadlineExceeded`."""
+        """Return the platform's credentials, refreshed if their TTL has expired.
+
+        Raises:
+            CredentialsUnavailable: They could not be read.
+            CredentialsInvalid: They cannot sign a working token.
+            DeadlineExceeded: The budget ended before the read did.
+        """
         try:
             return self._by_platform[platform.name].read(budget)
         except DependencyFailure as failure:
-            raise (CredentialsInvalid if failure.reason == _NOT_USABLE else CredentialsUnavailable)(failure) from None
+            raise (CredentialsInvalid if failure.reason == _INVALID else CredentialsUnavailable)(failure) from None
 
 
-def _understood(text: str, platform: Platform) -> Credentials:
+def _parse(text: str, platform: Platform) -> Credentials:
     try:
         return platform.parse_secret(text)
     except InvalidCredentials as error:
         problems = tuple(f"{platform.name}.{problem}" for problem in error.problems)
-        raise DependencyFailure("secretsmanager", _NOT_USABLE, transient=False, problems=problems) from None
+        raise DependencyFailure("secretsmanager", _INVALID, transient=False, problems=problems) from None

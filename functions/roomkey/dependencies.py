@@ -1,9 +1,8 @@
-"""The composition root: everything a request needs, built once and passed down. Tests build their own."""
+"""The composition root: everything that a request needs, built once and passed down. Tests build their own."""
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from roomkey.audit import AuditTrail
 from roomkey.aws.client import AwsClient
@@ -17,15 +16,14 @@ from roomkey.platforms.base import Platform, Randomness
 from roomkey.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Dependencies:
-    """What the API works with."""
+class Dependencies(NamedTuple):
+    """The services that the API uses."""
 
     settings: Settings
     clock: Clock
     randomness: Randomness
     platforms: Mapping[str, Platform]
-    state: OperatorConfigCache
+    operator_config: OperatorConfigCache
     credentials: CredentialSource
     audit: AuditTrail
     observability: Observability
@@ -39,19 +37,22 @@ class Dependencies:
         randomness: Randomness | None = None,
         jitter: Callable[[], float] | None = None,
         stdout: TextIO | None = None,
-        ahead: bool = False,
+        warm_up: bool = False,
     ) -> "Dependencies":
-        """The dependencies that `environ` asks for. Connects to nothing. Raises `SettingsError`.
+        """Build the services for the settings in `environ`. Connects to nothing.
 
-        `ahead` is whether to do at once what the first request would wait for: where nobody waits yet. `jitter` gives
-        numbers from 0 to 1. The system's own source stands behind it: a seeded one would be part of a snapshot, and
-        every environment restored from it would refresh at the same moments.
+        `warm_up` does the slow part of the first request now. `jitter` returns numbers from 0 to 1; the default is the
+        system's randomness, since a seed would become part of a snapshot, and all environments restored from it would
+        refresh at the same moments.
+
+        Raises:
+            SettingsError: `environ` is invalid.
         """
         settings = Settings.from_environment(environ)
         clock = clock or SystemClock()
         jitter = jitter or random.SystemRandom().random
         aws = AwsClient(environ, clock, jitter)
-        if ahead:
+        if warm_up:
             aws.warm_up()
         platforms = {name: platform(name) for name in settings.platforms}
         return cls(
@@ -59,7 +60,7 @@ class Dependencies:
             clock=clock,
             randomness=randomness or Randomness(),
             platforms=platforms,
-            state=OperatorConfigCache(
+            operator_config=OperatorConfigCache(
                 ParameterStore(aws),
                 kill_switch_name=settings.kill_switch_name,
                 policy_name=settings.policy_name,
@@ -70,5 +71,5 @@ class Dependencies:
                 SecretStore(aws), settings.secret_name, platforms.values(), clock=clock, jitter=jitter
             ),
             audit=AuditTrail(settings.environment, settings.audit_user_ids, stdout),
-            observability=Observability.of(settings.environment, settings.log_level),
+            observability=Observability(settings.environment, settings.log_level),
         )

@@ -1,24 +1,22 @@
 """Why a request gets no token.
 
-Every way to fail that a caller can see is a class here, with the `code` and the fixed sentence of the API's
-contract. The codes are a closed list (docs/api.md); which HTTP status each one has is known to `roomkey.api` alone.
-A sentence never holds what the caller sent, a name of ours in AWS, or the text of another exception.
+Each failure that a caller can see is a class here, with the `code` and the fixed sentence of the API's contract. The
+codes are a closed list (docs/api.md); `roomkey.responses` maps them to HTTP statuses. A sentence never contains input
+of the caller, a name in AWS, or the text of another exception.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, Self
 
 
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """One field of a request that cannot be accepted, and why, in words that repeat nothing of its value."""
+class FieldError(NamedTuple):
+    """One invalid field of a request and the reason, which never repeats the field's value."""
 
     field: str
     reason: str
 
 
 class RoomkeyError(Exception):
-    """The request gets no token. Subclasses say why."""
+    """The request gets no token. Subclasses give the reason."""
 
     code: ClassVar[str]
     msg: ClassVar[str]
@@ -27,13 +25,18 @@ class RoomkeyError(Exception):
         super().__init__(self.code)
         self.errors = errors
 
+    def without_traceback(self) -> Self:
+        """Drop the traceback, whose frames refer to whatever keeps this error: a reference cycle."""
+        self.__context__ = None
+        return self.with_traceback(None)
+
 
 class Refusal(RoomkeyError):
-    """The request is at fault, or somebody decided against it: asking again changes nothing."""
+    """A 4xx. Repeating the request does not help."""
 
 
 class MalformedBody(Refusal):
-    """The body cannot be read as what its type says."""
+    """The body does not parse as its declared type."""
 
     code = "malformed-body"
     msg = "The request body could not be read."
@@ -43,49 +46,49 @@ class MalformedBody(Refusal):
 
 
 class InvalidRequest(Refusal):
-    """The body can be read, and one or more of its fields cannot be accepted."""
+    """The body parses, and one or more of its fields are invalid."""
 
     code = "invalid-request"
     msg = "The request has fields that are missing, unknown or not valid."
 
 
 class Unauthenticated(Refusal):
-    """Who is calling was not proved, on a route that demands it."""
+    """The route requires a signed-in caller, and the gateway authenticated none."""
 
     code = "unauthenticated"
     msg = "This endpoint needs a signed-in caller."
 
 
 class MintingDisabled(Refusal):
-    """The operators have switched this kind of token off. The sentence is the one that 100ms's endpoint answered."""
+    """The kill switch is off for this kind of token. The sentence is the one that 100ms's endpoint answered."""
 
     code = "minting-disabled"
     msg = "Generating token using the room_id and role is disabled."
 
 
 class UserMismatch(Refusal):
-    """The body names another user than the one who signed in."""
+    """The body names another user than the signed-in one."""
 
     code = "user-mismatch"
     msg = "The user_id in the request is not the signed-in user."
 
 
 class NotAllowed(Refusal):
-    """The caller may not have this token, whether the room or the user exists or not."""
+    """The policy refuses the caller this token, whether the room or the user exists or not."""
 
     code = "not-allowed"
     msg = "The caller is not allowed to have this token."
 
 
 class NotFound(Refusal):
-    """There is nothing at this path."""
+    """The path is unknown."""
 
     code = "not-found"
     msg = "There is nothing at this path."
 
 
 class MethodNotAllowed(Refusal):
-    """The path exists, for another method."""
+    """The path exists for another method, `allowed`."""
 
     code = "method-not-allowed"
     msg = "This path does not answer this method."
@@ -96,21 +99,21 @@ class MethodNotAllowed(Refusal):
 
 
 class BodyTooLarge(Refusal):
-    """The body is longer than any token request needs."""
+    """The body is longer than the limit."""
 
     code = "body-too-large"
     msg = "The request body is larger than 16 KiB."
 
 
 class UnsupportedMediaType(Refusal):
-    """The body is of a type that this route does not read."""
+    """The route does not read bodies of this type."""
 
     code = "unsupported-media-type"
     msg = "The Content-Type of the request is not supported here."
 
 
 class Fault(RoomkeyError):
-    """Nothing is wrong with the request: something that the stack depends on, or the stack itself, is at fault."""
+    """A 5xx: the request is fine, and the stack or one of its dependencies failed."""
 
     def __init__(self, failure: "DependencyFailure | None" = None) -> None:
         super().__init__()
@@ -118,26 +121,32 @@ class Fault(RoomkeyError):
 
     @property
     def transient(self) -> bool:
-        """Whether asking again in a few seconds may well help."""
+        """Whether a retry in a few seconds is likely to succeed."""
         return self.failure is not None and self.failure.transient
+
+    def without_traceback(self) -> Self:
+        """Drop the traceback, also of the failure behind this fault."""
+        if self.failure:
+            self.failure.__traceback__ = self.failure.__context__ = None
+        return super().without_traceback()
 
 
 class InternalError(Fault):
-    """A mistake in Roomkey: nothing that a caller or an operator did explains it."""
+    """A defect of Roomkey."""
 
     code = "internal-error"
     msg = "The token could not be made because of an internal error."
 
 
 class KillSwitchUnavailable(Fault):
-    """Whether minting is on could not be established, so it is not on."""
+    """The kill switch is unknown, so minting is off."""
 
     code = "kill-switch-unavailable"
     msg = "Whether tokens may be made cannot be established at the moment."
 
 
 class PolicyUnavailable(Fault):
-    """Who may ask for what could not be established, so nobody may."""
+    """The policy is unknown, so it allows nothing."""
 
     code = "policy-unavailable"
     msg = "Who may have which token cannot be established at the moment."
@@ -151,21 +160,21 @@ class CredentialsUnavailable(Fault):
 
 
 class CredentialsInvalid(Fault):
-    """The platform's credentials were read, and no token signed with them would work."""
+    """The platform's credentials cannot sign a token that works."""
 
     code = "credentials-invalid"
     msg = "The credentials to sign this token are not usable."
 
 
 class AuditUnavailable(Fault):
-    """The audit line could not be written, and a token without one is not handed out."""
+    """The audit line could not be written, so the token is not returned."""
 
     code = "audit-unavailable"
     msg = "The token could not be recorded and is therefore not given out."
 
 
 class DeadlineExceeded(Fault):
-    """The time that a request may take was used up before there was a token."""
+    """The time for the request was used up before there was a token."""
 
     code = "deadline-exceeded"
     msg = "The token could not be made in time."
@@ -176,16 +185,16 @@ class DeadlineExceeded(Fault):
 
 
 BUDGET_EXCEEDED = "budget-exceeded"
-"""The reason of a failure that is the request's own: its time was used up, whatever the dependency was doing."""
+"""The reason of a failure that lies with the request: its time was used up, whatever the dependency did."""
 
 
 class DependencyFailure(Exception):
-    """A read from SSM or Secrets Manager that gave nothing to go on.
+    """Reading from SSM or Secrets Manager failed.
 
-    `reason` is one of a closed list of words (docs/operations.md), fit for logs. `transient` parts what passes by
-    itself (throttled, timed out, 5xx, connection, foreign answer) from an authoritative no (not found, access
-    denied, deleted, undecryptable, not usable), after which nothing that was known before may be used any more.
-    `problems` name what is wrong with the thing that was read, never its value.
+    `reason` is a word of a closed list (docs/operations.md) and safe to log. A `transient` failure passes by itself
+    (throttled, timed out, 5xx, connection, unexpected response). Any other is authoritative (not found, access denied,
+    deleted, undecryptable, invalid), and a cached value may not be used after it. `problems` describe the value that
+    was read and never contain it.
     """
 
     def __init__(self, dependency: str, reason: str, *, transient: bool, problems: tuple[str, ...] = ()) -> None:

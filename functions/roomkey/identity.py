@@ -1,7 +1,6 @@
-"""Who is calling: what API Gateway proved, checked again here.
+"""The caller, from what API Gateway's authorizers verified.
 
-The gateway's authorizers do the proving, and put what they proved into the event. This file never takes its absence
-for a local run: no authorizer block where one is due is a caller who has not signed in.
+A missing authorizer block always means "unauthenticated", also locally.
 """
 
 import re
@@ -9,16 +8,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from roomkey import strict_json
 from roomkey.errors import NotAllowed, Unauthenticated
 from roomkey.platforms.fields import check_id
-from roomkey.settings import Access, ClaimNames
+from roomkey.settings import Access, ClaimNames, GroupsFormat
 
 
 class Caller(NamedTuple):
-    """Who is calling. `user_id` and `groups` come from a JWT, `principal` from SigV4; anyone at all has none of them.
+    """The caller. `user_id`, `groups` and `claims` come from a JWT, `principal` from SigV4.
 
-    `principal` is an ARN: a role's, whatever the session is called, or a user's. Never shown by `repr`: claims are
-    what an issuer knows of a person.
+    `principal` is an ARN: of a role, without the session's name, or of a user.
     """
 
     access: Access
@@ -28,60 +27,61 @@ class Caller(NamedTuple):
     claims: Mapping[str, str] = MappingProxyType({})
     principal: str | None = None
 
-    def __repr__(self) -> str:
-        return object.__repr__(self)
-
     def require_user(self) -> None:
-        """Raises `NotAllowed` where somebody signed in whose token names no user that a token could be for."""
+        """Return if the caller has a user id or needs none.
+
+        Raises:
+            NotAllowed: The JWT contains no usable user id.
+        """
         if self.access is Access.JWT and self.user_id is None:
             raise NotAllowed
 
 
 def from_authorizer(authorizer: Mapping[str, Any], access: Access, names: ClaimNames) -> Caller:
-    """The caller, from the event's `requestContext.authorizer`.
+    """Return the caller in the event's `requestContext.authorizer`.
 
-    Raises `Unauthenticated` where `access` demands proof that is not there.
+    Raises:
+        Unauthenticated: `access` requires an authorizer block that is missing.
     """
     match access:
         case Access.OPEN:
             return Caller(access)
         case Access.JWT:
-            return _from_jwt(_block(_block(authorizer, "jwt"), "claims"), names)
+            return _from_jwt(_required_object(_required_object(authorizer, "jwt"), "claims"), names)
         case Access.IAM:
-            return _from_iam(_block(authorizer, "iam"))
+            return _from_iam(_required_object(authorizer, "iam"))
 
 
-def _block(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    block = parent.get(name)
-    if not isinstance(block, dict) or not block:
+def _required_object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = parent.get(name)
+    if not isinstance(value, dict) or not value:
         raise Unauthenticated
-    return block
+    return value
 
 
 def _from_jwt(claims: Mapping[str, Any], names: ClaimNames) -> Caller:
-    # The gateway delivers every claim as text. Anything else did not come from there.
+    # The gateway delivers every claim as text.
     texts = {name: value for name, value in claims.items() if isinstance(value, str)}
     return Caller(
         access=Access.JWT,
-        user_id=_id(texts.get(names.user_id)),
+        user_id=_valid_id(texts.get(names.user_id)),
         issuer=texts.get("iss"),
-        groups=_groups(texts.get(names.groups, "")),
+        groups=_GROUPS[names.groups_format](texts.get(names.groups, "")),
         claims=texts,
     )
 
 
-def _id(claim: str | None) -> str | None:
-    """The user's id, None where the claim is missing or breaks the rules for ids."""
+def _valid_id(claim: str | None) -> str | None:
     try:
         return check_id(claim)
     except ValueError:
         return None
 
 
-def _groups(text: str) -> tuple[str, ...]:
-    """The groups in a claim as API Gateway prints it: `[a b]` for a list, `[]` for an empty one, else one name.
+def _gateway_groups(text: str) -> tuple[str, ...]:
+    """Parse a claim as API Gateway prints it: `[a b]` for a list, `[]` for an empty one, else one name.
 
-    Brackets inside are a nested claim (`[map[name:x teachers]]`), from which no group is ever taken.
+    Brackets inside are a nested claim (`[map[name:x teachers]]`), which contains no groups.
     """
     listed = text.startswith("[") and text.endswith("]")
     inside = text[1:-1] if listed else text
@@ -90,18 +90,36 @@ def _groups(text: str) -> tuple[str, ...]:
     return tuple(filter(None, inside.split(" ") if listed else [inside]))
 
 
+def _comma_separated_groups(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (name.strip(" ") for name in text.split(","))))
+
+
+def _json_groups(text: str) -> tuple[str, ...]:
+    try:
+        names = strict_json.loads(text)
+    except ValueError:
+        return ()
+    return tuple(name for name in names if isinstance(name, str) and name) if isinstance(names, list) else ()
+
+
+_GROUPS = {
+    GroupsFormat.LIST: _gateway_groups,
+    GroupsFormat.COMMA: _comma_separated_groups,
+    GroupsFormat.JSON: _json_groups,
+}
+
 _ASSUMED_ROLE = re.compile(r"arn:(?P<partition>[a-z-]+):sts::(?P<account>\d{12}):assumed-role/(?P<role>[^/]+)/.+")
 
 
-def _from_iam(block: Mapping[str, Any]) -> Caller:
-    arn = block.get("userArn")
+def _from_iam(iam: Mapping[str, Any]) -> Caller:
+    arn = iam.get("userArn")
     if not isinstance(arn, str) or not arn:
         raise Unauthenticated
     return Caller(access=Access.IAM, principal=normalised_principal(arn))
 
 
 def normalised_principal(arn: str) -> str:
-    """The ARN to know a caller by: without an assumed role's session name, which is the caller's own choice."""
+    """Return the ARN of an assumed role without its session name, which the caller chooses. Others stay as they are."""
     if role := _ASSUMED_ROLE.fullmatch(arn):
         return f"arn:{role['partition']}:iam::{role['account']}:role/{role['role']}"
     return arn

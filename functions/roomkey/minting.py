@@ -5,7 +5,6 @@ returned.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from roomkey.errors import DependencyFailure, InternalError
 from roomkey.platforms.base import Grant, MintContext, Randomness, Signature, TokenContent
@@ -13,34 +12,46 @@ from roomkey.platforms.credentials import Credentials
 from roomkey.token_requests import TokenRequest
 
 
-class MintedToken(NamedTuple):
-    """A checked token, its grant, and what the reply holds about it. `repr` hides all of it.
+class MintedToken:
+    """A checked token, its grant, and what the reply contains about it. A plain class: its repr shows no token.
 
-    Times are in Unix seconds; `expires_in` counts from `minted_at`. `reply` holds the members that hand out the token,
+    `minted_at` is in Unix seconds, `expires_in` in seconds from then. `reply` holds the members that return the token,
     `connect` the platform's public values, `renew_in` the seconds until a client fetches the next one.
     """
 
-    token: str
-    token_id: str | None
-    grant: Grant
-    minted_at: int
-    expires_in: int
-    reply: Mapping[str, object]
-    connect: Mapping[str, object]
-    renew_in: int | None
+    __slots__ = ("connect", "expires_in", "grant", "minted_at", "renew_in", "reply", "token", "token_id")
 
-    def __repr__(self) -> str:
-        return object.__repr__(self)
+    def __init__(
+        self,
+        token: str,
+        token_id: str | None,
+        grant: Grant,
+        *,
+        minted_at: int,
+        expires_in: int,
+        reply: Mapping[str, object],
+        connect: Mapping[str, object],
+        renew_in: int | None,
+    ) -> None:
+        self.token = token
+        self.token_id = token_id
+        self.grant = grant
+        self.minted_at = minted_at
+        self.expires_in = expires_in
+        self.reply = reply
+        self.connect = connect
+        self.renew_in = renew_in
 
 
 def mint(
     request: TokenRequest, expires_in: int, credentials: Credentials, *, at: float, randomness: Randomness
 ) -> MintedToken:
-    """Return a token for `request` that lives `expires_in` seconds from `at`, the current Unix time.
+    """Mint a token for `request` that is valid for `expires_in` seconds from `at`, the current Unix time.
 
     If the token is bound to a user and the request names none, a random id is generated.
 
-    Raises `InternalError` if the token is not exactly what was granted.
+    Raises:
+        InternalError: The token does not contain exactly what was granted.
     """
     platform = request.platform
     grant = Grant(
@@ -67,12 +78,12 @@ def mint(
         or report.signature is not Signature.VALID
         or report.content != TokenContent(*platform.expressible(grant))
     ):
-        found = (*report.problems, *report.warnings) if report else ("it is not a token of the platform",)
-        raise InternalError(DependencyFailure("minting", "self-check-failed", transient=False, problems=found))
+        problems = (*report.problems, *report.warnings) if report else ("not a token of this platform",)
+        raise InternalError(DependencyFailure("minting", "self-check-failed", transient=False, problems=problems))
     return MintedToken(
-        token=token,
-        token_id=report.token_id,
-        grant=grant,
+        token,
+        report.token_id,
+        grant,
         minted_at=int(at),
         expires_in=expires_in,
         reply=platform.reply(credentials, grant, token),

@@ -1,35 +1,31 @@
-"""What operators see beside the audit trail: log lines about faults, and metrics to alarm on.
+"""Log lines about faults, and metrics to alarm on.
 
-A log line says what failed, by closed words of ours (docs/operations.md), and where in our code. It never holds the
-text of an exception: those of the SDK hold ARNs and account ids, those of a JSON decoder the whole secret.
+A log line names the failure by closed lists of words (docs/operations.md) and the place in the code. It never contains
+the text of an exception: the SDK's texts hold ARNs and account ids, those of a JSON decoder the whole secret.
 """
 
-import functools
-import json
 import logging
-import re
 import sys
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, TextIO
+from typing import TextIO
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from roomkey import strict_json
 from roomkey.clock import Usage
-from roomkey.errors import DependencyFailure, Fault, RoomkeyError
+from roomkey.errors import AuditUnavailable, DependencyFailure, Fault, InternalError
 from roomkey.platforms.base import TokenKind
+from roomkey.record import RequestRecord
 
 NAMESPACE = "Roomkey"
 SERVICE = "roomkey"
 MINTED = "minted"
-"""The code of a request that got its token, beside those of `roomkey.errors`."""
+"""The value of the dimension `code` for a minted token. Other values are the codes of `roomkey.errors`."""
 
 
 class _StdoutHandler(logging.StreamHandler[TextIO]):
-    """Writes to what `sys.stdout` is at the time, as `print` does, and not to what it was at import."""
+    """Writes to the current `sys.stdout`, as `print` does, not to the one at import time."""
 
     @property
     def stream(self) -> TextIO:
@@ -40,106 +36,91 @@ class _StdoutHandler(logging.StreamHandler[TextIO]):
         pass
 
 
-_UNITS = {
-    "TokenMinted": MetricUnit.Count,
-    "TokenRefused": MetricUnit.Count,
-    "Fault": MetricUnit.Count,
-    "ManagementTokenMinted": MetricUnit.Count,
-    "Duration": MetricUnit.Milliseconds,
-    "KillSwitchStaleSeconds": MetricUnit.Seconds,
-    "CredentialsStaleSeconds": MetricUnit.Seconds,
-    "DependencyFailure": MetricUnit.Count,
-}
-"""The metrics that there are."""
-
-_STALE_METRICS = {"kill-switch": "KillSwitchStaleSeconds", "credentials": "CredentialsStaleSeconds"}
-
-
-@functools.cache
-def _form(environment: str, platform: str, kind: str, code: str, metrics: tuple[str, ...]) -> str:
-    """A line of CloudWatch's embedded format with places, in the way of `%`, for `Timestamp` and the metrics' numbers.
-
-    Made by Powertools, once for each form that there is, which closed lists of words keep few: made for every request
-    it takes more time than anything else there (docs/performance.md). An alarm in CloudWatch cannot add up over
-    dimensions, so there is a set of them for each question that one asks: how is this environment (Powertools' default
-    dimensions), which platform and kind, and what came of it.
-    """
-    # An empty service is none: the namespace says as much.
-    made = EphemeralMetrics(namespace=NAMESPACE, service="", default_dimensions={"environment": environment})
-    made.add_dimensions(platform=platform, kind=kind)
-    made.add_dimensions(code=code)
-    for name in metrics:
-        made.add_metric(name, _UNITS[name], 0)
-    line: dict[str, Any] = dict(made.serialize_metric_set())
-    line["_aws"]["Timestamp"] = "%d"
-    line |= {name: ["%r"] for name in metrics}
-    return re.sub(r'"(%[dr])"', r"\1", json.dumps(line, separators=(",", ":"))) + "\n"
-
-
-@dataclass(frozen=True, slots=True)
 class Observability:
-    """Logs and metrics of one environment. Dimensions are few words each: no user, room or token among them."""
+    """Logs and metrics of one environment. No dimension holds a user, room or token."""
 
-    environment: str
-    logger: Logger
+    __slots__ = ("_environment", "_logger")
 
-    @classmethod
-    def of(cls, environment: str, log_level: str) -> "Observability":
-        logger = Logger(service=SERVICE, level=log_level, logger_handler=_StdoutHandler())
-        logger.setLevel(log_level)  # Powertools leaves a logger that is set up already as it is.
-        return cls(environment, logger)
+    def __init__(self, environment: str, log_level: str) -> None:
+        self._environment = environment
+        self._logger = Logger(service=SERVICE, level=log_level, logger_handler=_StdoutHandler())
+        self._logger.setLevel(log_level)  # Powertools keeps the level of a logger that exists already.
+
+    def request_finished(self, record: RequestRecord, usage: Usage) -> None:
+        """Log the fault or the stale reads of one request, and write its metrics."""
+        failure = record.failure
+        if isinstance(failure, Fault) and not _is_logged(failure):
+            self.fault(failure, record.event.request_id)
+        if record.minted:
+            for name, dependency_failure in _stale_reads(record):
+                self._line("warning", f"{name}-stale", record.event.request_id, dependency_failure)
+        self._write_metrics(record, usage)
 
     def fault(self, fault: Fault, request_id: str) -> None:
-        """One line about a fault that a caller was answered with."""
+        """Log a fault that a caller received as the response."""
         self._line("error", fault.code, request_id, fault.failure)
 
-    def served_stale(self, what: str, failure: DependencyFailure, request_id: str) -> None:
-        """One line about a read that failed without harm: the token was minted with what was known before."""
-        self._line("warning", f"{what}-stale", request_id, failure)
-
     def unexpected(self, error: BaseException, request_id: str) -> None:
-        """One line about a mistake of ours: the kind of exception and the way it came, without its words."""
+        """Log an exception that is a defect of Roomkey: its type and traceback, without its text."""
         frames = [
             f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
         ]
-        self.logger.error(
+        self._logger.error(
             "internal-error", extra={"request_id": request_id, "error": type(error).__name__, "at": frames}
         )
+
+    def foreign_event(self, source: str, request_id: str) -> None:
+        """Log an event that an HTTP API with payload format 2.0 did not send."""
+        self._logger.warning("foreign-event", extra={"request_id": request_id, "reason": source})
 
     def _line(self, level: str, code: str, request_id: str, failure: DependencyFailure | None) -> None:
         extra: dict[str, object] = {"request_id": request_id}
         if failure:
             extra |= {"dependency": failure.dependency, "reason": failure.reason, "problems": failure.problems}
-        getattr(self.logger, level)(code, extra=extra)
+        getattr(self._logger, level)(code, extra=extra)
 
-    def count(
-        self,
-        platform: str,
-        kind: str,
-        failure: RoomkeyError | None,
-        usage: Usage,
-        stale_seconds: Mapping[str, float] = MappingProxyType({}),
-    ) -> None:
-        """The metrics of one request to a minting route, as one line of CloudWatch's embedded format.
+    def _write_metrics(self, record: RequestRecord, usage: Usage) -> None:
+        """Write one line in CloudWatch's embedded metric format, at the time that the audit line has.
 
-        They count for the time at which it started, as its audit line has it, and its duration is what it has spent.
-        `stale_seconds` is the age of what could not be read again and was used all the same, by `switch` and
-        `credentials`.
+        An alarm cannot sum over dimensions, so there is one set of dimensions for each question: the environment, the
+        platform and kind, the code.
         """
-        outcome = "TokenMinted" if failure is None else "Fault" if isinstance(failure, Fault) else "TokenRefused"
-        failed_reads = len(stale_seconds) + (isinstance(failure, Fault) and _is_a_read(failure.failure))
-        metrics: dict[str, float] = {outcome: 1.0}
-        if failure is None and kind == TokenKind.MANAGEMENT:
-            # For an alarm, which could not add up over the platforms.
-            metrics["ManagementTokenMinted"] = 1.0
-        metrics["Duration"] = usage.seconds * 1000
-        for what, age in stale_seconds.items():
-            metrics[_STALE_METRICS[what]] = float(age)
-        if failed_reads:
-            metrics["DependencyFailure"] = float(failed_reads)
+        failure = record.failure
+        # An empty service leaves out Powertools' dimension: the namespace contains the same name.
+        metrics = EphemeralMetrics(
+            namespace=NAMESPACE, service="", default_dimensions={"environment": self._environment}
+        )
+        metrics.add_dimensions(platform=record.platform, kind=record.kind)
+        metrics.add_dimensions(code=failure.code if failure else MINTED)
 
-        form = _form(self.environment, platform, kind, failure.code if failure else MINTED, tuple(metrics))
-        sys.stdout.write(form % (usage.since * 1000, *metrics.values()))
+        outcome = "TokenMinted" if failure is None else "Fault" if isinstance(failure, Fault) else "TokenRefused"
+        metrics.add_metric(outcome, MetricUnit.Count, 1)
+        if failure is None and record.kind is TokenKind.MANAGEMENT:
+            # For an alarm, which cannot sum over the platforms.
+            metrics.add_metric("ManagementTokenMinted", MetricUnit.Count, 1)
+        metrics.add_metric("Duration", MetricUnit.Milliseconds, usage.seconds * 1000)
+
+        failed_reads = int(isinstance(failure, Fault) and _is_a_read(failure.failure))
+        for reading, name in ((record.kill_switch, "KillSwitch"), (record.credentials, "Credentials")):
+            if reading and reading.failure:
+                metrics.add_metric(f"{name}StaleSeconds", MetricUnit.Seconds, reading.age)
+                failed_reads += 1
+        if failed_reads:
+            metrics.add_metric("DependencyFailure", MetricUnit.Count, failed_reads)
+
+        line = metrics.serialize_metric_set()
+        line["_aws"]["Timestamp"] = int(usage.since * 1000)
+        sys.stdout.write(strict_json.dumps(line) + "\n")
+
+
+def _stale_reads(record: RequestRecord) -> list[tuple[str, DependencyFailure]]:
+    reads = (("kill-switch", record.kill_switch), ("credentials", record.credentials))
+    return [(name, reading.failure) for name, reading in reads if reading and reading.failure]
+
+
+def _is_logged(fault: Fault) -> bool:
+    """Return whether the fault was logged where it was caught."""
+    return isinstance(fault, AuditUnavailable) or (isinstance(fault, InternalError) and fault.failure is None)
 
 
 def _is_a_read(failure: DependencyFailure | None) -> bool:

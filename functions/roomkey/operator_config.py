@@ -1,12 +1,11 @@
-"""The state of an environment that operators own, beside its secrets: the disable flag and the policy.
+"""The SSM parameters that operators control: the kill switch and the policy.
 
-Both are needed for every decision, so both come from one call, and are as old as each other. They fail apart: a flag
-that cannot be used leaves nothing to go on, while without a policy it can still be said that minting is off.
+Every decision needs both, so one call reads both. They fail independently: an invalid kill switch makes the whole
+reading useless, while without a policy the kill switch can still refuse.
 """
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from roomkey import limits
@@ -18,30 +17,32 @@ from roomkey.kill_switch import KillSwitch, KillSwitchReading
 from roomkey.policy import InvalidPolicy, Policy, parse_policy
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    flag: KillSwitch
+class _Parameters(NamedTuple):
+    kill_switch: KillSwitch
     policy: Policy | DependencyFailure
 
 
 class OperatorConfig(NamedTuple):
-    """An environment's state as it is known. The policy is as old as the flag."""
+    """The parameters as last read. All have the age of the kill switch."""
 
-    switch: KillSwitchReading
+    kill_switch: KillSwitchReading
     policy: Policy | DependencyFailure
 
     def require_policy(self) -> Policy:
-        """The policy to decide by. Raises `PolicyUnavailable` where there is none, or none that is new enough."""
+        """Return the policy.
+
+        Raises:
+            PolicyUnavailable: It is missing, invalid or too old.
+        """
         if isinstance(self.policy, DependencyFailure):
             raise PolicyUnavailable(self.policy)
-        # The switch is no more patient, and asked first; this does not lean on it.
-        if self.switch.age > limits.POLICY_MAX_STALE_SECONDS:
-            raise PolicyUnavailable(self.switch.failure)
+        if self.kill_switch.age > limits.POLICY_MAX_STALE_SECONDS:
+            raise PolicyUnavailable(self.kill_switch.failure)
         return self.policy
 
 
 class OperatorConfigCache:
-    """The disable flag and the policy of one environment, kept fresh."""
+    """The operator config of one environment, cached."""
 
     def __init__(
         self,
@@ -52,37 +53,43 @@ class OperatorConfigCache:
         clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
-        def load(budget: Budget) -> _Found:
+        def load(budget: Budget) -> _Parameters:
             texts = parameters.read([kill_switch_name, policy_name], budget)
-            return _Found(_flag(texts[kill_switch_name]), _policy(texts[policy_name]))
+            return _Parameters(_parse_kill_switch(texts[kill_switch_name]), _parse_policy(texts[policy_name]))
 
-        self._found = RefreshingCache(
+        self._cache = RefreshingCache(
             load, ttl=limits.OPERATOR_CONFIG_TTL_SECONDS, max_stale=math.inf, clock=clock, jitter=jitter
         )
 
     def read(self, budget: Budget) -> OperatorConfig:
-        """The state, refreshed if it is not fresh. Raises `KillSwitchUnavailable` or `DeadlineExceeded`."""
-        return self._state(self._found.read, budget)
+        """Return the config, refreshed if its TTL has expired.
+
+        Raises:
+            KillSwitchUnavailable: It is unknown.
+            DeadlineExceeded: It is unknown, and the budget ended before the read did.
+        """
+        return self._config(self._cache.read, budget)
 
     def minting(self, platforms: Iterable[str], budget: Budget) -> str:
-        """`on`, `off`, `partly-off` or `unknown`, over the platforms given. Reads at most once per fresh bound."""
+        """Return `on`, `off`, `partly-off` or `unknown` for these platforms. Refreshes at most once per TTL."""
         try:
-            switch = self._state(self._found.peek, budget).switch
+            reading = self._config(self._cache.peek, budget).kill_switch
         except Fault:
             return "unknown"
-        minting = switch.flag.minting(platforms)
-        return "unknown" if switch.too_old_for_on and minting != "off" else minting
+        minting = reading.switch.minting(platforms)
+        return "unknown" if reading.too_old_for_on and minting != "off" else minting
 
     @staticmethod
-    def _state(read: Callable[[Budget], CachedValue[_Found]], budget: Budget) -> OperatorConfig:
+    def _config(read: Callable[[Budget], CachedValue[_Parameters]], budget: Budget) -> OperatorConfig:
         try:
-            reading = read(budget)
+            cached = read(budget)
         except DependencyFailure as failure:
             raise KillSwitchUnavailable(failure) from None
-        return OperatorConfig(KillSwitchReading(reading.value.flag, reading.age, reading.failure), reading.value.policy)
+        reading = KillSwitchReading(cached.value.kill_switch, cached.age, cached.failure)
+        return OperatorConfig(reading, cached.value.policy)
 
 
-def _flag(text: str | None) -> KillSwitch:
+def _parse_kill_switch(text: str | None) -> KillSwitch:
     if text is None:
         raise DependencyFailure("ssm", "not-found", transient=False)
     try:
@@ -91,7 +98,7 @@ def _flag(text: str | None) -> KillSwitch:
         raise DependencyFailure("ssm", "invalid-kill-switch", transient=False) from None
 
 
-def _policy(text: str | None) -> Policy | DependencyFailure:
+def _parse_policy(text: str | None) -> Policy | DependencyFailure:
     if text is None:
         return DependencyFailure("ssm", "policy-missing", transient=False)
     try:

@@ -1,7 +1,7 @@
-"""From the bytes of a request body to the fields in it.
+"""Parse the bytes of a request body into fields.
 
-`/v1/...` takes one JSON object called by its name. `/api/token` takes what 100ms's endpoint took: web clients that name
-no type or text/plain, Flutter's forms. Neither takes anything that could be read in two ways.
+`/v1/...` accepts one JSON object with its media type. `/api/token` accepts what 100ms's endpoint accepted: web clients
+send no type or text/plain, Flutter sends forms. Both reject whatever has two readings.
 """
 
 import base64
@@ -19,9 +19,10 @@ _JSON_SPACE = b" \t\r\n"
 
 
 def read_strict(event: Mapping[str, Any], content_type: str | None, *, may_be_empty: bool) -> dict[str, Any]:
-    """The fields of a body that must be JSON and say so.
+    """Return the fields of a body that must be JSON and declared as JSON.
 
-    Raises `BodyTooLarge`, `UnsupportedMediaType` or `MalformedBody`.
+    Raises:
+        BodyTooLarge, UnsupportedMediaType, MalformedBody: The body is not acceptable.
     """
     body = _bytes(event)
     if not body and may_be_empty:
@@ -33,9 +34,10 @@ def read_strict(event: Mapping[str, Any], content_type: str | None, *, may_be_em
 
 
 def read_lenient(event: Mapping[str, Any], content_type: str | None) -> dict[str, Any]:
-    """The fields of a body that is JSON, whatever its type says, or a form.
+    """Return the fields of a body that is JSON, whatever its declared type, or a form.
 
-    Raises `BodyTooLarge`, `UnsupportedMediaType` or `MalformedBody`.
+    Raises:
+        BodyTooLarge, UnsupportedMediaType, MalformedBody: The body is not acceptable.
     """
     body = _bytes(event)
     media_type, _ = _media_type(content_type)
@@ -54,12 +56,12 @@ def _bytes(event: Mapping[str, Any]) -> bytes:
         return b""
     if not isinstance(body, str) or encoded not in (True, False, None):
         raise MalformedBody("is not what API Gateway delivers")
-    longest = (MAX_BODY_BYTES + 2) // 3 * 4 if encoded else MAX_BODY_BYTES
-    if len(body) > longest:
+    max_length = (MAX_BODY_BYTES + 2) // 3 * 4 if encoded else MAX_BODY_BYTES
+    if len(body) > max_length:
         raise BodyTooLarge
     try:
         content = base64.b64decode(body, validate=True) if encoded else body.encode()
-    except ValueError:  # A bad alphabet or padding, a lone surrogate.
+    except ValueError:  # An invalid alphabet or padding, a lone surrogate.
         raise MalformedBody("is not valid base64 or UTF-8") from None
     if len(content) > MAX_BODY_BYTES:
         raise BodyTooLarge
@@ -72,7 +74,11 @@ def _media_type(content_type: str | None) -> tuple[str, str]:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The one JSON object that `body` is, read without any leeway. Raises `MalformedBody`."""
+    """Parse `body` as one JSON object without duplicate keys.
+
+    Raises:
+        MalformedBody: It is not.
+    """
     try:
         document = strict_json.loads(body)
     except ValueError:
@@ -84,11 +90,11 @@ def json_object(body: bytes) -> dict[str, Any]:
 
 def _form(body: bytes) -> dict[str, Any]:
     try:
-        fields = strict_json.without_repeats(parse_qsl(body.decode(), keep_blank_values=True, errors="strict"))
+        fields = strict_json.without_duplicates(parse_qsl(body.decode(), keep_blank_values=True, errors="strict"))
     except ValueError:
         raise MalformedBody("is not a form without repeated fields") from None
     seconds = fields.get("expires_in", "")
-    # A form knows only text: what is all digits is the number that JSON would have sent.
+    # A form contains only text: digits stand for the number that JSON would have sent.
     if seconds.isascii() and seconds.isdigit() and len(seconds) <= 10:
         fields["expires_in"] = int(seconds)
     return fields

@@ -1,50 +1,56 @@
-"""What the stack's parameters say, read once from the function's environment, all mistakes reported together."""
+"""The stack's parameters, read once from the function's environment variables. All errors are reported together."""
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
-from roomkey.limits import MIN_LIFETIME
+from roomkey.limits import MAX_LIFETIME, MIN_LIFETIME
 from roomkey.platforms import DEFAULT_PLATFORMS, PLATFORM_NAMES
 from roomkey.platforms.base import TokenKind
 
 
 class Access(StrEnum):
-    """How a route lets callers in: with a verified JWT, with a SigV4 signature, or anyone at all."""
+    """How a route authenticates callers: by a JWT, by a SigV4 signature, or not at all."""
 
     JWT = "jwt"
     IAM = "iam"
     OPEN = "open"
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimNames:
-    """Which claims of a JWT say who the user is and which groups they are in."""
+class GroupsFormat(StrEnum):
+    """How the groups claim is written: as a list, as comma-separated text, or as text that is a JSON array."""
+
+    LIST = "list"
+    COMMA = "comma"
+    JSON = "json"
+
+
+class ClaimNames(NamedTuple):
+    """The JWT claims that hold the user's id and groups."""
 
     user_id: str
     groups: str
+    groups_format: GroupsFormat = GroupsFormat.LIST
 
 
-@dataclass(frozen=True, slots=True)
-class LifetimeLimits:
-    """How long the tokens of this stack live, in seconds: where a request does not say, and at the longest."""
+class LifetimeLimits(NamedTuple):
+    """Token lifetimes of this stack in seconds: the default for each kind, and the longest."""
 
     default: Mapping[TokenKind, int]
     longest: int
 
 
 DEFAULT_LIFETIMES = LifetimeLimits(default={TokenKind.APP: 3600, TokenKind.MANAGEMENT: 900}, longest=86400)
-"""Those of a stack whose parameters say nothing else."""
+"""The lifetimes of a stack whose parameters set none."""
 
 
 class SettingsError(ValueError):
-    """The function's environment does not make sense. The message names every variable that is at fault."""
+    """Environment variables of the function are invalid. The message names all of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """One stack's settings. Names in AWS derive from `environment` alone, so that no stack can reach another's."""
+class Settings(NamedTuple):
+    """The settings of one stack. Names in AWS derive from `environment`, so that no stack reaches another's."""
 
     environment: str
     platforms: tuple[str, ...]
@@ -64,11 +70,16 @@ class Settings:
         return f"/roomkey/{self.environment}/policy"
 
     def secret_name(self, platform: str) -> str:
+        """Return the name of the platform's secret."""
         return f"roomkey/{self.environment}/{platform}"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
-        """The settings that `environ` holds. Unset and empty are the same: the default. Raises `SettingsError`."""
+        """Return the settings in `environ`. An empty variable counts as unset: it has its default.
+
+        Raises:
+            SettingsError: One or more variables are invalid.
+        """
         problems: list[str] = []
 
         def read[T](name: str, parse: Callable[[str], T], default: T) -> T:
@@ -89,7 +100,9 @@ class Settings:
             platforms=read("PLATFORMS", _platforms, DEFAULT_PLATFORMS),
             app_token_access=read("APP_TOKEN_ACCESS", _access, Access.JWT),
             claim_names=ClaimNames(
-                user_id=read("USER_ID_CLAIM", _claim, "sub"), groups=read("GROUPS_CLAIM", _claim, "groups")
+                user_id=read("USER_ID_CLAIM", _claim, "sub"),
+                groups=read("GROUPS_CLAIM", _claim, "groups"),
+                groups_format=read("GROUPS_FORMAT", _groups_format, GroupsFormat.LIST),
             ),
             lifetimes=LifetimeLimits(
                 default={
@@ -130,15 +143,23 @@ def _access(text: str) -> Access:
     return Access(text)
 
 
+def _groups_format(text: str) -> GroupsFormat:
+    if text not in list(GroupsFormat):
+        raise ValueError("must be list, comma or json")
+    return GroupsFormat(text)
+
+
 def _seconds(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,8}", text) or int(text) < MIN_LIFETIME:
-        raise ValueError(f"must be a whole number of seconds, at least {MIN_LIFETIME}")
+    if not re.fullmatch(r"[0-9]{1,8}", text) or not MIN_LIFETIME <= int(text) <= MAX_LIFETIME:
+        raise ValueError(f"must be a whole number of seconds from {MIN_LIFETIME} to {MAX_LIFETIME}")
     return int(text)
 
 
 def _claim(text: str) -> str:
     if not re.fullmatch(r"[\x21-\x7e]{1,128}", text):
         raise ValueError("must be the name of a claim")
+    if re.fullmatch(r"\w+(\.\w+)+", text):
+        raise ValueError("must name a claim at the top level: API Gateway does not deliver the claims inside another")
     return text
 
 

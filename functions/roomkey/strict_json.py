@@ -1,4 +1,4 @@
-"""JSON read without leeway: what could be understood in two ways is not understood at all. And written as plainly."""
+"""Read JSON strictly, so that a document has exactly one meaning, and write it compactly."""
 
 import json
 import math
@@ -7,10 +7,11 @@ from typing import Any
 
 
 def loads(text: str | bytes) -> Any:
-    """The document that `text` is, which must be UTF-8 if it is bytes.
+    """Return the document in `text`, which must be UTF-8 if it is bytes.
 
-    Raises `ValueError`, whose words repeat nothing of the text, for anything but exactly one document: also for
-    duplicate keys, NaN, infinities, a byte order mark, numbers too long and nesting too deep for Python.
+    Raises:
+        ValueError: The text is not exactly one JSON document, or has duplicate keys, NaN, infinities, a byte order
+            mark, or numbers or nesting beyond Python's limits. The message never repeats the text.
     """
     try:
         return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)
@@ -20,12 +21,20 @@ def loads(text: str | bytes) -> Any:
 
 
 def dumps(document: Any) -> str:
-    """`document` in ASCII. Raises `ValueError` where it holds what JSON has no word for: NaN, infinities."""
+    """Return `document` as compact ASCII.
+
+    Raises:
+        ValueError: It contains NaN or an infinity.
+    """
     return _ENCODER.encode(document)
 
 
-def without_repeats(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """`pairs` as a dict. Raises `ValueError` where a name stands twice."""
+def without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return `pairs` as a dict.
+
+    Raises:
+        ValueError: A name is repeated.
+    """
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
@@ -34,7 +43,7 @@ def without_repeats(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _refused(_: str) -> float:
+def _no_constant(_: str) -> float:
     raise ValueError("NaN and infinities are not JSON")
 
 
@@ -45,6 +54,6 @@ def _finite(text: str) -> float:
     return number
 
 
-# Made once: with options, `json` makes them anew for every document.
-_DECODER = json.JSONDecoder(object_pairs_hook=without_repeats, parse_constant=_refused, parse_float=_finite)
-_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, check_circular=False)
+# Created once: `json.loads` and `json.dumps` with options create one for each document.
+_DECODER = json.JSONDecoder(object_pairs_hook=without_duplicates, parse_constant=_no_constant, parse_float=_finite)
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))

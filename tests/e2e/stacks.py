@@ -52,7 +52,7 @@ def started(*arguments: str) -> Iterator[LocalStack]:
             process.terminate()
             process.wait(timeout=20)
     for line in since:
-        if '"log_type": "audit"' in line:
+        if '"log_type":"audit"' in line:
             audit_lines.checked(line)
 
 

@@ -163,7 +163,7 @@ def test_an_audit_line_is_printed_for_each_request(start: Callable[..., LocalSta
         stack.process.send_signal(signal.SIGINT)
         stack.process.wait(timeout=20)
     printed = "".join(stack.since)
-    [line] = [json.loads(line) for line in printed.splitlines() if '"log_type": "audit"' in line]
+    [line] = [json.loads(line) for line in printed.splitlines() if '"log_type":"audit"' in line]
     assert line["token"]["sha256"] == hashlib.sha256(answer["token"].encode()).hexdigest()
     assert answer["token"] not in printed
     assert "Traceback" not in printed

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from infrastructure.template import EVERYTHING, JWT, ROOT, Stack, stack
-from roomkey.api import STATUS
-from roomkey.clock import Usage
 from roomkey.errors import DependencyFailure, KillSwitchUnavailable, MintingDisabled, NotAllowed
 from roomkey.observability import Observability
+from roomkey.platforms.base import TokenKind
+from roomkey.responses import STATUS
 from roomkey_cli.commands.probe import MINTED_METRIC, REFUSED_METRIC
+from support.records import arrived, minted, stale, usage
 
 RUNBOOKS = ROOT / "docs" / "runbooks.md"
 TOPIC = {"AlarmTopic": EVERYTHING["AlarmTopic"]}
@@ -103,18 +104,14 @@ def _asked(alarm: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]
 
 @pytest.fixture
 def written(capsys: pytest.CaptureFixture[str]) -> set[tuple[str, tuple[str, ...]]]:
-    """Return every metric that the function writes, with each set of its dimensions."""
-    seen = Observability.of("prod", "INFO")
+    """Every metric that the function writes, with each set of dimensions that it has."""
+    observability = Observability("prod", "INFO")
     failed = KillSwitchUnavailable(DependencyFailure("ssm", "throttled", transient=True))
-    for failure in (None, NotAllowed(), failed):
-        seen.count(
-            "100ms",
-            "management",
-            failure,
-            Usage(1_800_000_000.5, 0.1, {}),
-            {"kill-switch": 40.0, "credentials": 400.0},
-        )
-    lines = [json.loads(line)["_aws"]["CloudWatchMetrics"][0] for line in capsys.readouterr().out.splitlines()]
+    for record in (minted(), arrived(failure=NotAllowed()), arrived(failure=failed)):
+        record.kind = TokenKind.MANAGEMENT
+        observability.request_finished(stale(record, kill_switch=40.0, credentials=400.0), usage())
+    metrics = [line for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    lines = [json.loads(line)["_aws"]["CloudWatchMetrics"][0] for line in metrics]
     return {
         (metric["Name"], tuple(sorted(names)))
         for line in lines

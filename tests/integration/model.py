@@ -461,12 +461,13 @@ class Environment:
 
     def _assert_audited(self, answer: Answer, calls: list[Call], due: Granted | Problem) -> None:
         """There is one line, it agrees with the answer, and shows nothing that nobody may see: I1 and I7."""
-        text = self.audit.getvalue()
+        text = self.audit.getvalue().removeprefix("\n")  # After a failed write.
         assert text.count("\n") == 1, "an answer has one audit line"
         line = checked(text)
         asked = Counter(call.operation for call in calls)
-        assert (line["status"], line["reason"]) == (answer.status, answer.code)
-        assert line["calls"] == {"ssm": asked[SSM], "secretsmanager": asked[SM]}
+        assert (line["status"], line.get("reason")) == (answer.status, answer.code)
+        counts = {"ssm": asked[SSM], "secretsmanager": asked[SM]}
+        assert line.get("calls", {}) == {service: count for service, count in counts.items() if count}
         assert ("token" in line) == (answer.token is not None)
         if answer.token and isinstance(due, Granted):
             assert line["token"]["sha256"] == hashlib.sha256(answer.token.encode()).hexdigest()

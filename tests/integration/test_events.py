@@ -336,9 +336,8 @@ def test_a_secret_is_read_for_a_token_alone_and_it_is_its_platforms(exchange: Ex
 
 @pytest.mark.threat("I1")
 @every_case
-def test_a_request_to_a_minting_route_leaves_one_audit_line_that_tells_what_was_answered(
-    exchange: Exchanges, case: Case
-) -> None:
+def test_each_request_to_a_minting_route_leaves_one_audit_line(exchange: Exchanges, case: Case) -> None:
+    """What a line contains is in tests/unit/test_audit.py. Here it is the line of this request and its response."""
     sent = exchange(case)
     lines = [json.loads(line) for line in sent.written.splitlines()]
 
@@ -346,81 +345,56 @@ def test_a_request_to_a_minting_route_leaves_one_audit_line_that_tells_what_was_
         assert lines == []
         return
     (line,) = lines
-    assert sent.written.endswith("}\n")
-    _check_what_every_line_says(line, sent, case)
-    _check_who_asked(line, sent.event, case)
-    if case.status == 200:
-        _check_the_token(line, sent, TOKENS[case.file])
-        assert line["calls"] == {"ssm": 1, "secretsmanager": 1}
-        assert line["switch"] == {"age_s": 0.0, "stale": False}
-        rule = "any backend manages" if line["kind"] == "management" else "anyone joins anything"
-        assert line["policy"] == {"mode": "enforce", "allowed": True, "rule": rule, "max_lifetime": None}
-        version_id = line["credentials"]["version_id"]
-        assert line["credentials"] == {"version_id": version_id, "age_s": 0.0, "stale": False}
-        assert UUID(version_id)
-    else:
-        assert line["calls"] == {"ssm": 0, "secretsmanager": 0}
-        assert line.keys().isdisjoint({"switch", "policy", "credentials", "token"})
-        assert ("requested" in line) == (case.status == 403 and case.file != "app-token-jwt-without-sub.json")
-
-
-def _check_what_every_line_says(line: dict[str, Any], sent: Exchange, case: Case) -> None:
     event, http = sent.event, sent.event["requestContext"]["http"]
-    assert line.keys() <= {
-        *("log_type", "schema", "ts", "environment", "version", "request_id", "lambda_request_id", "trace_id"),
-        *("cold_start", "route", "platform", "kind", "decision", "reason", "status", "source_ip", "user_agent"),
-        *("calls", "duration_ms", "caller", "requested", "switch", "policy", "credentials", "token"),
-    }
-    assert line["log_type"] == "audit"
-    assert line["schema"] == 1
+    assert sent.written.endswith("}\n")
     assert datetime.fromisoformat(line["ts"]).timestamp() == NOW + 0.5
-    assert line["ts"].endswith("Z")
-    assert line["environment"] == sent.environment
-    assert line["version"] == __version__
+    assert (line["environment"], line["cold_start"], line["duration_ms"]) == (sent.environment, True, 0.0)
     assert line["request_id"] == event["requestContext"]["requestId"]
     assert line["lambda_request_id"] == "8f507cfc-0000-4697-b07a-ac58fc914c95"
     assert line["trace_id"] == event["headers"]["x-amzn-trace-id"]
-    assert line["cold_start"] is True
     assert (line["route"], line["platform"], line["kind"]) == (event["routeKey"], sent.platform, sent.kind)
-    assert (line["status"], line["reason"]) == (case.status, case.code)
-    assert line["decision"] == ("minted" if case.status == 200 else "denied")
     assert (line["source_ip"], line["user_agent"]) == (http["sourceIp"], http["userAgent"])
-    assert line["duration_ms"] == 0.0
+    assert (line["status"], line.get("reason")) == (case.status, case.code)
+    assert line.get("caller") == _caller(event, case)
+    if case.status == 200:
+        _check_the_token(line, sent, TOKENS[case.file])
+    else:
+        assert line["decision"] == "denied"
+        assert line.keys().isdisjoint({"calls", "kill_switch", "policy", "credentials", "token"})
+        assert ("requested" in line) == (case.status == 403 and case.file != "app-token-jwt-without-sub.json")
 
 
-def _check_who_asked(line: dict[str, Any], event: Any, case: Case) -> None:
+def _caller(event: Any, case: Case) -> dict[str, Any] | None:
     if case.status == 401:
-        assert "caller" not in line
-        return
+        return None
     authorizer = event["requestContext"].get("authorizer", {})
     access = "iam" if case.file.startswith("management") else case.access
+    if access == "iam":
+        return {"access": access, "principal": PRINCIPALS[authorizer["iam"]["userArn"]]}
     claims = authorizer["jwt"]["claims"] if access == "jwt" else {}
-    assert line["caller"] == {
-        "access": access,
-        "issuer": claims.get("iss"),
-        "user_id": claims.get("sub"),
-        "principal": PRINCIPALS[authorizer["iam"]["userArn"]] if access == "iam" else None,
-    }
+    names = {"issuer": "iss", "user_id": "sub"}
+    return {"access": access} | {name: claims[claim] for name, claim in names.items() if claim in claims}
 
 
 def _check_the_token(line: dict[str, Any], sent: Exchange, says: Says) -> None:
     answer, token = sent.answer, sent.answer.token
     assert token
-    assert line["requested"] == {
-        "room_id": says.room_id,
-        "role": says.role,
-        "user_id": None if says.user_id is RANDOM else says.user_id,
-        "services": list(says.services),
-        "expires_in": None if says.expires_in in (3600, 900) else says.expires_in,
-    }
-    assert line["token"] == {
+    assert line["decision"] == "minted"
+    assert line["calls"] == {"ssm": 1, "secretsmanager": 1}
+    assert line["kill_switch"] == {"age_s": 0.0}
+    rule = "any backend manages" if line["kind"] == "management" else "anyone joins anything"
+    assert line["policy"] == {"mode": "enforce", "allowed": True, "rule": rule}
+    assert line["credentials"] == {"version_id": str(UUID(line["credentials"]["version_id"])), "age_s": 0.0}
+    requested = {"room_id": says.room_id, "role": says.role, "services": list(says.services)}
+    assert line.get("requested", {}) == {name: value for name, value in requested.items() if value}
+    written = {
         "sha256": hashlib.sha256(token.encode()).hexdigest(),
         "id": read(sent.platform, token).token_id,
         "user_id": answer.body.get("user_id"),
-        "minted_at": NOW,
         "expires_at": answer.body["expires_at"],
         "expires_in": answer.body["expires_in"],
     }
+    assert line["token"] == {name: value for name, value in written.items() if value is not None}
 
 
 @pytest.mark.parametrize("platforms", [("100ms",), EVERY_PLATFORM], ids=["100ms", "all"])
@@ -455,7 +429,7 @@ def test_the_handler_that_lambda_calls_answers_the_same(
 
     assert answer.token
     assert claims_of(answer.token)["user_id"] == "student-7"
-    assert '"log_type": "audit"' in capsys.readouterr().out
+    assert '"log_type":"audit"' in capsys.readouterr().out
 
 
 @pytest.mark.threat("H7")
@@ -467,4 +441,3 @@ def test_user_ids_stay_out_of_the_audit_line_where_the_stack_says_so(deploy: Dep
     (line,) = deployed.audit_lines()
     assert answer.status == 200
     assert "teacher-1" not in json.dumps(line)
-    assert (line["caller"]["user_id"], line["requested"]["user_id"], line["token"]["user_id"]) == (None, None, None)

@@ -477,10 +477,10 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         outage(SSM, faults.throttled, "true", "kept"),
     ),
     "what-is-no-flag-is-on": (
-        editing(_FLAG, "parse", 'raise ValueError("not a disable flag")', f"return {_ON}"),
+        editing(_FLAG, "parse", 'raise ValueError("not a kill switch")', f"return {_ON}"),
         flag("livekit"),
     ),
-    "no-flag-is-on": (editing(operator_config, "_flag", *_NO_FLAG), flag(None)),
+    "no-flag-is-on": (editing(operator_config, "_parse_kill_switch", *_NO_FLAG), flag(None)),
     "a-scope-is-overlooked": (editing(_FLAG, "is_off", ', f"{platform}/{kind}"', ""), flag("100ms/app")),
     "policy-missing-lets-all-in": (
         editing(operator_config.OperatorConfig, "require_policy", *_NO_POLICY),
@@ -510,18 +510,21 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
     "a-no-changes-nothing": (editing(_REFRESHED, "_after", "if not failure.transient:", "if False:"), _DENIED),
     "whatever-fails-is-forgotten": (editing(_REFRESHED, "_after", "if not failure.transient:", "if True:"), _THROTTLED),
     "a-failure-is-tried-again-at-once": (
-        editing(_REFRESHED, "_try", "resting = self._ever_read", "resting = False"),
+        editing(_REFRESHED, "_try", "backing_off = self._ever_read", "backing_off = False"),
         _THROTTLED,
     ),
     "health-tries-each-time": (
-        editing(operator_config.OperatorConfigCache, "minting", "self._found.peek", "self._found.read"),
+        editing(operator_config.OperatorConfigCache, "minting", "self._cache.peek", "self._cache.read"),
         outage(SSM, faults.throttled, "false", "rest"),
     ),
     "a-no-is-asked-twice": (editing(client, "with_one_retry", "not failure.transient or ", ""), _DENIED),
     "a-third-attempt": (editing(client, "with_one_retry", "clock.sleep(pause)", _THIRD), _THROTTLED),
     "a-secret-is-read-too-early": (
         editing(
-            api.Api, "_mint", "state = self._deps", "self._deps.credentials.read(platform, budget); state = self._deps"
+            api.Api,
+            "_mint",
+            "config = self._deps",
+            "self._deps.credentials.read(platform, budget); config = self._deps",
         ),
         flag("true"),
     ),
@@ -534,11 +537,11 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         late(7.29),
     ),
     "no-audit-line": (
-        editing(api.Api, "_conclude", "self._deps.audit.write(", "status or self._deps.audit.write("),
+        editing(api.Api, "_finish", "self._deps.audit.write(", "status or self._deps.audit.write("),
         lambda machine: machine.mint_both(),
     ),
     "a-token-without-an-audit-line": (
-        editing(api.Api, "_conclude", "failure = failure or unwritten", "pass"),
+        editing(api.Api, "_finish", "record.failure = record.failure or unwritten", "pass"),
         full_disk,
     ),
 }

@@ -31,11 +31,11 @@ from schemathesis.specs.openapi.checks import (
 
 from infrastructure.template import ACCESS, stack
 from roomkey import errors
-from roomkey.api import STATUS
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform, Signature, TokenKind
 from roomkey.platforms.credentials import Credentials
 from roomkey.platforms.fields import RequestField
+from roomkey.responses import STATUS
 from roomkey_cli import credential_file
 from roomkey_cli.local import sigv4
 from roomkey_cli.local.gateway import Gateway

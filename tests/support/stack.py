@@ -289,7 +289,7 @@ class Deployed:
 
     def with_parts(self, **parts: Any) -> "Deployed":
         """The same stack with some of its parts replaced."""
-        return replace(self, dependencies=replace(self.dependencies, **parts))
+        return replace(self, dependencies=self.dependencies._replace(**parts))
 
     def answer(self, event: Any, context: Any = None) -> Answer:
         """The answer to `event`. Wherever it is a token, its audit line is there."""
@@ -303,7 +303,7 @@ class Deployed:
     def audit_lines(self, since: int = 0) -> list[dict[str, Any]]:
         """The audit lines so far, or those since the stream was at `since`."""
         self.stream.seek(since)
-        return [checked(line) for line in self.stream.read().splitlines()]
+        return [checked(line) for line in self.stream.read().splitlines() if line]
 
     @property
     def operations(self) -> list[str]:

@@ -1,9 +1,7 @@
-"""The flag and the policy, read together and failing apart: what holds of the policy, and of both at once.
-
-What holds of the flag alone is in test_kill_switch.py.
-"""
+"""The operator config: parameters that are read together and fail independently."""
 
 import json
+import math
 import traceback
 
 import pytest
@@ -19,7 +17,7 @@ from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
 from support.clocks import FakeClock
 
-FLAG, POLICY = "/roomkey/dev/disabled", "/roomkey/dev/policy"
+KILL_SWITCH, POLICY = "/roomkey/dev/disabled", "/roomkey/dev/policy"
 DOWN = DependencyFailure("ssm", "throttled", transient=True)
 RULE = {"name": "all", "who": ["anyone"], "kinds": ["*"], "platforms": ["*"]}
 
@@ -32,31 +30,36 @@ class Parameters:
     """The injected reading: answers both parameters, or fails."""
 
     def __init__(self) -> None:
-        self.flag: str | None = "false"
+        self.kill_switch: str | None = "false"
         self.policy: str | None = _policy(RULE)
         self.failure: DependencyFailure | None = None
+        self.calls = 0
 
     def read(self, names: list[str], budget: Budget) -> dict[str, str | None]:
-        assert names == [FLAG, POLICY]
+        assert names == [KILL_SWITCH, POLICY]
+        self.calls += 1
         if self.failure:
             raise self.failure
-        return {POLICY: self.policy, FLAG: self.flag}
+        return {POLICY: self.policy, KILL_SWITCH: self.kill_switch}
 
 
 class Subject:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.parameters = Parameters()
-        self.state = OperatorConfigCache(
+        self.config = OperatorConfigCache(
             self.parameters,  # type: ignore[arg-type]
-            kill_switch_name=FLAG,
+            kill_switch_name=KILL_SWITCH,
             policy_name=POLICY,
             clock=self.clock,
             jitter=lambda: 0.5,
         )
 
     def read(self) -> OperatorConfig:
-        return self.state.read(Budget.start(self.clock, 2.8))
+        return self.config.read(Budget.start(self.clock, 2.8))
+
+    def minting(self, *platforms: str) -> str:
+        return self.config.minting(platforms or ("100ms",), Budget.start(self.clock, 2.8))
 
     def rule(self) -> str | None:
         """The rule by which anyone may manage rooms at 100ms."""
@@ -119,12 +122,12 @@ def test_a_policy_that_is_none_any_more_is_forgotten_and_the_flag_is_not(subject
     subject.parameters.policy = text
     subject.clock.advance(31)
     subject.without_policy()
-    subject.read().switch.require_on("100ms", TokenKind.APP)
+    subject.read().kill_switch.require_on("100ms", TokenKind.APP)
 
-    subject.parameters.flag = "true"
+    subject.parameters.kill_switch = "true"
     subject.clock.advance(31)
     with pytest.raises(MintingDisabled):
-        subject.read().switch.require_on("100ms", TokenKind.APP)
+        subject.read().kill_switch.require_on("100ms", TokenKind.APP)
 
 
 def test_a_policy_outlives_a_failing_ssm_for_300_seconds(subject: Subject) -> None:
@@ -136,22 +139,90 @@ def test_a_policy_outlives_a_failing_ssm_for_300_seconds(subject: Subject) -> No
     assert subject.without_policy() is DOWN
 
 
-def test_a_state_is_as_old_as_its_reading(subject: Subject) -> None:
-    subject.read()
+@pytest.mark.threat("B4", "B5")
+@pytest.mark.parametrize(
+    ("text", "reason"), [(None, "not-found"), ("maybe", "invalid-kill-switch"), ("", "invalid-kill-switch")]
+)
+def test_a_missing_or_invalid_kill_switch_is_not_on_cold_or_warm(
+    subject: Subject, text: str | None, reason: str
+) -> None:
+    for _ in range(2):
+        subject.parameters.kill_switch = text
+        with pytest.raises(KillSwitchUnavailable) as caught:
+            subject.read()
+        failure = caught.value.failure
+        assert failure
+        assert (failure.dependency, failure.reason, failure.transient) == ("ssm", reason, False)
+        for error in (caught.value, failure):
+            assert "another exception" not in "".join(traceback.format_exception(error))
+
+        subject.clock.advance(6)
+        subject.parameters.kill_switch = "false"
+        subject.read().kill_switch.require_on("100ms", TokenKind.APP)
+        subject.clock.advance(31)
+
+
+@pytest.mark.threat("I4")
+def test_a_config_that_was_never_read_allows_nothing(subject: Subject) -> None:
     subject.parameters.failure = DOWN
-    subject.clock.advance(40)
-
-    state = subject.read()
-
-    assert (state.switch.age, state.switch.failure) == (40, DOWN)
-
-
-@pytest.mark.parametrize("text", [None, "maybe"])
-def test_a_fault_drags_no_other_exception_along(subject: Subject, text: str | None) -> None:
-    subject.parameters.flag = text
-    with pytest.raises(KillSwitchUnavailable) as caught:
+    with pytest.raises(KillSwitchUnavailable):
         subject.read()
 
-    for error in (caught.value, caught.value.failure):
-        assert error is not None
-        assert "another exception" not in "".join(traceback.format_exception(error))
+
+# --- health ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "minting"),
+    [
+        ("false", "on"),
+        ("true", "off"),
+        ("100ms", "off"),
+        ("app,management", "off"),
+        ("100ms/app,management", "off"),
+        ("app", "partly-off"),
+        ("100ms/management", "partly-off"),
+    ],
+)
+def test_health_reports_the_kill_switch(subject: Subject, text: str, minting: str) -> None:
+    subject.parameters.kill_switch = text
+    assert subject.minting() == minting
+
+
+def test_health_reports_on_the_platforms_that_are_served(subject: Subject) -> None:
+    subject.parameters.kill_switch = "100ms"
+    assert subject.minting("100ms", "another") == "partly-off"
+    assert subject.minting("another") == "on"
+
+
+@pytest.mark.parametrize("text", [DOWN, None, "maybe"])
+def test_health_reports_unknown_and_reads_once_per_ttl(subject: Subject, text: str | DependencyFailure | None) -> None:
+    if isinstance(text, DependencyFailure):
+        subject.parameters.failure = text
+    else:
+        subject.parameters.kill_switch = text
+    for _ in range(29):
+        assert subject.minting() == "unknown"
+        subject.clock.advance(1)
+    assert subject.parameters.calls == 1
+
+
+@pytest.mark.threat("B3", "I3")
+@pytest.mark.parametrize(
+    ("text", "until_300", "after"),
+    [("false", "on", "unknown"), ("true", "off", "off"), ("app", "partly-off", "unknown")],
+)
+def test_health_reports_the_last_reading_while_ssm_is_down(
+    subject: Subject, text: str, until_300: str, after: str
+) -> None:
+    subject.parameters.kill_switch = text
+    subject.minting()
+    subject.parameters.failure = DOWN
+    subject.clock.advance(300)
+    assert subject.minting() == until_300
+    subject.clock.advance(1)
+    assert subject.minting() == after
+
+
+def test_health_reports_unknown_without_time(subject: Subject) -> None:
+    assert subject.config.minting(["100ms"], Budget.start(subject.clock, -math.inf)) == "unknown"

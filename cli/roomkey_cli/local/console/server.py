@@ -208,8 +208,8 @@ class Console:
         read_at: float | None = None
         faults: dict[str, str | None] = dict.fromkeys(("flag", "policy"))
         try:
-            state = self._deps.state.read(Budget.start(self._deps.clock, _READING_SECONDS))
-            read_at = time.time() - state.switch.age
+            state = self._deps.operator_config.read(Budget.start(self._deps.clock, _READING_SECONDS))
+            read_at = time.time() - state.kill_switch.age
             state.require_policy()
         except KillSwitchUnavailable as fault:
             faults = dict.fromkeys(("flag", "policy"), _in_words(fault))
