@@ -25,7 +25,7 @@ def install(environment: Path, requirement: str, *, use_uv: bool = True) -> Path
     """Create an environment, install `requirement` with the pinned versions, and return the path of `roomkey`."""
     versions = environment.with_suffix(".txt")
     # Without the hashes: pip would ask for the wheel's own.
-    versions.write_text("\n".join(re.findall(r"^\S+==.*?(?= \\\\$)", RUN.read_text(), re.MULTILINE)))
+    versions.write_text("\n".join(re.findall(r"^\S+==.*?(?= \\$)", RUN.read_text(), re.MULTILINE)))
     pinned = ["--constraint", str(versions)]
     uv = shutil.which("uv") if use_uv else None
     if uv:
