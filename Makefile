@@ -18,7 +18,7 @@ export SAM_CLI_TELEMETRY = 0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run sam-local test unit test-environment coverage fuzz check format lint types template audit docs build deploy environment \
-  bench storm screenshots time lock release clean
+  bench screenshots time lock release clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' \
@@ -39,7 +39,8 @@ unit: $(VENV)/.dev  ## Run the unit tests (ARGS="-k policy").
 
 test: $(VENV)/.dev  ## Run all tests that need no cloud (ARGS="-k policy").
 	@$(PYTEST) $(ARGS)
-PYTEST = $(BIN)/python -m pytest -n auto
+# Whole files go to a worker, so a file's local stack starts once; e2e tests come last.
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-environment: $(VENV)/.dev  ## Install all tools and test dependencies into .venv.
 
@@ -109,9 +110,6 @@ environment:
 
 bench: $(TOOLS)/bench/.installed build  ## Measure cold starts, warm requests and cost beside others (ARGS="--publish").
 	@$(TOOLS)/bench/bin/python benchmarks/bench.py $(ARGS)
-
-storm: $(VENV)/.dev  ## Simulate many environments starting at once against the SSM quota.
-	@$(BIN)/python benchmarks/storm.py $(ARGS)
 
 ##@ Maintain
 

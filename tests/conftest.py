@@ -1,6 +1,7 @@
-"""For all tests: an audit line that the function writes, in whichever of them, is one that the schema allows."""
+"""Validate every audit line that any test makes the function write, and order the tests."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +13,19 @@ import support.old_names  # noqa: E402, F401
 from roomkey.audit import AuditTrail  # noqa: E402
 from support.audit_lines import checked  # noqa: E402
 
+ORDER = ("unit", "integration", "infrastructure", "fuzz", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the quick tests first."""
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: ORDER.index(item.path.relative_to(folder).parts[0]))
+
 
 @pytest.fixture(scope="session")
-def wrong_audit_lines() -> Iterator[list[str]]:
-    """Invalid audit lines with the reason. An exception at the place of writing would become a response."""
-    wrong: list[str] = []
+def invalid_audit_lines() -> Iterator[list[str]]:
+    """Collect invalid audit lines with the reason. Raising where a line is written would only change the response."""
+    invalid: list[str] = []
     line = AuditTrail.line
 
     def checked_line(trail: AuditTrail, *arguments: Any) -> str:
@@ -24,17 +33,17 @@ def wrong_audit_lines() -> Iterator[list[str]]:
         try:
             checked(text)
         except Exception as error:
-            wrong.append(f"{error}\n{text}")
+            invalid.append(f"{error}\n{text}")
         return text
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AuditTrail, "line", checked_line)
-        yield wrong
+        yield invalid
 
 
 @pytest.fixture(autouse=True)
-def _audit_lines_keep_to_their_schema(wrong_audit_lines: list[str]) -> Iterator[None]:
+def _audit_lines_match_their_schema(invalid_audit_lines: list[str]) -> Iterator[None]:
     yield
-    found = wrong_audit_lines[:]
-    wrong_audit_lines.clear()
+    found = invalid_audit_lines[:]
+    invalid_audit_lines.clear()
     assert found == []

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""Fuzzes the function with atheris (`make fuzz`): all targets at once, for as long as is asked, and a line about each.
+"""Fuzz the function with atheris (`make fuzz`): each target for some seconds, several at a time.
 
     python tests/fuzz/run.py --seconds 360 [TARGET ...]
 
-An input that a target cannot stand is kept in tests/fuzz/found, where `test_fuzz` tries it again for ever.
+An input that fails a target is kept in tests/fuzz/found, and `test_fuzz` runs it from then on.
 """
 
 import argparse
@@ -21,13 +21,17 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FOUND = HERE / "found"
-MISSING = "" if importlib.util.find_spec("atheris") else "atheris is missing: it is for x86-64 Linux, Python up to 3.13"
+MISSING = (
+    ""
+    if importlib.util.find_spec("atheris")
+    else "atheris is missing; it needs x86-64 Linux and Python 3.13 or earlier"
+)
 NAMES = ("bodies", "policy", "flag", "explain", "handler")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of fuzzing a target."""
+    """The result of fuzzing one target."""
 
     target: str
     seconds: int
@@ -38,15 +42,15 @@ class Outcome:
     log: str
 
     def __str__(self) -> str:
-        what = "FOUND SOMETHING" if self.crashed else "nothing found"
+        result = "FAILED" if self.crashed else "no failure"
         return (
             f"{self.target:8} {self.executions:>11,} executions in {self.seconds} s, "
-            f"{self.edges:,} edges, {self.inputs:,} inputs worth keeping: {what}"
+            f"{self.edges:,} edges, {self.inputs:,} inputs in the corpus: {result}"
         )
 
 
 def fuzz(target: str, seconds: int) -> Outcome:
-    """Fuzzes `target` in a process of its own."""
+    """Fuzz `target` in a separate process."""
     with tempfile.TemporaryDirectory() as room:
         corpus, found = Path(room) / "corpus", Path(room) / "found"
         corpus.mkdir()
@@ -83,8 +87,8 @@ def _last(pattern: str, text: str) -> int:
 
 
 def _child(target: str, corpus: str, flags: Sequence[str]) -> None:
-    """Fuzzes until libFuzzer ends the process."""
-    import atheris  # noqa: PLC0415 - not where the targets are only told apart
+    """Fuzz until libFuzzer ends the process."""
+    import atheris  # noqa: PLC0415 - only the child process needs it
 
     with atheris.instrument_imports(include=["roomkey", "fuzz.targets", "integration.model"]):
         from fuzz.targets import TARGETS  # noqa: PLC0415
@@ -99,14 +103,14 @@ def main() -> None:
     if sys.argv[1:2] == ["--child"]:
         _child(sys.argv[2], sys.argv[3], sys.argv[4:])
         return
-    parser = argparse.ArgumentParser(description="Fuzzes the function, each target for as long.")
+    parser = argparse.ArgumentParser(description="Fuzz the function, each target for the same time.")
     parser.add_argument("targets", metavar="TARGET", nargs="*", help=", ".join(NAMES))
     parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="targets at a time")
     arguments = parser.parse_args()
     targets = arguments.targets or NAMES
     if unknown := set(targets) - set(NAMES):
-        parser.error(f"no such target: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown target: {', '.join(sorted(unknown))}")
 
     if MISSING:
         sys.exit(MISSING)
