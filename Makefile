@@ -12,6 +12,7 @@ BIN   := $(VENV)/bin
 TOOLS := .tools
 SAM     ?= $(TOOLS)/sam/bin/sam
 CHECKOV := $(TOOLS)/checkov/bin/checkov
+BIOME   := $(if $(shell command -v npm),$(TOOLS)/js/.installed)
 
 export SAM_CLI_TELEMETRY = 0
 
@@ -57,14 +58,16 @@ time: $(VENV)/.dev  ## Time the first `make run` and an install of the wheel, to
 
 ##@ Code and documentation
 
-format: $(VENV)/.dev  ## Format the code and fix what can be fixed.
+format: $(VENV)/.dev $(BIOME)  ## Format the code and fix what can be fixed.
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+	$(if $(BIOME),$(TOOLS)/js/node_modules/.bin/biome check --write)
 
-lint: $(VENV)/.dev  ## Check format, rules and layers.
+lint: $(VENV)/.dev $(BIOME)  ## Check format, rules and layers; JavaScript only where npm is installed.
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --no-logo
+	$(if $(BIOME),$(TOOLS)/js/node_modules/.bin/biome check --error-on-warnings)
 
 types: $(VENV)/.dev  ## Check types, strictly.
 	$(BIN)/mypy
@@ -121,6 +124,7 @@ lock: $(TOOLS)/uv/.installed  ## Re-pin all dependencies, with hashes.
 	  $(LOCK) --universal --python-version 3.12 requirements/$$tool.in -o requirements/$$tool.txt || exit; done
 	for part in runtime contenders/simple contenders/powertools; do \
 	  $(LOCK) --python-version 3.13 benchmarks/$$part/requirements.in -o benchmarks/$$part/requirements.txt || exit; done
+	cd requirements/js && npm update --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 LOCK := $(TOOLS)/uv/bin/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate --no-emit-index-url \
   --no-emit-find-links
 
@@ -146,6 +150,11 @@ $(VENV)/.run: requirements/run.txt
 $(VENV)/.dev: requirements/dev.txt
 	@scripts/install $(VENV) requirements/dev.txt '$(PYTHON)' --editable
 	@touch $(VENV)/.run $@
+
+$(TOOLS)/js/.installed: requirements/js/package-lock.json
+	@rm -rf $(@D) && mkdir -p $(@D) && cp requirements/js/*.json $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 $(TOOLS)/%/.installed: requirements/%.txt
 	@scripts/install $(TOOLS)/$* $< '$(PYTHON)'
