@@ -12,7 +12,6 @@ BIN   := $(VENV)/bin
 TOOLS := .tools
 SAM     ?= $(TOOLS)/sam/bin/sam
 CHECKOV := $(TOOLS)/checkov/bin/checkov
-BIOME   := $(if $(shell command -v npm),$(TOOLS)/js/.installed)
 
 export SAM_CLI_TELEMETRY = 0
 
@@ -28,10 +27,10 @@ help:  ## List the targets.
 ##@ Run on this machine
 
 run: $(VENV)/.run  ## Start the local stack and print how to get a first token (ARGS="--port 8200").
-	@trap : INT; $(BIN)/roomkey run $(ARGS) || [ $$? = 130 ]
+	@trap : INT; $(BIN)/roomkey run $(ARGS)
 
 sam-local: $(VENV)/.run  ## Start SSM and Secrets Manager for `sam local` and print how to continue.
-	@trap : INT; $(BIN)/roomkey run --aws-host 0.0.0.0 --aws-port 8001 $(ARGS) || [ $$? = 130 ]
+	@trap : INT; $(BIN)/roomkey run --aws-host 0.0.0.0 --aws-port 8001 $(ARGS)
 
 ##@ Test
 
@@ -58,16 +57,14 @@ time: $(VENV)/.dev  ## Time the first `make run` and an install of the wheel, to
 
 ##@ Code and documentation
 
-format: $(VENV)/.dev $(BIOME)  ## Format the code and fix what can be fixed.
+format: $(VENV)/.dev  ## Format the code and fix what can be fixed.
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-	$(if $(BIOME),$(TOOLS)/js/node_modules/.bin/biome check --write)
 
-lint: $(VENV)/.dev $(BIOME)  ## Check format, rules and layers; JavaScript only where npm is installed.
+lint: $(VENV)/.dev  ## Check format, rules and layers.
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --no-logo
-	$(if $(BIOME),$(TOOLS)/js/node_modules/.bin/biome check --error-on-warnings)
 
 types: $(VENV)/.dev  ## Check types, strictly.
 	$(BIN)/mypy
@@ -93,6 +90,9 @@ build: $(TOOLS)/sam/.installed  ## Build the package for AWS, with bytecode. Nee
 	@python3.13 -V >/dev/null 2>&1 || { echo "make build needs python3.13 on PATH: Lambda reads only its own bytecode."; exit 1; }
 	$(SAM) build
 	$(TOOLS)/sam/bin/python scripts/authorities.py .aws-sam/build/Function/roomkey/aws/authorities
+	@# The function uses Powertools' logger and metrics. The rest would be three quarters of the package.
+	cd .aws-sam/build/Dependencies/python/aws_lambda_powertools && rm -rf event_handler && \
+	  find utilities -mindepth 1 -maxdepth 1 -type d ! -name jmespath_utils -exec rm -rf {} +
 	@# Lambda's disk is read-only: without bytecode, every cold start compiles everything. By content, not by time, since
 	@# copying changes times, and with the names that the files will have there.
 	$(COMPILE) -s .aws-sam/build/Function -p /var/task .aws-sam/build/Function
@@ -122,9 +122,8 @@ lock: $(TOOLS)/uv/.installed  ## Re-pin all dependencies, with hashes.
 	$(LOCK) --python-version 3.13 layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
 	for tool in sam ministack policy-sentry checkov bench uv; do \
 	  $(LOCK) --universal --python-version 3.12 requirements/$$tool.in -o requirements/$$tool.txt || exit; done
-	for part in runtime contenders/simple contenders/powertools; do \
+	for part in runtime contenders/boto3 contenders/powertools; do \
 	  $(LOCK) --python-version 3.13 benchmarks/$$part/requirements.in -o benchmarks/$$part/requirements.txt || exit; done
-	cd requirements/js && npm update --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 LOCK := $(TOOLS)/uv/bin/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate --no-emit-index-url \
   --no-emit-find-links
 
@@ -150,11 +149,6 @@ $(VENV)/.run: requirements/run.txt
 $(VENV)/.dev: requirements/dev.txt
 	@scripts/install $(VENV) requirements/dev.txt '$(PYTHON)' --editable
 	@touch $(VENV)/.run $@
-
-$(TOOLS)/js/.installed: requirements/js/package-lock.json
-	@rm -rf $(@D) && mkdir -p $(@D) && cp requirements/js/*.json $(@D)
-	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund
-	@touch $@
 
 $(TOOLS)/%/.installed: requirements/%.txt
 	@scripts/install $(TOOLS)/$* $< '$(PYTHON)'

@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Secrets Manager and SSM for the benchmark: right answers over TLS, each after the same time, and a count of them.
+"""Simulate Secrets Manager and SSM for the benchmark: correct answers over TLS, each after the same time.
 
-A process of its own, so that it costs the contenders nothing. Its arguments: the port, a certificate with its key in
-one file, and the seconds that an answer takes. `GET /calls` tells how many calls came since it was asked last.
+Runs as its own process, so that it costs the contenders nothing. Arguments: the port, a certificate with its key in one
+file, and the seconds that an answer takes. `GET /calls` returns the number of calls since the last such request.
 """
 
 import asyncio
+import functools
 import json
 import ssl
 import sys
@@ -21,6 +22,15 @@ CREDENTIALS = {
 }
 
 
+@functools.cache
+def _policy() -> str:
+    """Return the policy without lifetimes, which an older Roomkey calls otherwise."""
+    policy = json.loads(POLICY.read_text())
+    for rule in policy["rules"]:
+        rule.pop("max_lifetime", None)
+    return json.dumps(policy, separators=(",", ":"))
+
+
 def _parameter(name: str) -> dict[str, Any]:
     is_flag = name.endswith("/disabled")
     return {
@@ -29,7 +39,7 @@ def _parameter(name: str) -> dict[str, Any]:
         "LastModifiedDate": 1_700_000_000.123,
         "Name": name,
         "Type": "String",
-        "Value": "false" if is_flag else json.dumps(json.loads(POLICY.read_text()), separators=(",", ":")),
+        "Value": "false" if is_flag else _policy(),
         "Version": 1,
     }
 
@@ -57,7 +67,7 @@ def _answer(target: str, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class StandIn:
-    """Both services on one port. Connections are kept open for as long as the other side likes."""
+    """Both services on one port. Clients close the connections."""
 
     def __init__(self, latency: float) -> None:
         self._latency = latency
@@ -82,7 +92,7 @@ class StandIn:
                 )
                 await writer.drain()
         except (asyncio.IncompleteReadError, OSError):
-            pass  # The other side has gone.
+            pass  # The client closed the connection.
         finally:
             writer.close()
 

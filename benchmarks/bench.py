@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""What Roomkey costs, and what others would: cold start, warm path, memory, calls to AWS, money.
+"""Measure what Roomkey costs and what others would: cold start, warm requests, memory, calls to AWS, money.
 
-Every contender runs under AWS's runtime interface emulator, Python with AWS's own runtime client, against a stand-in
-for Secrets Manager and SSM that takes the same time for every answer. They are started and asked in turn, round after
-round, so that whatever else the machine does strikes all of them. `report.py` makes tables and a plot of the figures.
+Every contender runs under AWS's runtime interface emulator, Python with AWS's own runtime client, against a simulated
+Secrets Manager and SSM that take the same time for every answer. All are started and asked in turn, round after round,
+so that whatever else the machine does affects all of them. `report.py` makes the tables.
 """
 
 import argparse
@@ -22,18 +22,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import report
 from aws_stand_in import ENVIRONMENT
-from packages import CERTIFICATE, MADE, ROOT, Contender, contenders, emulator
+from packages import CERTIFICATE, ROOT, Contender, contenders, emulator
 
 EVENT = ROOT / "events/app-token-jwt-same-user.json"
 LATENCY = 0.010
-"""Seconds that the stand-in takes for an answer, beside what the network and TLS take."""
+"""Seconds that the simulated AWS takes for an answer, without network and TLS."""
 SLICES = 20
-"""How often each contender has its turn in a round."""
+"""Turns of each contender in a round."""
 
 _INVOKE = "/2015-03-31/functions/function/invocations"
 _INIT = re.compile(r"INIT REPORT\(durationMs: ([0-9.]+)\)")
@@ -41,90 +41,51 @@ _DONE = re.compile(r"INVOKE RTDONE\(status: success, .*?duration: ([0-9.]+)ms\)"
 _EMULATORS_OWN = re.compile(r"^(START|END|REPORT) RequestId|\[(INFO|WARNING|ERROR)\] \(rapid\)")
 
 
-@dataclass(slots=True)
-class Life:
-    """One start of a contender and what it did. Times in milliseconds, memory in MiB."""
-
-    init: float
-    """From the start of the process to its asking for the first request, as Lambda's "Init Duration"."""
-    first: float
-    """The first request after that, as Lambda's "Duration": what SnapStart would leave."""
-    round_trip: float
-    """A call to the stand-in just before the start, by somebody who has all in place to make it."""
-    cold_cpu: float
-    """Processor time up to the first answer."""
-    cold_calls: int
-    warm: float
-    """The median of the requests after that."""
-    warm_p99: float
-    warm_cpu: float
-    """Processor time of each, on average."""
-    warm_calls: float
-    memory: float
-    log_bytes: float
-    """What the function itself writes for each request."""
-
-
 def main() -> None:
     arguments = _arguments()
     if sys.version_info[:2] != (3, 13):
-        sys.exit("The built function holds bytecode for Python 3.13: measure with no other.")
+        sys.exit("The built function has bytecode for Python 3.13: measure with that version.")
     if not (ROOT / ".aws-sam/build/Function").exists():
-        sys.exit("There is nothing to measure yet: run `make build`.")
+        sys.exit("Nothing is built yet: run `make build`.")
     npm, node = shutil.which("npm"), shutil.which("node")
     if not npm or not node:
-        sys.exit("One of the contenders runs on Node: install Node.js 20 or later, with npm.")
-    chosen = [one for one in contenders(npm) if not arguments.only or one.name in arguments.only]
-    lifetimes: dict[str, list[Life]] = {one.name: [] for one in chosen}
-    with stand_in() as aws:
+        sys.exit("One contender runs on Node: install Node.js 20 or later, with npm.")
+    all_of_them = contenders(npm, arguments.before)
+    chosen = [one for one in all_of_them if one.name in ("roomkey", *(arguments.only or [one.name]))]
+    starts: dict[str, list[dict[str, float]]] = {one.name: [] for one in chosen}
+    with simulated_aws() as aws:
         for number in range(1, arguments.rounds + 1):
             print(f"round {number} of {arguments.rounds}", flush=True)
-            for one, lifetime in zip(chosen, _round(chosen, node, aws, arguments.warm), strict=True):
-                lifetimes[one.name].append(lifetime)
-    results = {
-        "machine": _machine(node),
-        "rounds": arguments.rounds,
-        "contenders": [
-            {
-                "name": one.name,
-                "title": one.title,
-                "bytecode": one.bytecode,
-                "size": one.size,
-                "lives": [
-                    {name: round(value, 3) for name, value in asdict(lifetime).items()}
-                    for lifetime in lifetimes[one.name]
-                ],
-            }
-            for one in chosen
-        ],
-    }
+            for one, start in zip(chosen, _round(chosen, node, aws, arguments.warm), strict=True):
+                starts[one.name].append(start)
+    facts = {one.name: {"title": one.title, "size": one.size} for one in chosen}
+    results = report.summarize(_machine(node), starts, facts)
     report.show(results)
     if arguments.publish:
-        report.RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        report.publish(results)
-    else:
-        report.plot(results, MADE / "performance.png")
-        print(
-            f"\nThe plot is {MADE.relative_to(ROOT)}/performance.png. With --publish, docs/performance.md is written."
+        one_figure_a_line = re.sub(
+            r"\[\s+([^]{}]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", json.dumps(results, indent=1)
         )
+        report.RESULTS.write_text(one_figure_a_line + "\n")
+        report.publish(results)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=30, help="how often each contender is started")
+    parser.add_argument("--rounds", type=int, default=30, help="starts of each contender")
     parser.add_argument("--warm", type=int, default=200, help="requests after the first, in each round")
-    parser.add_argument("--only", action="append", metavar="NAME", help="this contender (may be given more than once)")
-    parser.add_argument("--publish", action="store_true", help="write docs/performance.md and benchmarks/results.json")
+    parser.add_argument("--only", action="append", metavar="NAME", help="Roomkey and this contender (repeatable)")
+    parser.add_argument("--before", type=Path, metavar="FOLDER", help="another checkout of Roomkey, built, to compare")
+    parser.add_argument("--publish", action="store_true", help="write the pages and benchmarks/results.json")
     return parser.parse_args()
 
 
 # --- a round --------------------------------------------------------------------------------------------------------
 
 
-def _round(chosen: Sequence[Contender], node: str, aws: int, requests: int) -> Iterator[Life]:
-    """Starts the contenders in turn and asks each once, then asks all in turn, a few requests at a time.
+def _round(chosen: Sequence[Contender], node: str, aws: int, requests: int) -> Iterator[dict[str, float]]:
+    """Start the contenders in turn and ask each once, then ask all in turn, a few requests at a time.
 
-    So a slow second of the machine strikes all of them, and ratios within a round stay what they are.
+    A slow second of the machine then affects all of them, and ratios within a round keep.
     """
     with ExitStack() as until_the_end:
         started = []
@@ -137,15 +98,15 @@ def _round(chosen: Sequence[Contender], node: str, aws: int, requests: int) -> I
         for _ in range(SLICES):
             for running in started:
                 before = running.processor.milliseconds()
-                running.ask(max(1, requests // SLICES // (5 if running.contender.asks_aws_always else 1)))
+                running.ask(max(1, requests // SLICES))
                 running.warm_cpu += running.processor.milliseconds() - before
                 running.warm_calls += _calls(aws)
-        yield from (running.lifetime() for running in started)
+        yield from (running.figures() for running in started)
 
 
 @dataclass(slots=True)
 class _Running:
-    """A contender that has been started. Processor times in milliseconds."""
+    """A started contender. Processor times in milliseconds."""
 
     contender: Contender
     round_trip: float
@@ -163,26 +124,29 @@ class _Running:
             _ask(self.connection)
         self.asked += times
 
-    def lifetime(self) -> Life:
+    def figures(self) -> dict[str, float]:
+        """Return the figures of this start. Times in milliseconds, memory in MiB."""
         text = self.log.read_text()
         first, *warm = (float(duration) for duration in _DONE.findall(text))
         if 1 + len(warm) != self.asked:
             raise RuntimeError(f"{self.contender.name}: {1 + len(warm)} requests in the emulator's log")
-        [init] = _INIT.findall(text)
+        init = float(*_INIT.findall(text))
         own = [line for line in text.splitlines() if not _EMULATORS_OWN.search(line)]
-        return Life(
-            init=float(init),
-            first=first,
-            round_trip=self.round_trip,
-            cold_cpu=self.cold_cpu,
-            cold_calls=self.cold_calls,
-            warm=statistics.median(warm),
-            warm_p99=statistics.quantiles(warm, n=100, method="inclusive")[98],
-            warm_cpu=self.warm_cpu / len(warm),
-            warm_calls=self.warm_calls / len(warm),
-            memory=self.processor.most_memory(),
-            log_bytes=sum(len(line) + 1 for line in own) / self.asked,
-        )
+        return {
+            "init": init,  # From the start of the process until it asks for a request: Lambda's "Init Duration".
+            "first": first,  # The first request after that: Lambda's "Duration".
+            "cold": init + first,
+            "cold_cpu": self.cold_cpu,
+            "round_trip": self.round_trip,  # A call to AWS just before, by a client with everything at hand.
+            "cold_calls": self.cold_calls,
+            "warm": statistics.median(warm),
+            "warm_p99": statistics.quantiles(warm, n=100, method="inclusive")[98],
+            "warm_cpu": self.warm_cpu / len(warm),
+            "warm_calls": self.warm_calls / len(warm),
+            "memory": self.processor.peak_memory(),
+            "log_lines": len(own) / self.asked,
+            "log_bytes": sum(len(line) + 1 for line in own) / self.asked,
+        }
 
 
 @contextmanager
@@ -223,7 +187,7 @@ def _ask(connection: http.client.HTTPConnection) -> None:
 
 
 def environ(aws: int) -> dict[str, str]:
-    """What Lambda and the stack's template set, and where the stand-in is."""
+    """Return what Lambda and the template set, and the address of the simulated AWS."""
     return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LANG": "en_US.UTF-8",
@@ -245,7 +209,7 @@ def environ(aws: int) -> dict[str, str]:
 
 
 class _Processor:
-    """What the runtime's process, the emulator's only child, has used."""
+    """What the runtime's process, the only child of the emulator, used."""
 
     def __init__(self, emulator: int) -> None:
         self._emulator = emulator
@@ -256,12 +220,12 @@ class _Processor:
         return int(child)
 
     def milliseconds(self) -> float:
-        """Processor time of all its threads, those that have ended included."""
+        """Processor time of all its threads, including those that ended."""
         clock = (~self._pid() << 3) | 2  # Linux's number for another process's clock: see clock_getcpuclockid(3).
         return time.clock_gettime(clock) * 1000
 
-    def most_memory(self) -> float:
-        """The most MiB that it held at once."""
+    def peak_memory(self) -> float:
+        """MiB held at once."""
         [kib] = re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{self._pid()}/status").read_text())
         return int(kib) / 1024
 
@@ -270,7 +234,7 @@ class _Processor:
 
 
 @contextmanager
-def stand_in() -> Iterator[int]:
+def simulated_aws() -> Iterator[int]:
     port = _free_port()
     stand_in = Path(__file__).parent / "aws_stand_in.py"
     process = subprocess.Popen([sys.executable, str(stand_in), str(port), str(CERTIFICATE), str(LATENCY)])
@@ -288,7 +252,7 @@ def _to_aws(port: int) -> http.client.HTTPSConnection:
 
 
 def _calls(port: int) -> int:
-    """How many calls have come since this was asked last."""
+    """Return the number of calls since the last time."""
     connection = _to_aws(port)
     connection.request("GET", "/calls")
     calls = int(connection.getresponse().read())
@@ -297,7 +261,7 @@ def _calls(port: int) -> int:
 
 
 def _round_trip(port: int) -> float:
-    """Milliseconds that calls on new connections take whoever has all in place to make them."""
+    """Return the median milliseconds of a call on a new connection, by a client with everything at hand."""
     taken = []
     for _ in range(3):
         connection = _to_aws(port)
@@ -325,7 +289,7 @@ def _wait_for(port: int) -> None:
             return
         except OSError:
             time.sleep(0.01)
-    raise RuntimeError("it does not listen")
+    raise RuntimeError(f"nothing listens on port {port}")
 
 
 def _machine(node: str) -> dict[str, str]:

@@ -11,8 +11,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import certifi
-
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n", re.DOTALL)
 
 
@@ -30,5 +28,7 @@ def write(bundle: str, folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    import certifi
+
     if not write(Path(certifi.where()).read_text(), Path(sys.argv[1])):
         sys.exit("certifi contains no certificates")

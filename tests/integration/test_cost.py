@@ -109,16 +109,16 @@ BUILT = ROOT / ".aws-sam/build"
 
 @pytest.mark.skipif(not (BUILT / "Function").exists(), reason="nothing is built: `make build`")
 def test_what_is_deployed_stays_small() -> None:
-    """A start has to fetch it and unpack it. With bytecode, as `make build` leaves it."""
+    """A start fetches and unpacks it. With bytecode, as `make build` leaves it."""
     files = (file for part in ("Function", "Dependencies") for file in (BUILT / part).rglob("*"))
 
-    assert sum(file.stat().st_size for file in files if file.is_file()) < 10_000_000
+    assert sum(file.stat().st_size for file in files if file.is_file()) < 3_000_000
 
 
 # --- a request -----------------------------------------------------------------------------------------------------
 
-INSTRUCTIONS = {(3, 13): {"100ms": 6300, "videosdk": 6600, "agora": 9500, "agora-whiteboard": 8700}}
-"""Bytecode instructions of a warm request for an app token, audit line and metrics included, by Python's version."""
+MAX_INSTRUCTIONS = 14_500
+"""Bytecode instructions of a warm request for an app token, with audit line and metrics."""
 
 EVENTS = {
     "100ms": "app-token-jwt-same-user.json",
@@ -170,12 +170,7 @@ def _instructions(deploy: Deploy, platform: str) -> int:
     return counts[-1]
 
 
-@pytest.mark.skipif(sys.version_info[:2] not in INSTRUCTIONS, reason="no count was written down for this Python")
+@pytest.mark.skipif(sys.version_info[:2] != (3, 13), reason="the bound is for the Python of Lambda")
 @pytest.mark.parametrize("platform", EVERY_PLATFORM)
-def test_a_warm_request_costs_what_it_did(platform: str, deploy: Deploy) -> None:
-    written_down = INSTRUCTIONS[sys.version_info[:2]][platform]
-
-    count = _instructions(deploy, platform)
-
-    assert count <= 1.1 * written_down, f"{count} instructions, and not {written_down}: what is it that takes more?"
-    assert count >= 0.9 * written_down, f"{count} instructions, and not {written_down}: write down what was gained"
+def test_a_warm_request_executes_few_instructions(platform: str, deploy: Deploy) -> None:
+    assert _instructions(deploy, platform) <= MAX_INSTRUCTIONS
