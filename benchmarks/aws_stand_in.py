@@ -32,14 +32,14 @@ def _policy() -> str:
 
 
 def _parameter(name: str) -> dict[str, Any]:
-    is_flag = name.endswith("/disabled")
+    value = {"disabled": "false", "blocked": "{}"}.get(name.rpartition("/")[2])
     return {
         "ARN": f"arn:aws:ssm:eu-central-1:111122223333:parameter{name}",
         "DataType": "text",
         "LastModifiedDate": 1_700_000_000.123,
         "Name": name,
         "Type": "String",
-        "Value": "false" if is_flag else _policy(),
+        "Value": value or _policy(),
         "Version": 1,
     }
 

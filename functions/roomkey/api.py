@@ -7,7 +7,15 @@ from typing import Any
 from roomkey import identity, request_body, token_requests
 from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
-from roomkey.errors import AuditUnavailable, InternalError, MethodNotAllowed, NotAllowed, NotFound, RoomkeyError
+from roomkey.errors import (
+    AuditUnavailable,
+    Blocked,
+    InternalError,
+    MethodNotAllowed,
+    NotAllowed,
+    NotFound,
+    RoomkeyError,
+)
 from roomkey.event import ApiEvent
 from roomkey.limits import AWS_BUDGET_SECONDS, GRACE_SECONDS
 from roomkey.minting import mint
@@ -131,6 +139,9 @@ class Api:
         config = self._deps.operator_config.read(budget)
         record.kill_switch = config.kill_switch
         config.kill_switch.require_on(platform.name, route.kind)
+
+        if config.require_block_list().blocks(token_request, caller, budget.started.wall):
+            raise Blocked
 
         policy = config.require_policy()
         decision = record.decision = policy.decide(token_request, caller)

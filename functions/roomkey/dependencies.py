@@ -64,6 +64,7 @@ class Dependencies(NamedTuple):
                 ParameterStore(aws),
                 kill_switch_name=settings.kill_switch_name,
                 policy_name=settings.policy_name,
+                block_list_name=settings.block_list_name,
                 clock=clock,
                 jitter=jitter,
             ),

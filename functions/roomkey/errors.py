@@ -80,6 +80,13 @@ class NotAllowed(Refusal):
     msg = "The caller is not allowed to have this token."
 
 
+class Blocked(Refusal):
+    """The user or the invite is on the block list."""
+
+    code = "blocked"
+    msg = "This user or invite is blocked."
+
+
 class NotFound(Refusal):
     """The path is unknown."""
 
@@ -150,6 +157,13 @@ class PolicyUnavailable(Fault):
 
     code = "policy-unavailable"
     msg = "Who may have which token cannot be established at the moment."
+
+
+class BlockListUnavailable(Fault):
+    """The block list is unknown, so everyone counts as blocked."""
+
+    code = "blocklist-unavailable"
+    msg = "Whether the user is blocked cannot be established at the moment."
 
 
 class CredentialsUnavailable(Fault):

@@ -15,7 +15,7 @@ from roomkey.settings import Access, ClaimNames, GroupsFormat
 
 
 class Caller(NamedTuple):
-    """The caller. `user_id`, `groups` and `claims` come from a JWT, `principal` from SigV4.
+    """The caller. `user_id`, `groups` and `claims` come from a JWT, `principal` from SigV4, `invite_id` from an invite.
 
     `principal` is an ARN: of a role, without the session's name, or of a user.
     """
@@ -26,6 +26,7 @@ class Caller(NamedTuple):
     groups: tuple[str, ...] = ()
     claims: Mapping[str, str] = MappingProxyType({})
     principal: str | None = None
+    invite_id: str | None = None
 
     def require_user(self) -> None:
         """Return if the caller has a user id or needs none.

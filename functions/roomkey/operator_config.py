@@ -1,7 +1,7 @@
-"""The SSM parameters that operators control: the kill switch and the policy.
+"""The SSM parameters that operators control: the kill switch, the policy and the block list.
 
-Every decision needs both, so one call reads both. They fail independently: an invalid kill switch makes the whole
-reading useless, while without a policy the kill switch can still refuse.
+Every decision needs all three, so one call reads them. They fail independently: an invalid kill switch makes the whole
+reading useless, while without a policy or a block list the kill switch can still refuse.
 """
 
 import math
@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from roomkey import limits
 from roomkey.aws.stores import ParameterStore
+from roomkey.block_list import BlockList
 from roomkey.cache import CachedValue, RefreshingCache
 from roomkey.clock import Budget, Clock
-from roomkey.errors import DependencyFailure, Fault, KillSwitchUnavailable, PolicyUnavailable
+from roomkey.errors import BlockListUnavailable, DependencyFailure, Fault, KillSwitchUnavailable, PolicyUnavailable
 from roomkey.kill_switch import KillSwitch, KillSwitchReading
 from roomkey.policy import InvalidPolicy, Policy, parse_policy
 
@@ -20,6 +21,7 @@ from roomkey.policy import InvalidPolicy, Policy, parse_policy
 class _Parameters(NamedTuple):
     kill_switch: KillSwitch
     policy: Policy | DependencyFailure
+    block_list: BlockList | DependencyFailure
 
 
 class OperatorConfig(NamedTuple):
@@ -27,6 +29,7 @@ class OperatorConfig(NamedTuple):
 
     kill_switch: KillSwitchReading
     policy: Policy | DependencyFailure
+    block_list: BlockList | DependencyFailure
 
     def require_policy(self) -> Policy:
         """Return the policy.
@@ -40,6 +43,18 @@ class OperatorConfig(NamedTuple):
             raise PolicyUnavailable(self.kill_switch.failure)
         return self.policy
 
+    def require_block_list(self) -> BlockList:
+        """Return the block list.
+
+        Raises:
+            BlockListUnavailable: It is missing, invalid or too old.
+        """
+        if isinstance(self.block_list, DependencyFailure):
+            raise BlockListUnavailable(self.block_list)
+        if self.kill_switch.age > limits.BLOCK_LIST_MAX_STALE_SECONDS:
+            raise BlockListUnavailable(self.kill_switch.failure)
+        return self.block_list
+
 
 class OperatorConfigCache:
     """The operator config of one environment, cached."""
@@ -50,12 +65,17 @@ class OperatorConfigCache:
         *,
         kill_switch_name: str,
         policy_name: str,
+        block_list_name: str,
         clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
         def load(budget: Budget) -> _Parameters:
-            texts = parameters.read([kill_switch_name, policy_name], budget)
-            return _Parameters(_parse_kill_switch(texts[kill_switch_name]), _parse_policy(texts[policy_name]))
+            texts = parameters.read([kill_switch_name, policy_name, block_list_name], budget)
+            return _Parameters(
+                _parse_kill_switch(texts[kill_switch_name]),
+                _parse_policy(texts[policy_name]),
+                _parse_block_list(texts[block_list_name]),
+            )
 
         self._cache = RefreshingCache(
             load, ttl=limits.OPERATOR_CONFIG_TTL_SECONDS, max_stale=math.inf, clock=clock, jitter=jitter
@@ -86,7 +106,7 @@ class OperatorConfigCache:
         except DependencyFailure as failure:
             raise KillSwitchUnavailable(failure) from None
         reading = KillSwitchReading(cached.value.kill_switch, cached.age, cached.failure)
-        return OperatorConfig(reading, cached.value.policy)
+        return OperatorConfig(reading, cached.value.policy, cached.value.block_list)
 
 
 def _parse_kill_switch(text: str | None) -> KillSwitch:
@@ -106,3 +126,12 @@ def _parse_policy(text: str | None) -> Policy | DependencyFailure:
     except InvalidPolicy as error:
         problems = tuple(f"{where}: {why}" for where, why in error.problems)
         return DependencyFailure("ssm", "invalid-policy", transient=False, problems=problems)
+
+
+def _parse_block_list(text: str | None) -> BlockList | DependencyFailure:
+    if text is None:
+        return DependencyFailure("ssm", "block-list-missing", transient=False)
+    try:
+        return BlockList.parse(text)
+    except ValueError as error:
+        return DependencyFailure("ssm", "invalid-block-list", transient=False, problems=(str(error),))

@@ -69,6 +69,10 @@ class Settings(NamedTuple):
     def policy_name(self) -> str:
         return f"/roomkey/{self.environment}/policy"
 
+    @property
+    def block_list_name(self) -> str:
+        return f"/roomkey/{self.environment}/blocked"
+
     def secret_name(self, platform: str) -> str:
         """Return the name of the platform's secret."""
         return f"roomkey/{self.environment}/{platform}"

@@ -384,6 +384,7 @@ def _environment(access: str, state: str) -> tuple[VirtualAws, Api]:
     """An environment over an AWS in memory, on a clock that stands still."""
     aws = VirtualAws(FakeClock(wall=NOW + 0.5))
     aws.put_parameter("/roomkey/dev/policy", OPEN_POLICY)
+    aws.put_parameter("/roomkey/dev/blocked", "{}")
     aws.put_parameter("/roomkey/dev/disabled", {"off": "true", "unknown": "offline"}.get(state, "false"))
     for name, text in SECRET_TEXTS.items():
         if state != "no secret":

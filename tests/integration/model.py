@@ -28,7 +28,7 @@ from support.stack import SECRETS as FIRST_SECRETS
 from support.stack import Answer, FakeContext
 
 SSM, SM = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
-FLAG, POLICY = "/roomkey/dev/disabled", "/roomkey/dev/policy"
+FLAG, POLICY, BLOCKED = "/roomkey/dev/disabled", "/roomkey/dev/policy", "/roomkey/dev/blocked"
 PLATFORMS, KINDS = tuple(FIRST_SECRETS), ("app", "management")
 
 # --- what operators store, and what it means -----------------------------------------------------------------------
@@ -97,6 +97,22 @@ POLICIES = {
 }
 OPEN_POLICY = next(iter(POLICIES))
 NOT_POLICIES = ["", "{", "null", "[]", '{"version":1}', OPEN_POLICY + " x", OPEN_POLICY.replace("*", "", 1)]
+
+type Blocks = Callable[[str, str, float], bool]
+"""Whether a user is blocked on a platform at a time on the wall clock."""
+
+BLOCK_LISTS: Mapping[str, Blocks] = {
+    "{}": lambda user, platform, at: False,
+    '{"users":{"Sentinel-teacher":{}}}': lambda user, platform, at: user == "Sentinel-teacher",
+    '{"users":{"Sentinel-student":{"platforms":["agora"]}},"invites":["x"]}': (
+        lambda user, platform, at: user == "Sentinel-student" and platform == "agora"
+    ),
+    '{"users":{"Sentinel-student":{"rooms":["another"]}}}': lambda user, platform, at: False,
+    '{"users":{"Sentinel-teacher":{"rooms":["012*","x"],"until":1800500000,"reason":"rude"}}}': (
+        lambda user, platform, at: user == "Sentinel-teacher" and at < 1_800_500_000
+    ),
+}
+NOT_BLOCK_LISTS = ["", "[]", "null", '{"user":{}}', '{"users":[]}', '{"users":{"a":{"rooms":[]}}}', '{"users":{"":{}}}']
 
 KEY_NAMES = {platform: list(values)[-1] for platform, values in FIRST_SECRETS.items()}
 
@@ -198,6 +214,11 @@ class Ask:
     def kind(self) -> str:
         return self.caller.kind
 
+    def users(self, access: str) -> list[str]:
+        """The users that the token is for or that signed in."""
+        bound = self.kind == "app" and (access == "jwt" or self.platform != "agora-whiteboard")
+        return [self.caller.user] if bound else []
+
 
 class Granted(NamedTuple):
     """A token is due: signed with which secret, for how long, and with what to be said in the log."""
@@ -227,7 +248,7 @@ class Model:
             state = self._read(self.state, _state_said, between_tries=FRESH[SSM])
         except Problem:
             return "unknown"
-        off, _ = state.value
+        off, *_ = state.value
         if len(off) == len(PLATFORMS) * len(KINDS):
             return "off"
         return "unknown" if state.age > ON_FOR else "partly-off" if off else "on"
@@ -242,11 +263,15 @@ class Model:
             raise Problem("malformed-body")
 
         state = self._read(self.state, _state_said)
-        off, policy_found = state.value
+        off, policy_found, blocks = state.value
         if (ask.platform, ask.kind) in off:
             raise Problem("minting-disabled")
         if state.age > ON_FOR:
             raise Problem("kill-switch-unavailable", passes=True)
+        if blocks is None:
+            raise Problem("blocklist-unavailable")
+        if any(blocks(user, ask.platform, started.wall) for user in ask.users(self.access)):
+            raise Problem("blocked")
         if policy_found is None:
             raise Problem("policy-unavailable")
         mode, grants = policy_found
@@ -336,7 +361,7 @@ def _state_said(call: Call) -> Any:
     off = off_by(said.get(FLAG))
     if off is None:
         raise Problem("kill-switch-unavailable")
-    return off, POLICIES.get(said.get(POLICY, ""))
+    return off, POLICIES.get(said.get(POLICY, "")), BLOCK_LISTS.get(said.get(BLOCKED, ""))
 
 
 def _secret_said(call: Call) -> Any:

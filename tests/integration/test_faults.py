@@ -32,6 +32,7 @@ from support.clocks import FakeClock, ShiftedClock
 
 SSM, SECRETS = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
 FLAG, POLICY, SECRET = "/roomkey/dev/disabled", "/roomkey/dev/policy", "roomkey/dev/100ms"
+BLOCKED = "/roomkey/dev/blocked"
 OPEN_POLICY = (POLICIES / "open.json").read_text()
 
 ACCESS_KEY = "5f1e3a7c9d2b4860af13c5e7"
@@ -166,7 +167,7 @@ def _reply(response: Mapping[str, Any], line: Mapping[str, Any], seconds: float)
     assert headers["cache-control"] == "no-store"
     assert seconds < 3.0
     assert max(calls) <= 2, "more than two attempts in one request"
-    assert (line["log_type"], line["status"], line["reason"]) == ("audit", status, body.get("code"))
+    assert (line["log_type"], line["status"], line.get("reason")) == ("audit", status, body.get("code"))
     if status == 200:
         assert line["token"]["sha256"] == hashlib.sha256(body["token"].encode()).hexdigest()
     else:
@@ -190,6 +191,7 @@ def working_stand_in() -> Iterator[AwsStandIn]:
     with AwsStandIn() as stand_in:
         stand_in.put_parameter(FLAG, "false")
         stand_in.put_parameter(POLICY, OPEN_POLICY)
+        stand_in.put_parameter(BLOCKED, "{}")
         stand_in.put_secret(SECRET, secret())
         yield stand_in
 
@@ -610,20 +612,24 @@ NO_POLICY: Mapping[str, Callable[[AwsStandIn], object]] = {
     "B4-policy-malformed": lambda stand_in: stand_in.put_parameter(POLICY, "{"),
     "B4-policy-empty": lambda stand_in: stand_in.put_parameter(POLICY, ""),
     "B7-policy-encrypted": lambda stand_in: stand_in.put_parameter(POLICY, OPEN_POLICY, type="SecureString"),
+    "B4-block-list-missing": lambda stand_in: stand_in.parameters.pop(BLOCKED),
+    "B4-block-list-malformed": lambda stand_in: stand_in.put_parameter(BLOCKED, "{"),
+    "B7-block-list-encrypted": lambda stand_in: stand_in.put_parameter(BLOCKED, "{}", type="SecureString"),
 }
 
 
 @pytest.mark.threat("B4", "B7", "I4")
-@pytest.mark.parametrize("spoil", NO_POLICY.values(), ids=NO_POLICY)
-def test_without_a_policy_nobody_gets_a_token_and_off_stays_off(
-    stack: Stack, clock: FakeClock, spoil: Callable[[AwsStandIn], object]
+@pytest.mark.parametrize("name", NO_POLICY)
+def test_a_missing_or_invalid_policy_or_block_list_allows_nothing_and_off_stays_off(
+    stack: Stack, clock: FakeClock, name: str
 ) -> None:
+    spoil, code = NO_POLICY[name], "blocklist-unavailable" if "block" in name else "policy-unavailable"
     stack.ask()
     spoil(stack.stand_in)
     clock.advance(31)
     for cold_or_warm in (stack, Stack(stack.stand_in, clock)):
         reply = cold_or_warm.ask()
-        assert reply.problem == (503, "policy-unavailable", "60")
+        assert reply.problem == (503, code, "60")
         assert reply.calls == (1, 0)
 
     stack.stand_in.put_parameter(FLAG, "true")
@@ -632,6 +638,7 @@ def test_without_a_policy_nobody_gets_a_token_and_off_stays_off(
 
     stack.stand_in.put_parameter(FLAG, "false")
     stack.stand_in.put_parameter(POLICY, OPEN_POLICY)
+    stack.stand_in.put_parameter(BLOCKED, "{}")
     clock.advance(31)
     assert stack.ask().minted
 
@@ -795,10 +802,11 @@ def test_a19_a_new_environment_holds_nothing_of_the_old_one(stack: Stack, clock:
 def test_a20_an_environment_asks_for_its_own_flag_and_secret_and_nothing_else(stack: Stack, clock: FakeClock) -> None:
     stack.stand_in.put_parameter("/roomkey/prod/disabled", "false")
     stack.stand_in.put_parameter("/roomkey/prod/policy", OPEN_POLICY)
+    stack.stand_in.put_parameter("/roomkey/prod/blocked", "{}")
     stack.stand_in.put_secret("roomkey/prod/100ms", secret(OTHER_SECRET))
     assert Stack(stack.stand_in, clock, environment="prod").ask().signed_with(OTHER_SECRET)
     assert stack.stand_in.requests == [
-        (SSM, {"Names": ["/roomkey/prod/disabled", "/roomkey/prod/policy"]}),
+        (SSM, {"Names": ["/roomkey/prod/disabled", "/roomkey/prod/policy", "/roomkey/prod/blocked"]}),
         (SECRETS, {"SecretId": "roomkey/prod/100ms"}),
     ]
 

@@ -25,6 +25,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from jsonschema import ValidationError
 
 from integration.model import (
+    BLOCK_LISTS,
+    BLOCKED,
     CALLERS,
     CREDENTIALS_FOR,
     ENCRYPTED,
@@ -32,6 +34,7 @@ from integration.model import (
     FRESH,
     KEY_NAMES,
     LASTING,
+    NOT_BLOCK_LISTS,
     NOT_FLAGS,
     NOT_POLICIES,
     ON_FOR,
@@ -53,7 +56,7 @@ from integration.model import (
     Environment,
     secret,
 )
-from roomkey import api, cache, clock, kill_switch, limits, operator_config
+from roomkey import api, block_list, cache, clock, kill_switch, limits, operator_config
 from roomkey.aws import client
 from roomkey.platforms import base
 from support.aws import faulty as faults
@@ -120,10 +123,17 @@ class RoomkeyMachine(RuleBasedStateMachine):
         for caller in CALLERS:
             self._mint(Ask(caller, self.platform))
 
+    @rule(text=st.sampled_from([*BLOCK_LISTS, *BLOCK_LISTS, *NOT_BLOCK_LISTS, None, ENCRYPTED]))
+    def block(self, text: str | None) -> None:
+        self._put(BLOCKED, text)
+        self._pass(37.07, (1, 0))
+        for caller in CALLERS:
+            self._mint(Ask(caller, self.platform))
+
     def _put(self, name: str, text: str | None) -> None:
         self.aws.parameters.pop(name, None)
         if text == ENCRYPTED:
-            self.aws.parameters[name] = Parameter("false" if name == FLAG else OPEN_POLICY, "SecureString")
+            self.aws.parameters[name] = Parameter({FLAG: "false", POLICY: OPEN_POLICY}.get(name, "{}"), "SecureString")
         elif text is not None:
             self.aws.put_parameter(name, text)
 
@@ -159,6 +169,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
         """All is well, and known."""
         self._put(FLAG, "false")
         self._put(POLICY, OPEN_POLICY)
+        self._put(BLOCKED, "{}")
         self.aws.secrets.clear()
         for platform in PLATFORMS:
             self.aws.put_secret(f"roomkey/dev/{platform}", json.dumps(secret(platform, 1)))
@@ -321,6 +332,21 @@ class TestByHand:
         assert SEEN.keys() >= {"minted", "not-allowed", "unauthenticated", "malformed-body"}
         assert SEEN["policy-unavailable policy-unavailable"]
 
+    @pytest.mark.parametrize("access", ["jwt", "open"])
+    def test_every_block_list(self, machine: RoomkeyMachine, access: str) -> None:
+        machine.teardown()
+        machine.deploy(access, 1.0, "100ms")
+        for text in (*BLOCK_LISTS, *NOT_BLOCK_LISTS, None, ENCRYPTED):
+            machine.block(text)
+            for platform in PLATFORMS:
+                machine.platform = platform
+                machine.mint_both()
+            machine.let_time_pass(864000.73, (1, 1))
+            machine.mint_both()
+            machine.turn_the_flag("true", counts=True)
+            machine.turn_the_flag("false", counts=True)
+        assert SEEN.keys() >= {"minted", "blocked", "blocklist-unavailable blocklist-unavailable", "minting-disabled"}
+
     @pytest.mark.threat("A7", "A8", "A10", "A11", "A12", "A13", "A14", "A16", "A17", "A18")
     @pytest.mark.parametrize("platform", PLATFORMS)
     def test_every_secret(self, machine: RoomkeyMachine, platform: str) -> None:
@@ -447,6 +473,12 @@ def slow_answer(machine: RoomkeyMachine) -> None:
     machine.wait_for_a_bound(SSM, "fresh", 0.43, (1, 1))
 
 
+def _outlast_a_block(machine: RoomkeyMachine) -> None:
+    machine.block([*BLOCK_LISTS][-1])
+    machine.let_time_pass(864000.73, (1, 1))
+    machine.mint_both()
+
+
 def full_disk(machine: RoomkeyMachine) -> None:
     machine.fill_the_disk(full=True)
     machine.mint_both()
@@ -456,6 +488,7 @@ _THROTTLED = outage(SSM, faults.throttled, "false", "fresh")
 _DENIED = outage(SSM, faults.denied, "false", "fresh")
 _NO_FLAG = ('raise DependencyFailure("ssm", "not-found", transient=False)', f"return {_ON}")
 _NO_POLICY = ("raise PolicyUnavailable(self.policy)", 'return Policy("audit", ())')
+_NO_BLOCK_LIST = ("raise BlockListUnavailable(self.block_list)", "return BlockList({}, frozenset())")
 _NOBODY = [text for text, (mode, _) in POLICIES.items() if mode == "enforce"][-1]
 
 BREAKS: Mapping[str, tuple[Break, Steps]] = {
@@ -489,6 +522,26 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
     "the-policy-refuses-nobody": (
         editing(api.Api, "_mint", "policy.mode is Mode.ENFORCE and not", "False and not"),
         lambda machine: machine.change_the_policy(_NOBODY),
+    ),
+    "block-list-missing-lets-all-in": (
+        editing(operator_config.OperatorConfig, "require_block_list", *_NO_BLOCK_LIST),
+        lambda machine: machine.block(None),
+    ),
+    "a-block-never-ends": (
+        editing(block_list.UserBlock, "applies", "now >= self.until", "now < 0"),
+        _outlast_a_block,
+    ),
+    "a-block-covers-no-room": (
+        editing(block_list.UserBlock, "applies", "request.room_id is None or", "request.room_id is None and"),
+        lambda machine: machine.block([*BLOCK_LISTS][1]),
+    ),
+    "a-block-covers-every-room": (
+        editing(block_list.UserBlock, "applies", "request.room_id is None or", "True or"),
+        lambda machine: machine.block([*BLOCK_LISTS][3]),
+    ),
+    "a-block-covers-every-platform": (
+        editing(block_list.UserBlock, "applies", "request.platform.name not in self.platforms", "False"),
+        lambda machine: machine.block([*BLOCK_LISTS][2]),
     ),
     "the-wall-clock-is-ignored": (
         editing(_INSTANT, "age", _AGE, "now.monotonic - self.monotonic"),

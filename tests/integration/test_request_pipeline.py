@@ -92,7 +92,9 @@ def test_a_cold_mint_reads_the_flag_and_then_the_secret_and_a_warm_one_nothing(d
     assert len({answer.token for answer in answers}) == 3
     assert deployed.operations == COLD
     flag, secret = deployed.aws.calls
-    assert flag.asked == {"Names": [f"/roomkey/{deployed.environment}/{name}" for name in ("disabled", "policy")]}
+    assert flag.asked == {
+        "Names": [f"/roomkey/{deployed.environment}/{name}" for name in ("disabled", "policy", "blocked")]
+    }
     assert secret.asked == {"SecretId": f"roomkey/{deployed.environment}/100ms"}
     assert [line.get("calls") for line in deployed.audit_lines()] == [{"ssm": 1, "secretsmanager": 1}, None, None]
     assert [line.get("cold_start") for line in deployed.audit_lines()] == [True, None, None]

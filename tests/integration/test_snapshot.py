@@ -43,6 +43,7 @@ from support.stack import OPEN_POLICY, SECRET_TEXTS, SECRETS, Answer, FakeContex
 FUNCTIONS = Path(__file__).parents[2] / "functions"
 SSM, SM = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
 FLAG, POLICY, SECRET = "/roomkey/dev/disabled", "/roomkey/dev/policy", "roomkey/dev/100ms"
+BLOCKED = "/roomkey/dev/blocked"
 OTHER_KEY = "Sentinel2Jd8Wk5Rm1Qx7Zt4Pv9Nb6Lc3Gh0Fs"
 OTHER_SECRET = json.dumps({**SECRETS["100ms"], "app_secret": OTHER_KEY})
 
@@ -88,6 +89,7 @@ def set_up(aws: faults.Stored) -> None:
     """Minting is on, and there are good credentials for every platform."""
     aws.put_parameter(FLAG, "false")
     aws.put_parameter(POLICY, OPEN_POLICY)
+    aws.put_parameter(BLOCKED, "{}")
     for platform, text in SECRET_TEXTS.items():
         aws.put_secret(f"roomkey/dev/{platform}", text)
 

@@ -72,7 +72,7 @@ class FakeContext:
 CODES: Mapping[int, frozenset[str]] = {
     400: frozenset({"malformed-body", "invalid-request"}),
     401: frozenset({"unauthenticated"}),
-    403: frozenset({"minting-disabled", "user-mismatch", "not-allowed"}),
+    403: frozenset({"minting-disabled", "user-mismatch", "not-allowed", "blocked"}),
     404: frozenset({"not-found"}),
     405: frozenset({"method-not-allowed"}),
     413: frozenset({"body-too-large"}),
@@ -82,6 +82,7 @@ CODES: Mapping[int, frozenset[str]] = {
         {
             "kill-switch-unavailable",
             "policy-unavailable",
+            "blocklist-unavailable",
             "credentials-unavailable",
             "credentials-invalid",
             "audit-unavailable",
@@ -265,6 +266,7 @@ class Deployed:
         platforms: Sequence[str] = ("100ms",),
         flag: str | None = "false",
         policy: str | None = OPEN_POLICY,
+        blocked: str | None = "{}",
         secret: str | None = SECRET_TEXT,
         secrets: Mapping[str, str | None] | None = None,
         stream: Any = None,
@@ -276,6 +278,8 @@ class Deployed:
             aws.put_flag(environment, flag)
         if policy is not None:
             aws.put_policy(environment, policy)
+        if blocked is not None:
+            aws.put_block_list(environment, blocked)
         stored = {**SECRET_TEXTS, "100ms": secret, **(secrets or {})}
         for platform in platforms:
             if (text := stored[platform]) is not None:
@@ -326,6 +330,7 @@ class Deploy(Protocol):
         platforms: Sequence[str] = ("100ms",),
         flag: str | None = "false",
         policy: str | None = OPEN_POLICY,
+        blocked: str | None = "{}",
         secret: str | None = SECRET_TEXT,
         secrets: Mapping[str, str | None] | None = None,
         stream: Any = None,

@@ -7,7 +7,13 @@ import traceback
 import pytest
 
 from roomkey.clock import Budget
-from roomkey.errors import DependencyFailure, KillSwitchUnavailable, MintingDisabled, PolicyUnavailable
+from roomkey.errors import (
+    BlockListUnavailable,
+    DependencyFailure,
+    KillSwitchUnavailable,
+    MintingDisabled,
+    PolicyUnavailable,
+)
 from roomkey.identity import Caller
 from roomkey.operator_config import OperatorConfig, OperatorConfigCache
 from roomkey.platforms.base import TokenKind
@@ -17,7 +23,7 @@ from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
 from support.clocks import FakeClock
 
-KILL_SWITCH, POLICY = "/roomkey/dev/disabled", "/roomkey/dev/policy"
+KILL_SWITCH, POLICY, BLOCKED = "/roomkey/dev/disabled", "/roomkey/dev/policy", "/roomkey/dev/blocked"
 DOWN = DependencyFailure("ssm", "throttled", transient=True)
 RULE = {"name": "all", "who": ["anyone"], "kinds": ["*"], "platforms": ["*"]}
 
@@ -32,15 +38,16 @@ class Parameters:
     def __init__(self) -> None:
         self.kill_switch: str | None = "false"
         self.policy: str | None = _policy(RULE)
+        self.block_list: str | None = "{}"
         self.failure: DependencyFailure | None = None
         self.calls = 0
 
     def read(self, names: list[str], budget: Budget) -> dict[str, str | None]:
-        assert names == [KILL_SWITCH, POLICY]
+        assert names == [KILL_SWITCH, POLICY, BLOCKED]
         self.calls += 1
         if self.failure:
             raise self.failure
-        return {POLICY: self.policy, KILL_SWITCH: self.kill_switch}
+        return {POLICY: self.policy, KILL_SWITCH: self.kill_switch, BLOCKED: self.block_list}
 
 
 class Subject:
@@ -51,6 +58,7 @@ class Subject:
             self.parameters,  # type: ignore[arg-type]
             kill_switch_name=KILL_SWITCH,
             policy_name=POLICY,
+            block_list_name=BLOCKED,
             clock=self.clock,
             jitter=lambda: 0.5,
         )
@@ -137,6 +145,39 @@ def test_a_policy_outlives_a_failing_ssm_for_300_seconds(subject: Subject) -> No
     assert subject.rule() == "all"
     subject.clock.advance(1 / 64)
     assert subject.without_policy() is DOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "problems"),
+    [
+        (None, "block-list-missing", ()),
+        ("[]", "invalid-block-list", ("the list is not an object with invites, users",)),
+        ("{", "invalid-block-list", ("not a JSON document without duplicate keys",)),
+    ],
+)
+def test_a_missing_or_invalid_block_list_blocks_everyone(
+    subject: Subject, text: str | None, reason: str, problems: tuple[str, ...]
+) -> None:
+    subject.read().require_block_list()
+    subject.parameters.block_list = text
+    subject.clock.advance(31)
+
+    with pytest.raises(BlockListUnavailable) as caught:
+        subject.read().require_block_list()
+
+    assert caught.value.failure
+    assert (caught.value.failure.reason, caught.value.failure.problems) == (reason, problems)
+    assert subject.rule() == "all"
+
+
+def test_a_block_list_may_be_300_seconds_stale(subject: Subject) -> None:
+    subject.read()
+    subject.parameters.failure = DOWN
+    subject.clock.advance(300)
+    subject.read().require_block_list()
+    subject.clock.advance(1 / 64)
+    with pytest.raises(BlockListUnavailable):
+        subject.read().require_block_list()
 
 
 @pytest.mark.threat("B4", "B5")

@@ -73,6 +73,7 @@ class AwsStandIn:
         client = {name: boto3.client(name, endpoint_url=endpoint) for name in ("ssm", "secretsmanager")}
         client["ssm"].put_parameter(Name=names.kill_switch_name, Value="false", Type="String")
         client["ssm"].put_parameter(Name=names.policy_name, Value=policy, Type="String")
+        client["ssm"].put_parameter(Name=names.block_list_name, Value="{}", Type="String")
         for name, secret in secrets.items():
             client["secretsmanager"].create_secret(
                 Name=names.secret_name(name), SecretString=credential_file.as_text(secret)

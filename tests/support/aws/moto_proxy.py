@@ -119,6 +119,9 @@ class Aws:
     def put_policy(self, environment: str, text: str) -> None:
         self.ssm.put_parameter(Name=f"/roomkey/{environment}/policy", Value=text, Type="String", Overwrite=True)
 
+    def put_block_list(self, environment: str, text: str) -> None:
+        self.ssm.put_parameter(Name=f"/roomkey/{environment}/blocked", Value=text, Type="String", Overwrite=True)
+
     def put_secret(self, environment: str, text: str, platform: str = "100ms") -> None:
         self.secrets.create_secret(Name=f"roomkey/{environment}/{platform}", SecretString=text)
 

@@ -1,0 +1,96 @@
+"""The block list: its grammar, and the requests that an entry covers. Its reading is in test_operator_config.py."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkey.block_list import BlockList
+from roomkey.identity import Caller
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import TokenKind
+from roomkey.settings import Access
+from roomkey.token_requests import TokenRequest
+
+NOW = 1_800_000_000
+ANYONE = Caller(Access.OPEN)
+JOIN = TokenRequest(PLATFORMS["100ms"], TokenKind.APP, room_id="Room-1", role="host", user_id="u-7")
+MANAGE = TokenRequest(PLATFORMS["100ms"], TokenKind.MANAGEMENT)
+
+
+def blocks(document: Any, request: TokenRequest = JOIN, caller: Caller = ANYONE, now: float = NOW) -> bool:
+    return BlockList.parse(json.dumps(document)).blocks(request, caller, now)
+
+
+@pytest.mark.parametrize(
+    ("entry", "blocked"),
+    [
+        ({}, True),
+        ({"rooms": ["*"], "platforms": ["*"], "reason": "rude"}, True),
+        ({"rooms": ["Room-1"]}, True),
+        ({"rooms": ["room-*"]}, True),
+        ({"rooms": ["Room-2", "x"]}, False),
+        ({"rooms": ["{Room}", "a"]}, False),
+        ({"platforms": ["agora", "100ms"]}, True),
+        ({"platforms": ["agora"]}, False),
+        ({"until": NOW + 1}, True),
+        ({"until": NOW}, False),
+        ({"until": NOW + 1, "platforms": ["agora"]}, False),
+    ],
+)
+def test_an_entry_covers_its_rooms_and_platforms_until_its_end(entry: dict[str, Any], blocked: bool) -> None:
+    assert blocks({"users": {"u-7": entry}}) is blocked
+    assert not blocks({"users": {"u-8": entry}})
+
+
+def test_a_block_applies_to_the_signed_in_user_too() -> None:
+    signed_in = Caller(Access.JWT, user_id="u-7")
+    board = TokenRequest(PLATFORMS["agora-whiteboard"], TokenKind.APP, room_id="0" * 32, role="reader")
+
+    assert blocks({"users": {"u-7": {}}}, board, signed_in)
+    assert not blocks({"users": {"u-7": {}}}, board)
+
+
+def test_a_block_for_any_room_covers_a_token_without_a_room() -> None:
+    assert blocks({"users": {"u-7": {"rooms": ["x"]}}}, MANAGE._replace(user_id="u-7"))
+
+
+def test_an_invite_is_blocked_by_its_id() -> None:
+    guest = Caller(Access.OPEN, invite_id="k3F")
+
+    assert blocks({"invites": ["x", "k3F"]}, caller=guest)
+    assert not blocks({"invites": ["k3"]}, caller=guest)
+    assert not blocks({"invites": ["k3F"]})
+
+
+INVALID = [
+    *("", "{", "[]", "null", '"x"', '{"users":{},"users":{}}', '{"user":{}}', '{"users":[]}', '{"users":{"":{}}}'),
+    *('{"invites":{}}', '{"invites":[1]}', '{"invites":[""]}', '{"users":{"a":[]}}', '{"users":{"a":{"room":[]}}}'),
+    *('{"users":{"a":{"rooms":[]}}}', '{"users":{"a":{"rooms":"x"}}}', '{"users":{"a":{"rooms":[1]}}}'),
+    *('{"users":{"a":{"platforms":["zoom"]}}}', '{"users":{"a":{"until":-1}}}', '{"users":{"a":{"until":1.5}}}'),
+    *('{"users":{"a":{"until":"1"}}}', '{"users":{"a":{"until":true}}}', '{"users":{"a":{"reason":1}}}'),
+]
+
+
+@pytest.mark.parametrize("text", INVALID)
+def test_an_invalid_list_is_refused_without_its_text(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^[A-Za-z, ]+$") as caught:
+        BlockList.parse(text)
+    assert "zoom" not in str(caught.value)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["users", "invites", "x"]), JSON))
+def test_a_list_is_valid_or_a_value_error(document: Any) -> None:
+    try:
+        BlockList.parse(json.dumps(document))
+    except ValueError:
+        return
+    assert document.keys() <= {"users", "invites"}
