@@ -41,7 +41,8 @@ from support import token_readers
 from support.aws import faulty as faults
 from support.aws.virtual import ENVIRON, VirtualAws
 from support.clocks import FakeClock
-from support.stack import EVENTS, NOW, OPEN_POLICY, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer, FakeContext
+from support.events import EVENTS, LambdaContext
+from support.stack import NOW, OPEN_POLICY, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer
 
 VECTORS = Path(__file__).parents[1] / "unit" / "vectors"
 
@@ -401,7 +402,7 @@ def _answer(event: Any, access: str, state: str = "on") -> Answer:
     """What is answered. Nothing that was printed meanwhile may be read by anybody."""
     printed, (aws, api) = io.StringIO(), _environment(access, state)
     with aws.installed(), contextlib.redirect_stdout(printed):
-        response = api.answer(event, FakeContext())
+        response = api.answer(event, LambdaContext())
     shown = printed.getvalue()
     assert [word for word in _NEVER if word in shown] == []
     lines = [json.loads(line) for line in shown.splitlines()]

@@ -24,8 +24,9 @@ from support.audit_lines import checked
 from support.aws import faulty as faults
 from support.aws.faulty import Behaviour, Operation
 from support.aws.virtual import ENVIRON, Call, VirtualAws
+from support.events import HEALTH, LambdaContext, token_event
 from support.stack import SECRETS as FIRST_SECRETS
-from support.stack import Answer, FakeContext
+from support.stack import Answer
 
 SSM, SM = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
 FLAG, POLICY, BLOCKED = "/roomkey/dev/disabled", "/roomkey/dev/policy", "/roomkey/dev/blocked"
@@ -411,7 +412,7 @@ class Environment:
 
     def health(self) -> str:
         started = self.now
-        answer, _, calls = self._answer({"routeKey": "GET /v1/health", "requestContext": {"http": {"method": "GET"}}})
+        answer, _, calls = self._answer(HEALTH)
         minting = str(answer.body["minting"])
         assert minting == self.model.health(started, calls)
         assert not self.model.calls, "health asked AWS for what it knows, or for a secret"
@@ -455,7 +456,7 @@ class Environment:
         self.audit.seek(0)
         self.audit.truncate()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            answer = Answer.checked(self._api.answer(event, FakeContext()))  # I2, and more
+            answer = Answer.checked(self._api.answer(event, LambdaContext()))  # I2, and more
         calls = list(self.aws.calls)
         asked = Counter(call.operation for call in calls)
         assert max(asked.values(), default=0) <= 2  # I8
@@ -508,17 +509,5 @@ def _event(ask: Ask) -> dict[str, Any]:
         body |= {} if ask.platform == "agora-whiteboard" else {"user_id": ask.caller.user}
     body |= {} if ask.expires_in is None else {"expires_in": ask.expires_in}
     text = json.dumps(body)
-    return {
-        "version": "2.0",
-        "routeKey": f"POST /v1/{{platform}}/{ask.kind}-token",
-        "rawPath": f"/v1/{ask.platform}/{ask.kind}-token",
-        "pathParameters": {"platform": ask.platform},
-        "headers": {"content-type": "application/json"},
-        "requestContext": {
-            "requestId": "JKJaXmPLvHcESHA=",
-            "http": {"method": "POST", "sourceIp": "192.0.2.1", "userAgent": "test"},
-            "authorizer": ask.caller.authorizer,
-        },
-        "body": text if ask.well_formed else text[:-1],
-        "isBase64Encoded": False,
-    }
+    text = text if ask.well_formed else text[:-1]
+    return token_event(ask.platform, ask.kind, text, authorizer=ask.caller.authorizer)

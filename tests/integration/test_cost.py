@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from roomkey.platforms.base import Randomness
-from support.stack import EVERY_PLATFORM, Deploy, FakeContext, load_event
+from support.events import LambdaContext, load_event
+from support.stack import EVERY_PLATFORM, Deploy
 
 ROOT = Path(__file__).parents[2]
 
@@ -158,7 +159,7 @@ class Counter:
 def _instructions(deploy: Deploy, platform: str) -> int:
     """Those of one warm request, the same as long as nothing changes in what is done."""
     deployed = deploy("jwt", platforms=EVERY_PLATFORM, policy=CLASSROOM).with_parts(randomness=CHANCE)
-    event, context = load_event(EVENTS[platform]), FakeContext()
+    event, context = load_event(EVENTS[platform]), LambdaContext()
     assert deployed.answer(event).token
     counts = []
     for _ in range(3):

@@ -14,7 +14,8 @@ import pytest
 from roomkey_cli.data import POLICIES
 from support.aws.moto_proxy import SSM, Failure
 from support.commands import DEMO, Account, roomkey
-from support.stack import SECRET, Answer, Deploy, Deployed, claims_of, load_event
+from support.events import load_event
+from support.stack import SECRET, Answer, Deploy, Deployed, claims_of
 
 COUNTS = 36
 """Seconds until a flag or a policy that was put counts everywhere (docs/runbooks.md, How long each switch takes)."""

@@ -15,7 +15,8 @@ import pytest
 
 from roomkey import __version__
 from support.aws.moto_proxy import GET_SECRET, Aws
-from support.stack import EVENTS, EVERY_PLATFORM, NOW, Answer, Deploy, Deployed, claims_of, load_event
+from support.events import EVENTS, load_event
+from support.stack import EVERY_PLATFORM, NOW, Answer, Deploy, Deployed, claims_of
 from support.token_readers import assert_same, beside_the_token, due, read
 
 MODES = ("open", "jwt", "iam")

@@ -29,6 +29,7 @@ from roomkey_cli.data import POLICIES
 from support.aws import faulty as faults
 from support.aws.faulty import AwsStandIn, Behaviour, Operation
 from support.clocks import FakeClock, ShiftedClock
+from support.events import HEALTH, LambdaContext, token_event
 
 SSM, SECRETS = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
 FLAG, POLICY, SECRET = "/roomkey/dev/disabled", "/roomkey/dev/policy", "roomkey/dev/100ms"
@@ -95,17 +96,6 @@ class Reply:
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == str(signature)
 
 
-class Context:
-    """Lambda's, as far as it is read."""
-
-    def __init__(self, remaining_ms: int = 10_000) -> None:
-        self.aws_request_id = "4b0a7c1e-lambda"
-        self._remaining_ms = remaining_ms
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self._remaining_ms
-
-
 @dataclass
 class Stack:
     """One execution environment: the real API, on a clock of its own, in front of the stand-in."""
@@ -123,9 +113,9 @@ class Stack:
             Dependencies.build(environ, clock=self.clock, jitter=lambda: self.jitter, stdout=self.audit),
         )
 
-    def ask(self, kind: str = "app", context: Context | None = None) -> Reply:
+    def ask(self, kind: str = "app", context: LambdaContext | None = None) -> Reply:
         """Asks for a token, and holds the answer against what is true of every answer."""
-        event, context = _event(kind), context or Context()
+        event, context = _event(kind), context or LambdaContext()
         with self.stand_in.counting() as arrived:
             started = time.monotonic()
             response = self.api.answer(event, context)
@@ -137,27 +127,15 @@ class Stack:
         return reply
 
     def health(self) -> str:
-        event = {"routeKey": "GET /v1/health", "requestContext": {"http": {"method": "GET"}}}
-        response = self.api.answer(event, Context())
+        response = self.api.answer(HEALTH, LambdaContext())
         assert response["statusCode"] == 200
         return str(json.loads(response["body"])["minting"])
 
 
 def _event(kind: str) -> dict[str, Any]:
-    return {
-        "version": "2.0",
-        "routeKey": f"POST /v1/{{platform}}/{kind}-token",
-        "rawPath": f"/v1/100ms/{kind}-token",
-        "pathParameters": {"platform": "100ms"},
-        "headers": {"content-type": "application/json"},
-        "requestContext": {
-            "requestId": "JKJaXmPLvHcESHA=",
-            "http": {"method": "POST", "sourceIp": "192.0.2.1", "userAgent": "test"},
-            "authorizer": {"iam": {"userArn": CALLER}} if kind == "management" else None,
-        },
-        "body": json.dumps({"room_id": "physics", "role": "guest"}) if kind == "app" else "{}",
-        "isBase64Encoded": False,
-    }
+    if kind == "app":
+        return token_event(body={"room_id": "physics", "role": "guest"})
+    return token_event(kind=kind, authorizer={"iam": {"userArn": CALLER}})
 
 
 def _reply(response: Mapping[str, Any], line: Mapping[str, Any], seconds: float) -> Reply:
@@ -945,10 +923,10 @@ def test_c8_what_lambda_leaves_is_all_that_a_request_takes(stack: Stack) -> None
     stack.stand_in.behave(SSM, faults.server_error)
     running.ask()  # Makes the client: that takes its time, once.
     stack.stand_in.behave(SSM, faults.hang)
-    reply = running.ask(context=Context(remaining_ms=700))
+    reply = running.ask(context=LambdaContext(remaining_ms=700))
     assert reply.problem == (503, "deadline-exceeded", "5")
     assert reply.seconds < 0.65
-    reply = running.ask(context=Context(remaining_ms=250))
+    reply = running.ask(context=LambdaContext(remaining_ms=250))
     assert reply.problem == (503, "deadline-exceeded", "5")
     assert reply.calls == NO_CALLS
 
@@ -956,7 +934,7 @@ def test_c8_what_lambda_leaves_is_all_that_a_request_takes(stack: Stack) -> None
 @pytest.mark.threat("C8")
 def test_c8_a_warm_request_without_time_is_not_answered_with_a_token(stack: Stack) -> None:
     stack.ask()
-    assert stack.ask(context=Context(remaining_ms=250)).problem == (503, "deadline-exceeded", "5")
+    assert stack.ask(context=LambdaContext(remaining_ms=250)).problem == (503, "deadline-exceeded", "5")
     assert stack.ask().minted
 
 
@@ -987,7 +965,7 @@ def _statuses(stack: Stack, number: int) -> list[int]:
 
     def ask(_: int) -> int:
         barrier.wait(timeout=10)
-        return int(stack.api.answer(_event("app"), Context())["statusCode"])
+        return int(stack.api.answer(_event("app"), LambdaContext())["statusCode"])
 
     with ThreadPoolExecutor(number) as threads:
         return list(threads.map(ask, range(number)))
@@ -1031,7 +1009,7 @@ def test_b8_a_cold_storm_costs_two_calls_an_environment_and_is_over_when_the_quo
 
     def ask(index: int) -> Reply:
         stack, started = stacks[index], time.monotonic()
-        response = stack.api.answer(_event("app"), Context())
+        response = stack.api.answer(_event("app"), LambdaContext())
         line = json.loads(stack.audit.getvalue().splitlines()[-1])
         return _reply(response, line, time.monotonic() - started)
 

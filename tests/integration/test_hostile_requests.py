@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.stack import EVENTS, Answer, Deploy, Deployed, claims_of, load_event
+from support.events import EVENTS, load_event
+from support.stack import Answer, Deploy, Deployed, claims_of
 
 STRICT, LENIENT, MANAGEMENT = "app-token-open.json", "api-token-json.json", "management-token-iam-user.json"
 ASK = {"room_id": "633fcdd84208780bf665346a", "role": "guest"}

@@ -14,9 +14,9 @@ import pytest
 
 from roomkey.audit import AuditTrail
 from support.aws.moto_proxy import CREDENTIALS, SECRETS_MANAGER, SSM, Failure
+from support.events import EVENTS, LambdaContext, load_event
 from support.stack import (
     ACCESS_KEY,
-    EVENTS,
     EVERY_PLATFORM,
     SECRET,
     SECRET_TEXT,
@@ -25,8 +25,6 @@ from support.stack import (
     Answer,
     Deploy,
     Deployed,
-    FakeContext,
-    load_event,
 )
 
 MODES = ("open", "jwt", "iam")
@@ -123,7 +121,7 @@ def talkative(deploy: Deploy) -> Deploy:
 
 
 def _ask(deployed: Deployed, event: Any) -> Answer:
-    return Answer.checked(deployed.api.answer(event, FakeContext()))
+    return Answer.checked(deployed.api.answer(event, LambdaContext()))
 
 
 def _observed(capfd: pytest.CaptureFixture[str], *answers: Answer) -> Observed:

@@ -606,7 +606,7 @@ def test_a_mistake_is_found(
     broken: Break,
     steps: Steps,
     monkeypatch: pytest.MonkeyPatch,
-    wrong_audit_lines: list[str],
+    invalid_audit_lines: list[str],
 ) -> None:
     def again() -> None:
         machine.start_anew()
@@ -617,4 +617,4 @@ def test_a_mistake_is_found(
     broken(monkeypatch)
     with pytest.raises((AssertionError, ValidationError)):
         again()
-    wrong_audit_lines.clear()
+    invalid_audit_lines.clear()

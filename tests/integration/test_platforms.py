@@ -24,17 +24,8 @@ from hypothesis import strategies as st
 
 from roomkey_cli.data import POLICIES
 from support.aws.moto_proxy import GET_SECRET, Aws
-from support.stack import (
-    EVENTS,
-    EVERY_PLATFORM,
-    SECRET_TEXTS,
-    SECRETS,
-    SIGNING_KEYS,
-    Answer,
-    Deploy,
-    Deployed,
-    load_event,
-)
+from support.events import EVENTS, load_event
+from support.stack import EVERY_PLATFORM, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer, Deploy, Deployed
 from support.token_readers import PERMISSIONS, assert_same, beside_the_token, due, read
 
 KINDS = ("app", "management")

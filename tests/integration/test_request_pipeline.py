@@ -13,7 +13,8 @@ import pytest
 
 from roomkey.platforms.hms import Hms
 from support.aws.moto_proxy import GET_FLAG, GET_SECRET, SECRETS_MANAGER, SSM, Aws, Failure
-from support.stack import Answer, Deploy, Deployed, FakeContext, claims_of, load_event
+from support.events import LambdaContext, load_event
+from support.stack import Answer, Deploy, Deployed, claims_of
 
 COLD = [GET_FLAG, GET_SECRET]
 DISABLED = "Generating token using the room_id and role is disabled."
@@ -234,7 +235,7 @@ def test_h4_a_token_that_cannot_be_recorded_is_not_handed_out(deploy: Deploy, me
     deployed = deploy(stream=_FullDisk(method, error))
 
     for name in MINTING:
-        answer = Answer.checked(deployed.api.answer(load_event(name), FakeContext()))
+        answer = Answer.checked(deployed.api.answer(load_event(name), LambdaContext()))
 
         assert (answer.status, answer.code) == (503, "audit-unavailable")
         assert "token" not in answer.body
@@ -271,7 +272,7 @@ def test_a_request_whose_time_is_spent_gets_no_token(deploy: Deploy, remaining_m
         deployed.answer(load_event("api-token-web.json"))
     calls = list(deployed.operations)
 
-    answer = deployed.answer(load_event("api-token-web.json"), FakeContext(remaining_ms))
+    answer = deployed.answer(load_event("api-token-web.json"), LambdaContext(remaining_ms))
 
     assert (answer.status, answer.code) == (503, "deadline-exceeded")
     assert answer.headers["retry-after"] == "5"
@@ -281,7 +282,7 @@ def test_a_request_whose_time_is_spent_gets_no_token(deploy: Deploy, remaining_m
 
 
 def test_a_refusal_takes_no_time_that_a_late_request_would_lack(deploy: Deploy) -> None:
-    answer = deploy().answer(load_event("api-token-role-missing.json"), FakeContext(remaining_ms=0))
+    answer = deploy().answer(load_event("api-token-role-missing.json"), LambdaContext(remaining_ms=0))
 
     assert (answer.status, answer.code) == (400, "invalid-request")
 
@@ -594,7 +595,7 @@ def test_a_health_check_that_fails_does_not_hold_minting_up(deploy: Deploy) -> N
 def test_health_without_time_says_unknown(deploy: Deploy) -> None:
     deployed = deploy()
 
-    answer = deployed.answer(load_event("health.json"), FakeContext(remaining_ms=0))
+    answer = deployed.answer(load_event("health.json"), LambdaContext(remaining_ms=0))
 
     assert answer.body["minting"] == "unknown"
     assert deployed.operations == []

@@ -38,9 +38,11 @@ from support.aws import faulty as faults
 from support.aws.faulty import AwsStandIn, Behaviour, Exchange, Operation, Port
 from support.aws.virtual import ENVIRON, VirtualAws
 from support.clocks import FakeClock
-from support.stack import OPEN_POLICY, SECRET_TEXTS, SECRETS, Answer, FakeContext, claims_of
+from support.events import LambdaContext, token_event
+from support.stack import OPEN_POLICY, SECRET_TEXTS, SECRETS, Answer, claims_of
 
-FUNCTIONS = Path(__file__).parents[2] / "functions"
+TESTS = Path(__file__).parents[1]
+FUNCTIONS = TESTS.parent / "functions"
 SSM, SM = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
 FLAG, POLICY, SECRET = "/roomkey/dev/disabled", "/roomkey/dev/policy", "roomkey/dev/100ms"
 BLOCKED = "/roomkey/dev/blocked"
@@ -68,21 +70,9 @@ LAMBDA = {
 
 
 def event(platform: str = "100ms", kind: str = "app") -> dict[str, Any]:
-    """A request for a token."""
-    return {
-        "version": "2.0",
-        "routeKey": f"POST /v1/{{platform}}/{kind}-token",
-        "rawPath": f"/v1/{platform}/{kind}-token",
-        "pathParameters": {"platform": platform},
-        "headers": {"content-type": "application/json"},
-        "requestContext": {
-            "requestId": "JKJaXmPLvHcESHA=",
-            "http": {"method": "POST", "sourceIp": "192.0.2.1", "userAgent": "test"},
-            "authorizer": {"iam": {"userArn": "arn:aws:iam::999999999999:role/backend"}},
-        },
-        "body": json.dumps(ASKED[platform] if kind == "app" else {}),
-        "isBase64Encoded": False,
-    }
+    """Return a request for a token."""
+    body = ASKED[platform] if kind == "app" else {}
+    return token_event(platform, kind, body, authorizer={"iam": {"userArn": "arn:aws:iam::999999999999:role/backend"}})
 
 
 def set_up(aws: faults.Stored) -> None:
@@ -116,18 +106,15 @@ logging.getLogger().addHandler(logging.StreamHandler())  # As Lambda's runtime d
 sys.path.insert(0, sys.argv[1])
 import roomkey.handler
 
-class Context:
-    aws_request_id = "4b0a7c1e-lambda"
-
-    def get_remaining_time_in_millis(self):
-        return command["remaining_ms"]
+sys.path.append(sys.argv[2])
+from support.events import LambdaContext
 
 print(json.dumps("ready"), file=replies, flush=True)
 for line in sys.stdin:
     command = json.loads(line)
     os.environ.update(command["environ"])
     begun = time.monotonic()
-    response = roomkey.handler.handler(command["event"], Context())
+    response = roomkey.handler.handler(command["event"], LambdaContext(command["remaining_ms"]))
     print(json.dumps([response, time.monotonic() - begun]), file=replies, flush=True)
 """
 
@@ -153,7 +140,7 @@ class Environment:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._printed = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed when the process ends
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", _ENVIRONMENT, str(FUNCTIONS)],
+            [sys.executable, "-W", "error", "-c", _ENVIRONMENT, str(FUNCTIONS), str(TESTS)],
             env={**LAMBDA, "PLATFORMS": ",".join(ASKED), **environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -301,14 +288,9 @@ import io, json, os, random, sys
 sys.path[:0] = sys.argv[1:3]
 import roomkey.handler
 from support.clocks import FakeClock
+from support.events import LambdaContext
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
-
-class Context:
-    aws_request_id = "4b0a7c1e-lambda"
-
-    def get_remaining_time_in_millis(self):
-        return 10_000
 
 asked = json.load(sys.stdin)
 replies, sys.stdout = sys.stdout, open(os.devnull, "w")
@@ -317,7 +299,7 @@ still = Api(Dependencies.build(os.environ, clock=clock, stdout=audit))
 
 def minted(event):
     random.seed(0)
-    response = roomkey.handler.handler(event, Context())
+    response = roomkey.handler.handler(event, LambdaContext())
     assert response["statusCode"] == 200, response
     return json.loads(response["body"])["token"]
 
@@ -328,7 +310,7 @@ def refreshed_after():
     clock.advance(23.9)
     while True:
         clock.advance(1 / 16)
-        still.answer(asked[0], Context())
+        still.answer(asked[0], LambdaContext())
         if json.loads(audit.getvalue().splitlines()[-1]).get("calls", {}).get("ssm"):
             return clock.wall - begun
 
@@ -336,7 +318,7 @@ for _ in range(int(sys.argv[3])):
     read, write = os.pipe()
     if os.fork() == 0:
         random.seed(0)  # Python draws a new one where it sees a fork. Nobody sees a snapshot being restored.
-        still.answer(asked[0], Context())
+        still.answer(asked[0], LambdaContext())
         told = {"tokens": [[minted(event) for event in asked] for _ in range(3)],
                 "refreshed": [refreshed_after() for _ in range(3)]}
         with os.fdopen(write, "w") as stream:
@@ -358,7 +340,7 @@ def copies() -> list[dict[str, Any]]:
     with working_stand_in() as stand_in:
         done = run_script(
             _COPIES,
-            str(FUNCTIONS.parent / "tests"),
+            str(TESTS),
             str(COPIES),
             environ={**LAMBDA, "PLATFORMS": ",".join(ASKED), **stand_in.environ},
             text=json.dumps([event(platform, kind) for platform, kind, _ in DRAWN]),
@@ -403,7 +385,7 @@ class Stack:
         assert self.calls == {"ssm": 1, "secretsmanager": 1}
 
     def ask(self, platform: str = "100ms", kind: str = "app") -> Reply:
-        return Reply(Answer.checked(self.api.answer(event(platform, kind), FakeContext())), 0)
+        return Reply(Answer.checked(self.api.answer(event(platform, kind), LambdaContext())), 0)
 
     @property
     def calls(self) -> dict[str, int]:

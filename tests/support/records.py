@@ -17,16 +17,13 @@ from roomkey.policy import Decision, Mode
 from roomkey.record import RequestRecord
 from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
+from support.events import LambdaContext
 
 NOW = 1_800_000_000
 TOKEN = "007not-a-token-but-called-one"
 TOKEN_ID = "0b34bd25-5d0a-4e3c-9f0c-0d6c1a4b7a10"
 VERSION = "11111111-2222-4333-8444-555555555555"
 DOWN = DependencyFailure("ssm", "throttled", transient=True)
-
-
-class Context:
-    aws_request_id = "8f507cfc-0000-4697-b07a-ac58fc914c95"
 
 
 def arrived(
@@ -42,7 +39,7 @@ def arrived(
             "http": {"method": "POST", "sourceIp": "203.0.113.7", "userAgent": "curl/8.5.0"},
         },
     }
-    record = RequestRecord(ApiEvent(event, Context()), platform=platform, kind=kind, cold_start=False)
+    record = RequestRecord(ApiEvent(event, LambdaContext()), platform=platform, kind=kind, cold_start=False)
     for name, value in known.items():
         setattr(record, name, value)
     return record

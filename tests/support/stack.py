@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol, Self
 
 import pytest
@@ -22,8 +21,7 @@ from roomkey_cli.data import POLICIES
 from support.audit_lines import checked
 from support.aws.moto_proxy import Aws
 from support.clocks import FakeClock
-
-EVENTS = Path(__file__).parents[2] / "events"
+from support.events import LambdaContext
 
 ACCESS_KEY = "5f8d0a3c2b1e4f6a7c9d0e1f"
 SECRET = "Sentinel0Secret0That0Nothing0May0Ever0Print"
@@ -49,22 +47,6 @@ OPEN_POLICY = (POLICIES / "open.json").read_text()
 
 NOW = 1_795_253_400
 """Unix seconds: when the events were sent, and where the tests' clock begins (with half a second more)."""
-
-
-def load_event(name: str) -> Any:
-    """The event of `events/<name>`, a new one each time."""
-    return json.loads((EVENTS / name).read_text())
-
-
-@dataclass
-class FakeContext:
-    """Lambda's context, as far as it is read."""
-
-    remaining_ms: int = 10_000
-    aws_request_id: str = "8f507cfc-0000-4697-b07a-ac58fc914c95"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self.remaining_ms
 
 
 # --- answers -------------------------------------------------------------------------------------------------------
@@ -298,7 +280,7 @@ class Deployed:
     def answer(self, event: Any, context: Any = None) -> Answer:
         """The answer to `event`. Wherever it is a token, its audit line is there."""
         before = self.stream.tell()
-        answer = Answer.checked(self.api.answer(event, context or FakeContext()))
+        answer = Answer.checked(self.api.answer(event, context or LambdaContext()))
         if answer.token:
             (line,) = self.audit_lines(before)
             assert line["token"]["sha256"] == hashlib.sha256(answer.token.encode()).hexdigest()
