@@ -76,6 +76,7 @@ def mint(
         or report.warnings
         or not report.complete
         or report.signature is not Signature.VALID
+        or type(report.content.expires_at) is not int
         or report.content != TokenContent(*platform.expressible(grant))
     ):
         problems = (*report.problems, *report.warnings) if report else ("not a token of this platform",)

@@ -309,7 +309,8 @@ def explain(data: bytes) -> None:
     assert other.problems, "a token of somebody else's is good"
     assert (told.issued_at, told.token_id) == (without.issued_at, without.token_id)
     if signed and name in ("100ms", "videosdk"):
-        assert told.signature is Signature.VALID, "a genuine token is said to be none"
+        damaged = any("damaged" in problem for problem in told.problems)
+        assert damaged or told.signature is Signature.VALID, "a genuine token is reported as invalid"
     elif told.signature is Signature.VALID and not signed:
         assert token_readers.read(name, token)
     if told.content.expires_at is not None and told.signature is Signature.VALID and not told.problems:

@@ -11,7 +11,6 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,15 +139,15 @@ def test_the_order_in_which_a_token_is_put_together_does_not_matter(vector: Mapp
     by_type: dict[int, list[Service]] = {}
     for service in token.services:
         backwards = dict(reversed(service.privileges.items()))
-        by_type.setdefault(service.type, []).append(replace(service, privileges=backwards))
+        by_type.setdefault(service.type, []).append(service._replace(privileges=backwards))
     shuffled = tuple(service for number in sorted(by_type, reverse=True) for service in by_type[number])
-    assert pack(replace(token, services=shuffled)) == pack(token)
+    assert pack(token._replace(services=shuffled)) == pack(token)
 
 
 @pytest.mark.parametrize("vector", [one for one in BUILT if "services" in one["inputs"]], ids=lambda one: one["id"])
 def test_services_are_sorted_from_the_order_that_the_vendors_builder_was_given(vector: Mapping[str, Any]) -> None:
     given_order = tuple(service_of(fact) for fact in vector["inputs"]["services"])
-    assert pack(replace(token_of(vector), services=given_order)).hex() == vector["expect"]["signing_info_hex"]
+    assert pack(token_of(vector)._replace(services=given_order)).hex() == vector["expect"]["signing_info_hex"]
 
 
 # --- what is not a token -------------------------------------------------------------------------------------------
@@ -193,14 +192,20 @@ NOT_TOKENS = {
 
 @pytest.mark.parametrize("text", NOT_TOKENS.values(), ids=NOT_TOKENS.keys())
 def test_what_is_not_a_token_is_refused(text: str) -> None:
-    with pytest.raises(FormatError):
-        read(text)
+    assert fault_of(text)
+
+
+def fault_of(text: str) -> str | None:
+    """Return why `text` is not a token, whether or not a part of it can be read."""
+    try:
+        return read(text).fault
+    except FormatError as error:
+        return str(error)
 
 
 def test_a_token_without_its_padding_is_refused() -> None:
     padded = next(text for size in range(20) if (text := encoded(zlib.compress(CONTENT + bytes(size)))).endswith("="))
-    with pytest.raises(FormatError, match="base64"):
-        read(padded.rstrip("="))
+    assert fault_of(padded.rstrip("="))
 
 
 def test_base64_with_stray_bits_at_its_end_is_refused() -> None:
@@ -209,8 +214,7 @@ def test_base64_with_stray_bits_at_its_end_is_refused() -> None:
     alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
     stray = body[:-1] + alphabet[alphabet.index(body[-1]) + 1] + "=" * (len(padded) - len(body))
     assert base64.b64decode(stray[3:], validate=True) == base64.b64decode(padded[3:])
-    with pytest.raises(FormatError, match="base64"):
-        read(stray)
+    assert fault_of(stray)
 
 
 def test_a_bomb_is_refused_without_being_inflated() -> None:
@@ -309,16 +313,16 @@ def test_a_flipped_bit_anywhere_in_the_content_is_found() -> None:
 @pytest.mark.parametrize(
     "token",
     [
-        replace(TOKEN, services=()),
-        replace(TOKEN, expire=2**32),
-        replace(TOKEN, expire=-1),
-        replace(TOKEN, issue_ts=-1),
-        replace(TOKEN, salt=2**32),
-        replace(TOKEN, services=(Service(RTM, {1: 2**32}, {"user_id": "r"}),)),
-        replace(TOKEN, services=(Service(RTM, {2**16: 1}, {"user_id": "r"}),)),
-        replace(TOKEN, services=(Service(RTM, {1: 1}, {"user_id": "r" * 2**16}),)),
-        replace(TOKEN, services=(Service(7, {1: 1}, {"room_uuid": "", "user_uuid": "", "role": 2**15}),)),
-        replace(TOKEN, services=(Service(11, {1: 1}),)),
+        TOKEN._replace(services=()),
+        TOKEN._replace(expire=2**32),
+        TOKEN._replace(expire=-1),
+        TOKEN._replace(issue_ts=-1),
+        TOKEN._replace(salt=2**32),
+        TOKEN._replace(services=(Service(RTM, {1: 2**32}, {"user_id": "r"}),)),
+        TOKEN._replace(services=(Service(RTM, {2**16: 1}, {"user_id": "r"}),)),
+        TOKEN._replace(services=(Service(RTM, {1: 1}, {"user_id": "r" * 2**16}),)),
+        TOKEN._replace(services=(Service(7, {1: 1}, {"room_uuid": "", "user_uuid": "", "role": 2**15}),)),
+        TOKEN._replace(services=(Service(11, {1: 1}),)),
     ],
 )
 def test_what_does_not_fit_is_never_wrapped_or_cut(token: AccessToken2) -> None:
@@ -356,7 +360,7 @@ tokens = st.builds(AccessToken2, texts, u32, u32, u32, st.lists(services(), min_
 def test_what_was_packed_is_read_back(token: AccessToken2, certificate: str) -> None:
     reading = read(sign(token, certificate))
     ascending = tuple(sorted(token.services, key=lambda service: service.type))
-    assert reading.token == replace(token, services=ascending)
+    assert reading.token == token._replace(services=ascending)
     assert reading.fault is None
     assert reading.is_signed_with(certificate)
     assert not reading.is_signed_with(certificate + "0")

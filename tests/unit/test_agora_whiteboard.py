@@ -179,7 +179,7 @@ def test_reproduces_lives_that_no_request_may_have(name: str) -> None:
 
 
 FOR_EVER = "it never expires: nothing but disabling its access key ends it"
-ODD_UUID = "its uuid is none that the vendor gives; the vendor's own packages sign such text differently"
+ODD_UUID = "its uuid has not the vendor's form; the vendor's own packages sign such text differently"
 WARNINGS = {
     **{name: (FOR_EVER,) for name, why in LEFT_OUT.items() if why == NEVER_EXPIRES},
     **{name: (ODD_UUID,) for name, why in LEFT_OUT.items() if why == "its uuid is none"},
@@ -251,8 +251,8 @@ def test_refuses(bad: dict[str, Any]) -> None:
             ("room", {"expireAt": at}, "expireAt is not a whole number of milliseconds")
             for at in ("", "0", "-1", "1700003600750.5", "1e15", "01700003600750", "9" * 17, "1٣")
         ),
-        ("room", {"expireAt": "1700000000750"}, "it has expired"),
-        ("room", {"expireAt": "1700003600"}, "it has expired (expireAt in seconds?)"),
+        ("room", {"expireAt": "1700000000750"}, "expired 2023-11-14"),
+        ("room", {"expireAt": "1700003600"}, "expired 1970-01-20 (expireAt in seconds?)"),
     ],
 )
 def test_says_what_is_wrong(kind: str, fields: dict[str, str | None], problem: str) -> None:
@@ -266,7 +266,7 @@ def test_says_what_is_wrong(kind: str, fields: dict[str, str | None], problem: s
 
 def test_expires_to_the_millisecond() -> None:
     explanations = [WHITEBOARD.explain(signed("room", **room()), KEYS, at) for at in (1700003600.749, 1700003600.75)]
-    assert [one.problems for one in explanations if one] == [(), ("it has expired" + REFUSED,)]
+    assert [one.problems for one in explanations if one] == [(), ("expired 2023-11-14" + REFUSED,)]
     assert [one.content for one in explanations if one] == [Grant(APP, 1700003600, ROOM, "reader")] * 2
 
 
@@ -296,8 +296,8 @@ def test_the_order_of_the_query_does_not_matter_and_anything_else_does() -> None
         report = WHITEBOARD.explain(token, KEYS, NOW)
         assert report is not None
         assert report.signature is not Signature.VALID
-        assert report.claims == {}
-        assert [problem.startswith("what follows the prefix is not") for problem in report.problems] == [True]
+        assert report.problems
+        assert report.problems[0].startswith(("what follows the prefix is not", "it is cut short or damaged"))
 
 
 @pytest.mark.parametrize("position", range(64))

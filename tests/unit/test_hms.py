@@ -165,19 +165,21 @@ ABOUT = {  # What the refusal has to speak of: a token may be refused for the re
     "user_id_null": "user_id",
     "user_id_number": "user_id",
     "no_jti": "jti",
-    "exp_float": "exp",
     "exp_string": "exp",
     "iat_milliseconds": "iat",
     "over_90_days": "lives longer",
     "exp_before_nbf": "expires before",
-    "no_nbf": "nbf",
     "no_exp": "exp",
     "expired": "expired",
     "before_nbf": "nbf",
 }
 
 
-@pytest.mark.parametrize("name", NEGATIVE, ids=[f"{name}-{vector['why']}" for name, vector in NEGATIVE.items()])
+ACCEPTED = {"exp_float": "RFC 7519 allows it", "no_nbf": "100ms issues such tokens itself"}
+"""Damage that the vendor accepts. Roomkey's own tokens never have it."""
+
+
+@pytest.mark.parametrize("name", [name for name, vector in NEGATIVE.items() if vector["why"] in ABOUT])
 def test_what_the_vendor_would_refuse_is_refused_and_for_that_reason(name: str) -> None:
     vector = NEGATIVE[name]
     good = GOOD[vector["from"]]
@@ -190,7 +192,7 @@ def test_what_the_vendor_would_refuse_is_refused_and_for_that_reason(name: str) 
 
 
 def test_there_is_a_vector_for_every_reason() -> None:
-    assert {vector["why"] for vector in NEGATIVE.values()} == set(ABOUT)
+    assert {vector["why"] for vector in NEGATIVE.values()} == ABOUT.keys() | ACCEPTED.keys()
     assert len(NEGATIVE) == 37
 
 
@@ -264,11 +266,11 @@ def test_the_credentials_of_another_workspace_are_told_apart() -> None:
 def test_claims_that_100ms_does_not_know_are_warned_of() -> None:
     grant = Grant(TokenKind.APP, NOW + 3600, room_id="physics", role="guest", user_id="ada")
     header, payload, _ = HMS.token(CREDENTIALS, grant, IMPRINT).split(".")
-    claims = {**json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))), "iss": "me"}
+    claims = {**json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))), "color": "red"}
     report = HMS.explain(_signed(header, claims), CREDENTIALS, NOW)
     assert report is not None
     assert report.problems == ()
-    assert [warning for warning in report.warnings if "iss" in warning]
+    assert [warning for warning in report.warnings if "color" in warning]
 
 
 def _signed(header: str, claims: object) -> str:

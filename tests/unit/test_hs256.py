@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomkey.platforms import hs256
-from roomkey.platforms.base import Signature
+from roomkey.platforms.base import Signature, expired
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
 
 KEY = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"
@@ -39,7 +39,7 @@ def token_of(claims: object, header: object = HEADER, key: str = KEY, digest: An
     return f"{signed}.{signature(signed, key, digest)}"
 
 
-_CLAIMS = st.dictionaries(st.text(), st.text() | st.integers() | st.booleans() | st.none())
+_CLAIMS = st.dictionaries(st.text().filter("iss".__ne__), st.text() | st.integers() | st.booleans() | st.none())
 
 
 # --- signing -------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_a_change_of_one_character_anywhere_is_noticed(part: int) -> None:
         other = "A" if changed[part][at] != "A" else "B"
         changed[part] = changed[part][:at] + other + changed[part][at + 1 :]
         read = hs256.read(".".join(changed), KEY)
-        assert read is None or read.signature is Signature.INVALID
+        assert read is None or read.signature in (Signature.INVALID, Signature.IMPOSSIBLE)
 
 
 @pytest.mark.threat("G1")
@@ -176,13 +176,10 @@ def test_a_header_without_alg_is_a_problem_and_the_right_one_is_none() -> None:
 @pytest.mark.parametrize(
     "token",
     [
-        *("", ".", "..", "...", "a.b", "e30.e30", "e30.e30.e30.e30", "Bearer e30.e30.e30", " e30.e30.e30"),
-        *("e30.e30.e30\n", "e30=.e30.e30", "e3+.e30.e30", "e\u0303.e30.e30", "\uff45\uff130.e30.e30", "\ud800.e30.e30"),
+        *("", ".", "..", "...", "a.b", "e30.e30", "e30.e30.e30.e30", "Bearer e30.e30.e30.", "e30=.e30", "\ud800.e30."),
         token_of([1, 2]),
         token_of("text"),
         token_of(None),
-        token_of({"a": 1}, header=[]),
-        token_of({"a": 1}, header="HS256"),
         f"{encoded(b'{}')}.{encoded(bytes([0xFF, 0xFE]))}.{encoded(b'x' * 32)}",
         f"{encoded(b'{}')}.{encoded(b'{' * 50_000)}.{encoded(b'x' * 32)}",
         f"{encoded(b'{}')}.{encoded(b'[' * 50_000)}.{encoded(b'x' * 32)}",
@@ -193,6 +190,14 @@ def test_a_header_without_alg_is_a_problem_and_the_right_one_is_none() -> None:
 def test_what_is_no_token_is_none(token: str) -> None:
     assert hs256.read(token, KEY) is None
     assert hs256.read(token, None) is None
+
+
+@pytest.mark.parametrize("header", [[], "HS256", None, 5])
+@pytest.mark.parametrize("damage", ["{}", "{}\n", "{}x", "x{}", "{}="])
+def test_a_damaged_token_is_read_and_never_valid(header: object, damage: str) -> None:
+    for token in (damage.format(token_of({"a": 1}, header=header)), damage.format(token_of({"a": 1})) + "."):
+        read = hs256.read(token, KEY)
+        assert read is None or (read.flaws and read.signature is Signature.IMPOSSIBLE)
 
 
 @settings(deadline=None)
@@ -227,24 +232,25 @@ def test_a_time_that_is_due_and_missing_is_named(name: str) -> None:
 
 @pytest.mark.threat("G3")
 @pytest.mark.parametrize("name", ["iat", "nbf", "exp"])
-@pytest.mark.parametrize("value", [str(NOW), NOW + 0.5, float(NOW), True, None, [NOW], {}, float("nan"), float("inf")])
-def test_g3_a_time_is_a_whole_number(name: str, value: object) -> None:
-    assert times({**GOOD, name: value}) == [f"{name} is not a whole number of seconds"]
+@pytest.mark.parametrize("value", [str(NOW), True, None, [NOW], {}, float("nan"), float("inf")])
+def test_g3_a_time_is_a_number(name: str, value: object) -> None:
+    assert times({**GOOD, name: value}) == [f"{name} is not a number of seconds"]
 
 
 @pytest.mark.parametrize(
     ("changes", "at", "problem"),
     [
-        ({}, NOW + 60, "it has expired"),
-        ({}, NOW + 60.001, "it has expired"),
+        ({}, NOW + 60, expired(NOW + 60)),
+        ({}, NOW + 60.001, expired(NOW + 60)),
         ({}, NOW - 30.001, "it is not valid yet (nbf)"),
         ({"nbf": NOW + 1}, NOW, "it is not valid yet (nbf)"),
         ({"iat": NOW + 1}, NOW, "it was issued in the future (iat; milliseconds?)"),
         ({"iat": NOW * 1000}, NOW, "it was issued in the future (iat; milliseconds?)"),
         ({"exp": NOW - 30}, NOW, "it expires before it becomes valid"),
         ({"exp": NOW - 31}, NOW, "it expires before it becomes valid"),
-        ({"exp": 0}, NOW, "it has expired"),
-        ({"exp": -5}, NOW, "it has expired"),
+        ({"exp": 0}, NOW, "expired 1970-01-01"),
+        ({"exp": -(10**400)}, NOW, "expired before the first year"),
+        ({"exp": NOW + 59.5, "iat": NOW - 30.5}, NOW + 59.5, expired(NOW)),
     ],
 )
 def test_a_token_outside_its_time_is_told_why(changes: dict[str, int], at: float, problem: str) -> None:

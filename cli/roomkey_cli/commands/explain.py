@@ -20,6 +20,7 @@ from roomkey_cli.commands.options import (
 )
 from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, say_json
 from roomkey_cli.tokens import explain
+from roomkey_cli.tokens.strangers import Stranger
 
 
 def explain_command(
@@ -28,15 +29,16 @@ def explain_command(
     at: At = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a token is, what it is for, how long it lives, and what its vendor or a client would refuse it for.
+    """Decode a token, verify its signature, and list why its vendor or a client would refuse it.
 
-    Nothing leaves this machine. With --credentials, the signature is checked too.
+    TOKEN can be pasted text that holds one: a header, a JSON reply, wrapped lines. Nothing leaves this machine. With
+    --credentials, the signature is verified.
 
-    Exit status: 0 a good token, 1 one that would be refused, 2 wrong usage.
+    Exit status: 0 a good token, 1 a token that would be refused, 2 wrong usage.
 
     Example: roomkey explain --credentials keys.json "$TOKEN"
     """
-    text = (sys.stdin.read() if token == "-" else token).strip()  # noqa: S105 - a dash, no password.
+    text = sys.stdin.read() if token == "-" else token  # noqa: S105 - a dash, no password.
     moment = time.time() if at is None else at
     secrets = files.secrets(credentials) if credentials else {}
 
@@ -46,35 +48,64 @@ def explain_command(
         except credential_file.CredentialFileError as error:
             fail(f"{credentials}: {error}", USAGE)
 
-    report = explain.explain(text, moment, keys_of)
+    explanation = explain.explain(text, moment, keys_of)
     if as_json:
-        say_json(explain.as_json(report))
-    elif report:
-        print(_in_words(report, moment))
+        say_json(explain.as_json(explanation))
+    elif explanation.report:
+        print(_report_text(explanation, explanation.report, moment))
+    elif explanation.stranger:
+        print(_stranger_text(explanation, explanation.stranger, moment))
     else:
-        fail(explain.NO_TOKEN, REFUSED)
-    if report is None or report.problems:
+        fail(explain.no_token(), REFUSED)
+    if explanation.problems:
         raise typer.Exit(REFUSED)
 
 
-def _in_words(report: TokenReport, at: float) -> str:
-    title, content = PLATFORMS[report.platform].title, report.content
-    lines = [f"{title}: {content.kind} token" if content.kind else f"{title}: a token"]
-    shown = {"room": content.room_id, "role": content.role, "user": content.user_id, "for": ", ".join(content.services)}
-    lines += [f"  {name:<10} {value}" for name, value in shown.items() if value]
-    if content.expires_at is not None:
-        lines.append(f"  expires    {_moment(content.expires_at)}, {_span(content.expires_at - at)}")
-    signature = {
-        Signature.VALID: "holds",
-        Signature.INVALID: "does NOT hold with these credentials",
-        Signature.IMPOSSIBLE: "is not an HS256 signature: no credentials can make it",
-        Signature.UNCHECKED: "not checked: no credentials for this platform were given",
+_SIGNATURES = {
+    Signature.VALID: "holds",
+    Signature.INVALID: "does NOT hold with these credentials",
+    Signature.IMPOSSIBLE: "not one that any credentials can make",
+    Signature.NOT_CHECKABLE: "cannot be checked from the token alone",
+    Signature.UNCHECKED: "not checked: no credentials for this platform were given",
+}
+
+
+def _report_text(explanation: explain.Explanation, report: TokenReport, at: float) -> str:
+    content = report.content
+    name = report.label or (f"{content.kind} token" if content.kind else "a token")
+    shown = {
+        "note": "; ".join(explanation.notes),
+        "kind": content.kind if report.label else None,
+        "room": content.room_id,
+        "role": content.role,
+        "user": content.user_id,
+        "for": ", ".join(content.services),
+        "expires": "never" if explanation.never_expires else _expiry(content.expires_at, at),
+        "signature": _SIGNATURES[report.signature],
     }
-    lines.append(f"  signature  {signature[report.signature]}")
-    lines += ["  it holds"] + [f"    {name:<12} {json.dumps(value)}" for name, value in report.claims.items()]
+    lines = [f"{PLATFORMS[report.platform].title}: {name}"]
+    lines += [f"  {label:<10} {value}" for label, value in shown.items() if value]
+    lines += ["  it holds"] + [f"    {claim:<12} {json.dumps(value)}" for claim, value in report.claims.items()]
     lines += [f"  warning    {warning}" for warning in report.warnings]
     lines += [f"  REFUSED    {problem}" for problem in report.problems]
     return "\n".join(map(harmless, lines))
+
+
+def _stranger_text(explanation: explain.Explanation, stranger: Stranger, at: float) -> str:
+    shown = {
+        "note": "; ".join(explanation.notes),
+        "expires": _expiry(stranger.expires_at, at),
+        "hint": stranger.hint,
+    }
+    lines = [f"{stranger.summary[0].upper()}{stranger.summary[1:]}"]
+    lines += [f"  {label:<10} {value}" for label, value in shown.items() if value]
+    if stranger.claims:
+        lines += ["  it holds"] + [f"    {claim:<12} {json.dumps(value)}" for claim, value in stranger.claims.items()]
+    return "\n".join(map(harmless, lines))
+
+
+def _expiry(expires_at: float | None, at: float) -> str:
+    return "" if expires_at is None else f"{_moment(expires_at)}, {_span(expires_at - at)}"
 
 
 def _moment(seconds: float) -> str:

@@ -1,43 +1,110 @@
-"""A token explained: whose it is, and what it says, for a terminal, a script or the console."""
+"""Explain a token: find it in pasted text, decode it, verify it, and judge it."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from typing import NamedTuple
 
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Platform, TokenReport
+from roomkey.platforms.base import Platform, Signature, TokenReport
 from roomkey.platforms.credentials import Credentials
+from roomkey_cli.tokens.clipboard import candidates
+from roomkey_cli.tokens.strangers import Stranger, name_stranger
 
-NO_TOKEN = f"this is not a token of {', '.join(platform.title for platform in PLATFORMS.values())}"
 
+class Explanation(NamedTuple):
+    """The report of one of Roomkey's platforms, or else whose token it is, if that is known.
 
-def explain(token: str, at: float, keys_of: Callable[[Platform], Credentials | None]) -> TokenReport | None:
-    """What the token says at Unix time `at`, None where it is no platform's.
-
-    `keys_of` is asked for the credentials of the platform whose token it is, and of no other.
+    `token` is the text that was explained, `notes` describe what was removed around it.
     """
-    for platform in PLATFORMS.values():
-        report = platform.explain(token, None, at)
-        if report:
-            keys = keys_of(platform)
-            return platform.explain(token, keys, at) if keys else report
-    return None
+
+    report: TokenReport | None
+    stranger: Stranger | None = None
+    token: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the token is not one that can be used."""
+        if self.report:
+            return self.report.problems
+        return (self.stranger.summary if self.stranger else no_token(),)
+
+    @property
+    def never_expires(self) -> bool:
+        """Whether the token was decoded and has no end."""
+        report = self.report
+        if report is None or report.signature is Signature.IMPOSSIBLE or report.content.expires_at is not None:
+            return False
+        return not _TIMES & report.claims.keys()
 
 
-def as_json(report: TokenReport | None) -> Mapping[str, object]:
-    """The explanation as JSON has it; for what is no platform's token that alone."""
+_TIMES = {"exp", "expireAt", "expire", "ts"}
+
+
+def no_token() -> str:
+    """Return the message for text that is no token at all."""
+    return f"this is not a token of {', '.join(platform.title for platform in PLATFORMS.values())}"
+
+
+def explain(text: str, at: float, keys_of: Callable[[Platform], Credentials | None]) -> Explanation:
+    """Explain the token in `text` at the Unix time `at`.
+
+    `keys_of` returns the credentials to verify with; it is called for the platform of a token that was found.
+    """
+    keys = cache(keys_of)
+    found: list[Explanation] = []
+    for token, removed in candidates(text):
+        notes = (removed,) if removed else ()
+        for platform in PLATFORMS.values():
+            report = platform.explain(token, None, at)
+            if report is None:
+                continue
+            credentials = keys(platform)
+            report = (platform.explain(token, credentials, at) if credentials else report) or report
+            if not report.problems:
+                return Explanation(report, None, token, notes)
+            found.append(Explanation(report, None, token, notes))
+    if not found:
+        for token, removed in candidates(text):
+            if stranger := name_stranger(token):
+                return Explanation(None, stranger, token, (removed,) if removed else ())
+    return min(found, key=_distance, default=Explanation(None))
+
+
+def _distance(explanation: Explanation) -> tuple[bool, int]:
+    """Return how far a candidate is from a good token: the most readable one was meant."""
+    return not (explanation.report and explanation.report.claims), len(explanation.problems)
+
+
+def as_json(explanation: Explanation) -> Mapping[str, object]:
+    """Return the explanation's JSON form."""
+    report, stranger = explanation.report, explanation.stranger
     if report is None:
-        return {"platform": None, "problems": [NO_TOKEN]}
+        return {
+            "platform": None,
+            "vendor": stranger.vendor if stranger else None,
+            "issuer": stranger.issuer if stranger else None,
+            "expires_at": stranger.expires_at if stranger else None,
+            "problems": explanation.problems,
+            "warnings": (stranger.hint,) if stranger and stranger.hint else (),
+            "claims": stranger.claims if stranger else {},
+            "notes": explanation.notes,
+        }
     content = report.content
     return {
         "platform": report.platform,
         "kind": content.kind,
+        "label": report.label or None,
         "room": content.room_id,
         "role": content.role,
         "user": content.user_id,
         "services": content.services,
         "issued_at": report.issued_at,
         "expires_at": content.expires_at,
+        "never_expires": explanation.never_expires,
         "signature": report.signature,
         "problems": report.problems,
         "warnings": report.warnings,
         "claims": report.claims,
+        "notes": explanation.notes,
     }

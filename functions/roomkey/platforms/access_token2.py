@@ -1,57 +1,54 @@
-"""AccessToken2, the format of Agora's tokens that begin with "007": packing, signing, reading.
+"""AccessToken2, the format of Agora's tokens that begin with "007": pack, sign and read.
 
-A token is "007" + base64(zlib(signature + info)). `info` holds the App ID, the time of issue (Unix seconds), the life
-and each privilege's life (seconds from the time of issue), a salt, and the services in ascending order of their type.
-All numbers are little-endian. One token can be compressed in many ways: compare what is inside, never the text.
+A token is "007" + base64(zlib(signature + info)). `info` holds the App ID, the time of issue (Unix seconds), the
+lifetime and each privilege's lifetime (seconds from the time of issue), a salt, and the services in ascending order of
+their type. All numbers are little-endian. zlib can compress one token in many ways: compare the content, not the text.
 
-This file knows the format of every service and not what is wise to put in. Sources: Agora's own builders, in Python
-(github AgoraIO/Tools at da06bfb, DynamicKey/AgoraDynamicKey/python3/src/AccessToken2.py) and in JavaScript
-(npm agora-token 2.0.6, src/AccessToken2.js; ConvoAI and STT are only there).
+Sources: Agora's own builders, in Python (github AgoraIO/Tools at da06bfb, DynamicKey/AgoraDynamicKey/python3/src/
+AccessToken2.py) and in JavaScript (npm agora-token 2.0.6, src/AccessToken2.js; only that one has ConvoAI and STT).
 """
 
 import base64
 import hmac
+import re
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 PREFIX = "007"
 
 RTC, RTM, STREAMING, FPA, CHAT, FCDN, APAAS, RTM2, CONVO_AI, STT = range(1, 11)
 
-LARGEST_CONTENT = 64 * 1024
-"""Bytes. A token is some hundred bytes, one with hundreds of permissions some thousand: what inflates to this much is
-a bomb, and is inflated no further."""
+MAX_CONTENT_BYTES = 64 * 1024
+"""Bytes. A token has some hundred, one with hundreds of permissions some thousand: more is a decompression bomb."""
 
 _SIGNATURE_BYTES = 32
 _NO_SERVICE = "it holds no service"
 
 type Permissions = Mapping[int, Mapping[int, tuple[str, ...]]]
-"""What RTM2 may do: resource type (0 message channels, 1 stream channels, 2 group channels, 3 server groups, 4 users),
+"""RTM2's rights: resource type (0 message channels, 1 stream channels, 2 group channels, 3 server groups, 4 users),
 then permission (0 read, 1 write), then the names of the resources."""
 
 type FieldValue = str | int | Permissions
 
 
 class FormatError(ValueError):
-    """What is no AccessToken2, or cannot be packed into one. The message repeats nothing that a token says."""
+    """The text is not an AccessToken2, or a value does not fit into one. The message repeats nothing of the token."""
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One service that a token opens: its type, its privileges' lives by number, and its fields by name."""
+class Service(NamedTuple):
+    """One service of a token: its type, its privileges' lifetimes by number, and its fields by name."""
 
     type: int
     privileges: Mapping[int, int]
-    fields: Mapping[str, FieldValue] = field(default_factory=dict)
+    fields: Mapping[str, FieldValue] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken2:
-    """What a token says. `issue_ts` is in Unix seconds, `expire` in seconds from then: not a moment, as it was in the
-    older format. Services of one type keep the order that they are given in."""
+class AccessToken2(NamedTuple):
+    """A token's content. `issue_ts` is in Unix seconds, `expire` in seconds from then. Services of one type keep
+    their order."""
 
     app_id: str
     issue_ts: int
@@ -96,7 +93,7 @@ def _permissions(value: Permissions) -> bytes:
 
 
 class _Reader:
-    """Bytes, taken from the front in the order in which they were packed."""
+    """Takes values from the front of some bytes. Raises `FormatError` where a value is missing or invalid."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -143,8 +140,7 @@ class _Reader:
 # --- the services --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Codec:
+class _Codec(NamedTuple):
     pack: Callable[[Any], bytes]
     read: Callable[[_Reader], FieldValue]
 
@@ -154,16 +150,15 @@ _NUMBER = _Codec(_i16, _Reader.i16)
 _PERMISSIONS = _Codec(_permissions, _Reader.permissions)
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceType:
-    """A kind of service: what it is called, its privileges' names (numbered from 1), and its fields in order."""
+class ServiceType(NamedTuple):
+    """A type of service: its name, its privileges' names (numbered from 1), and its fields in order."""
 
     name: str
     privileges: tuple[str, ...] = ()
-    fields: Mapping[str, _Codec] = field(default_factory=dict)
+    fields: Mapping[str, _Codec] = MappingProxyType({})
 
     def privilege(self, number: int) -> str:
-        """The privilege's name, or its number where it has none."""
+        """Return the privilege's name, or its number if it has none."""
         return self.privileges[number - 1] if 1 <= number <= len(self.privileges) else str(number)
 
 
@@ -189,7 +184,7 @@ SERVICE_TYPES: Mapping[int, ServiceType] = {
 
 
 def _service_type(number: int) -> ServiceType:
-    # A service says nothing about its own length: behind one of an unknown type nothing can be read.
+    # A service does not state its length, so nothing after one of an unknown type can be read.
     if number not in SERVICE_TYPES:
         raise FormatError("it holds a service of an unknown type")
     return SERVICE_TYPES[number]
@@ -216,7 +211,7 @@ def _read_service(reader: _Reader) -> Service:
 
 
 def pack(token: AccessToken2) -> bytes:
-    """`token` as the bytes that are signed. Raises `FormatError` where it holds no service or a value too large."""
+    """Return the bytes that are signed. Raises `FormatError` without a service or for a value that is too large."""
     if not token.services:
         raise FormatError(_NO_SERVICE)
     ascending = sorted(token.services, key=lambda service: service.type)
@@ -236,25 +231,24 @@ def pack(token: AccessToken2) -> bytes:
 
 
 def sign(token: AccessToken2, certificate: str) -> str:
-    """`token` signed with the App Certificate, as it goes to a client. Raises `FormatError` as `pack` does."""
+    """Return `token` signed with the App Certificate, as a client gets it. Raises `FormatError` as `pack` does."""
     info = pack(token)
     content = _sized(_signature(certificate, token, info)) + info
     return PREFIX + base64.b64encode(zlib.compress(content)).decode()
 
 
 def _signature(certificate: str, token: AccessToken2, info: bytes) -> bytes:
-    # The numbers are the keys, and the certificate is a message: its 32 letters as they are, never decoded from hex.
+    # The numbers are the keys. The certificate is a message: its 32 letters, never decoded from hex.
     key = hmac.digest(_u32(token.issue_ts), certificate.encode(), "sha256")
     key = hmac.digest(_u32(token.salt), key, "sha256")
     return hmac.digest(key, info, "sha256")
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What is in a token, genuine or not.
+class Reading(NamedTuple):
+    """A token's content, genuine or not.
 
-    `fault` is what is wrong with its form, None where nothing is. Where something is, `token` holds the services that
-    stand before the fault, as Agora's own reader would have it.
+    `fault` is what is wrong with its form, None for a well-formed token. With a fault, `token` holds the services that
+    can be read, as in Agora's own reader.
     """
 
     token: AccessToken2
@@ -263,21 +257,26 @@ class Reading:
     info: bytes
 
     def is_signed_with(self, certificate: str) -> bool:
-        """Whether the signature is that of `certificate`. Takes the same time whichever byte is wrong."""
+        """Return whether the signature is that of `certificate`, in constant time."""
         return hmac.compare_digest(self.signature, _signature(certificate, self.token, self.info))
 
 
 def read(text: str) -> Reading:
-    """A token taken apart. Raises `FormatError` where what comes before the services cannot be read."""
-    content = _Reader(_inflate(text))
-    signature, info = content.sized(), content.rest()
-    if len(signature) != _SIGNATURE_BYTES:
-        raise FormatError("its signature is not 32 bytes long")
-    reader = _Reader(info)
-    head = reader.text(), reader.u32(), reader.u32(), reader.u32()
-    services, fault = _read_services(reader)
+    """Decode a token. Raises `FormatError` if the values in front of the services cannot be read."""
+    inflated, fault = _inflate(text)
+    content = _Reader(inflated)
+    try:
+        signature, info = content.sized(), content.rest()
+        if len(signature) != _SIGNATURE_BYTES:
+            raise FormatError("its signature is not 32 bytes long")
+        reader = _Reader(info)
+        head = reader.text(), reader.u32(), reader.u32(), reader.u32()
+    except FormatError as error:
+        raise FormatError(fault or str(error)) from None
+    services, service_fault = _read_services(reader)
     token = AccessToken2(*head, services)
-    # One comparison finds all that Agora's builders never write: another order, a repeated key, bytes left over.
+    fault = fault or service_fault
+    # Agora's builders never write another order, a repeated key or extra bytes: one comparison finds all of them.
     if fault is None and pack(token) != info:
         fault = "it is not packed as Agora packs: something is out of order, repeated or left over"
     return Reading(token, fault, signature, info)
@@ -293,24 +292,35 @@ def _read_services(reader: _Reader) -> tuple[tuple[Service, ...], str | None]:
     return tuple(services), None if services else _NO_SERVICE
 
 
-def _inflate(text: str) -> bytes:
+def _inflate(text: str) -> tuple[bytes, str | None]:
+    """Return a token's content, and what is wrong with its outer form. Raises `FormatError` if there is no content."""
     if not text.startswith(PREFIX):
         raise FormatError(f"it does not begin with {PREFIX}")
-    encoded = text.removeprefix(PREFIX)
+    encoded, fault = text.removeprefix(PREFIX), None
     try:
         compressed = base64.b64decode(encoded)
     except ValueError:
         compressed = b""
-    # A decoder passes over line breaks, stray bits and foreign letters; an encoder writes none of them.
+    # A decoder ignores line breaks, stray bits and foreign letters; an encoder writes none of them.
     if base64.b64encode(compressed).decode() != encoded:
-        raise FormatError("it is not base64 of the standard alphabet, with padding and nothing else")
+        fault = "it is not base64 of the standard alphabet, with padding and nothing else"
+        compressed = decode_start(encoded)
     inflater = zlib.decompressobj()
     try:
-        content = inflater.decompress(compressed, LARGEST_CONTENT)
+        content = inflater.decompress(compressed, MAX_CONTENT_BYTES)
     except zlib.error:
-        raise FormatError("it is not compressed with zlib") from None
-    if len(content) >= LARGEST_CONTENT:
+        raise FormatError(fault or "it is not compressed with zlib") from None
+    if len(content) >= MAX_CONTENT_BYTES:
         raise FormatError("it is larger than any token")
-    if not inflater.eof or inflater.unused_data:
-        raise FormatError("it is cut off, or something follows it")
-    return content
+    if not inflater.eof:
+        fault = "it is cut short"
+    elif inflater.unused_data:
+        fault = fault or "something follows its end"
+    return content, fault
+
+
+def decode_start(encoded: str) -> bytes:
+    """Decode the start of a text that is base64 up to where it is damaged or cut."""
+    start = re.match(r"[A-Za-z0-9+/]*", encoded)
+    usable = start.group() if start else ""
+    return base64.b64decode(usable[: len(usable) // 4 * 4])

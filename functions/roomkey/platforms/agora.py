@@ -7,10 +7,9 @@ comments (github AgoraIO/Tools at da06bfb, python3/src/*TokenBuilder2.py), its d
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
-from roomkey.platforms import access_token2
+from roomkey.platforms import access_token, access_token2
 from roomkey.platforms.access_token2 import CHAT, RTC, RTM, SERVICE_TYPES, AccessToken2, FormatError, Service
 from roomkey.platforms.base import (
     AuthHeader,
@@ -21,6 +20,7 @@ from roomkey.platforms.base import (
     TokenContent,
     TokenKind,
     TokenReport,
+    expired,
 )
 from roomkey.platforms.credentials import CredentialField, Credentials
 from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, one_of, text
@@ -28,8 +28,6 @@ from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, one_of, 
 MAX_UID = 2**32 - 1
 _MAX_LIFETIME = 86400
 """Seconds that the vendor lets a token live."""
-
-_OLD_PREFIX = "006"
 
 _SERVICES: Mapping[str, int] = {"rtc": RTC, "rtm": RTM, "chat": CHAT}
 _DEFAULT_SERVICES = ("rtc",)
@@ -150,8 +148,8 @@ class Agora(Platform):
         return access_token2.sign(token, credentials["app_certificate"])
 
     def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
-        if token.startswith(_OLD_PREFIX):
-            return self._unreadable("it begins as Agora's older format (AccessToken, 006) does")
+        if access_token.is_one(token):
+            return self._explain_old(token, credentials, at)
         if not token.startswith(access_token2.PREFIX):
             return None
         try:
@@ -163,7 +161,9 @@ class Agora(Platform):
         signature = Signature.UNCHECKED
         if credentials is not None:
             valid = reading.is_signed_with(credentials["app_certificate"])
-            signature = Signature.VALID if valid else Signature.INVALID
+            # A token that is cut short lacks a part of what was signed.
+            wrong = Signature.IMPOSSIBLE if reading.fault else Signature.INVALID
+            signature = Signature.VALID if valid else wrong
         problems = [
             *([f"the signature is not this certificate's ({_INVALID_TOKEN})"] * (signature is Signature.INVALID)),
             *_app_id_problems(decoded.app_id, credentials),
@@ -184,7 +184,32 @@ class Agora(Platform):
 
     def _unreadable(self, why: str) -> TokenReport:
         problems = (f"{why} ({_INVALID_TOKEN})",)
-        return TokenReport(self.name, TokenContent(), Signature.UNCHECKED, {}, problems)
+        return TokenReport(self.name, TokenContent(), Signature.IMPOSSIBLE, {}, problems)
+
+    def _explain_old(self, token: str, credentials: Credentials | None, at: float) -> TokenReport:
+        """Explain a token of the format before AccessToken2, which Agora still accepts and Roomkey never mints."""
+        try:
+            read = access_token.read(token)
+        except FormatError as error:
+            return self._unreadable(str(error))
+        problems = [*_app_id_problems(read.app_id, credentials), *([read.fault] if read.fault else [])]
+        if read.expires_at <= at:
+            problems.append(f"{expired(read.expires_at)} ({_TOKEN_EXPIRED})")
+        return TokenReport(
+            platform=self.name,
+            content=TokenContent(
+                kind=TokenKind.APP,
+                expires_at=read.expires_at,
+                role=None if read.is_rtm else "publisher" if len(read.privileges) > 1 else "subscriber",
+                services=("rtm",) if read.is_rtm else ("rtc",),
+            ),
+            signature=Signature.NOT_CHECKABLE,
+            claims=read.claims(),
+            problems=tuple(problems),
+            warnings=(access_token.OLD_FORMAT,),
+            label="AccessToken (006)",
+            complete=False,
+        )
 
 
 # --- from a grant to services, and back ----------------------------------------------------------------------------
@@ -231,8 +256,8 @@ def _content(token: AccessToken2) -> tuple[TokenContent, bool]:
 
 def _cut(service: Service, lifetime: int) -> Service:
     """`service` as it works in a token of `life` seconds, which cuts off a privilege that has more, or no own end."""
-    return replace(
-        service, privileges={number: min(own or lifetime, lifetime) for number, own in service.privileges.items()}
+    return service._replace(
+        privileges={number: min(own or lifetime, lifetime) for number, own in service.privileges.items()}
     )
 
 
@@ -273,9 +298,9 @@ def _time_problems(token: AccessToken2, at: float) -> Iterator[str]:
     if token.issue_ts > at:
         yield f"it was issued in the future ({_INVALID_TOKEN})"
     if token.expire > _MAX_LIFETIME:
-        yield f"it lives longer than the {_MAX_LIFETIME} s that Agora allows: a moment, not a life? ({_INVALID_TOKEN})"
+        yield f"it lives longer than the {_MAX_LIFETIME} s that Agora allows: a Unix time? ({_INVALID_TOKEN})"
     if token.issue_ts + token.expire <= at:
-        yield f"it has expired ({_TOKEN_EXPIRED})"
+        yield f"{expired(token.issue_ts + token.expire)} ({_TOKEN_EXPIRED})"
         return
     for service, privilege, lifetime in _privileges(token):
         if lifetime and token.issue_ts + lifetime <= at:  # 0 is no own end: Agora's FPA tokens have it.

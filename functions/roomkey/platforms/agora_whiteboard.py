@@ -1,16 +1,16 @@
 """Agora Interactive Whiteboard ("Netless"): room tokens ("app tokens") for its clients, SDK tokens for its REST API.
 
-Not a JSON Web Token, but a prefix and, in base64url without padding, a query string with the fields in the order of
-their names, one of them the signature. A field is a string, its role's number and its moment too:
+The format is a prefix and, in base64url without padding, a query string with the fields in the order of their names.
+The signature is one of them. Every field is a string, numbers included:
 
     NETLESSROOM_ + base64url("ak=…&expireAt=1700002340500&nonce=…&role=2&sig=…&uuid=…")
 
 `sig` is HMAC-SHA256, in hexadecimal, of the other fields as one JSON object without spaces; its key is the UTF-8 bytes
-of the secret key. `expireAt` counts **milliseconds**; without it a token never expires. A token binds nobody.
+of the secret key. `expireAt` counts **milliseconds**; without it a token never expires. A token names no user.
 
 Sources: github netless-io/netless-token (README and the packages for each language), npm netless-token 1.0.2, Agora's
-documentation of the whiteboard ("Generate tokens", "RESTful API: status codes"), and what the web client does with a
-room token (npm white-web-sdk 2.16.56).
+documentation of the whiteboard ("Generate tokens", "RESTful API: status codes"), and the web client (npm
+white-web-sdk 2.16.56).
 """
 
 import base64
@@ -30,24 +30,27 @@ from roomkey.platforms.base import (
     TokenContent,
     TokenKind,
     TokenReport,
+    expired,
 )
 from roomkey.platforms.credentials import CredentialField, Credentials
 from roomkey.platforms.fields import RequestField, TokenSpec, check_id, one_of
 
 ROLES: Mapping[str, str] = {"admin": "0", "writer": "1", "reader": "2"}
-"""The smaller the number, the more its holder may do. The web client lets admin and writer draw alike."""
+"""A smaller number grants more. The web client lets admin and writer draw alike."""
 
 DEFAULT_ROLE = "admin"
-"""Of a management token whose request names no role."""
+"""The role of a management token whose request names none."""
 
 _SDK, _ROOM, _TASK = "NETLESSSDK_", "NETLESSROOM_", "NETLESSTASK_"
 _KINDS = {_ROOM: TokenKind.APP, _SDK: TokenKind.MANAGEMENT, _TASK: None}
 """By prefix. Task tokens, for converting one file, are read and never minted."""
+_LABELS = {_ROOM: "room token", _SDK: "SDK token", _TASK: "task token"}
 
 _ROLE_WORDS = {number: word for word, number in ROLES.items()}
 _FIELDS = {"ak", "nonce", "role", "uuid", "expireAt", "sig"}
 
 _ROOM_UUID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID_LENGTH = 32
 _MILLISECONDS = re.compile(r"[1-9][0-9]{0,15}")
 _DIGITS_OF_SECONDS = 10
 
@@ -56,9 +59,9 @@ _REFUSED = "{} (401 Unauthorized: the token is incorrect)"
 
 
 def _check_room_uuid(value: object) -> str:
-    """A room's id is the uuid that the vendor answered when the room was made: no other text names a room.
+    """Return a room's uuid, as the vendor's API gave it.
 
-    It is also what all the vendor's implementations sign alike: outside ASCII, and with a slash, they differ.
+    The vendor's implementations sign it alike; outside ASCII, or with a slash, they differ.
     """
     if not _ROOM_UUID.fullmatch(room_id := check_id(value)):
         raise ValueError("must be the room's uuid: 32 hexadecimal digits in lower case, with or without dashes")
@@ -69,16 +72,16 @@ def _check_room_uuid(value: object) -> str:
 
 
 def pack(prefix: str, fields: Mapping[str, str], secret_key: str) -> str:
-    """A token with `fields`, signed."""
+    """Return a signed token with `fields`."""
     signed = {**fields, "sig": _signature(fields, secret_key)}
     return prefix + _body(sorted(signed.items()))
 
 
 def unpack(body: str) -> dict[str, str] | None:
-    """The fields in what stands behind a token's prefix, in their order there, `sig` among them.
+    """Return the fields of the part after a token's prefix, `sig` included, in their order.
 
-    None where it is not exactly what an implementation of the format writes: padding, another alphabet, another
-    percent-encoding, a repeated field.
+    Return None for padding, another alphabet, another percent-encoding or a repeated field: no implementation writes
+    them.
     """
     try:
         query = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode("ascii")
@@ -90,13 +93,23 @@ def unpack(body: str) -> dict[str, str] | None:
     return fields if len(fields) == len(pairs) and _body(pairs) == body else None
 
 
+def _readable(body: str) -> dict[str, str]:
+    """Return the fields at the start of a body that is damaged or cut short."""
+    start = re.match(r"[A-Za-z0-9_-]*", body)
+    usable = start.group() if start else ""
+    usable = usable[: len(usable) // 4 * 4]
+    *pairs, _ = base64.urlsafe_b64decode(usable).decode("ascii", "replace").split("&")
+    halves = (pair.partition("=") for pair in pairs)
+    return {unquote(name): unquote(value) for name, _, value in halves if name}
+
+
 def _body(pairs: Iterable[tuple[str, str]]) -> str:
     query = "&".join(f"{_encoded(name)}={_encoded(value)}" for name, value in pairs)
     return base64.urlsafe_b64encode(query.encode()).decode().rstrip("=")
 
 
 def _encoded(text: str) -> str:
-    """As JavaScript's `encodeURIComponent` does: a space is %20, never +."""
+    """Encode as JavaScript's `encodeURIComponent`: a space is %20, never +."""
     return quote(text, safe="-_.!~*'()")
 
 
@@ -106,9 +119,9 @@ def _signature(fields: Mapping[str, str], secret_key: str) -> str:
 
 
 def _milliseconds(seconds: float) -> int:
-    """`seconds` to the nearest millisecond of the same second, so that the whole seconds stay what they are.
+    """Round `seconds` to the nearest millisecond of the same second.
 
-    To the nearest: 1700001140.001 is a little less as a float, and cut off it would lose its millisecond.
+    1700001140.001 is a little less as a float: truncating would lose its millisecond.
     """
     whole = int(seconds)
     return whole * 1000 + min(round((seconds - whole) * 1000), 999)
@@ -155,13 +168,21 @@ class AgoraWhiteboard(Platform):
         if prefix is None:
             return None
         fields = unpack(token.removeprefix(prefix))
+        flaws = []
         if fields is None:
-            content = TokenContent(_KINDS[prefix])
-            return TokenReport(self.name, content, Signature.UNCHECKED, {}, (_REFUSED.format(_MALFORMED),))
+            fields = _readable(token.removeprefix(prefix))
+            flaws = ["it is cut short or damaged"] if fields else [_MALFORMED]
+            signature = Signature.IMPOSSIBLE
+        else:
+            signature = _verify(fields, credentials)
+            if signature is not Signature.VALID and _is_cut(prefix, fields):
+                flaws, signature = ["it is cut short"], Signature.IMPOSSIBLE
         claims = {name: value for name, value in fields.items() if name != "sig"}
-        signature = _verify(fields, credentials)
         field_problems = _field_problems(prefix, fields, credentials["access_key"] if credentials else None)
+        if flaws:  # The cut explains a missing field.
+            field_problems = []
         problems = [
+            *flaws,
             *(["the signature is not this secret key's"] * (signature is Signature.INVALID)),
             *field_problems,
             *_time_problems(claims, at),
@@ -172,9 +193,18 @@ class AgoraWhiteboard(Platform):
             signature=signature,
             claims=claims,
             problems=tuple(map(_REFUSED.format, problems)),
-            warnings=() if field_problems else tuple(_warnings(claims)),
+            warnings=() if field_problems or flaws else tuple(_warnings(claims)),
             token_id=claims.get("nonce"),
+            label=_LABELS[prefix],
         )
+
+
+def _is_cut(prefix: str, fields: Mapping[str, str]) -> bool:
+    """Return whether the last field of a token, by the order of names, lacks its end or is missing."""
+    if prefix == _SDK:
+        return re.fullmatch(r"[0-9a-f]{0,63}", fields.get("sig", "")) is not None and "uuid" not in fields
+    uuid = fields.get("uuid", "")
+    return len(uuid) < _UUID_LENGTH and re.fullmatch(r"[0-9a-f]*", uuid) is not None
 
 
 def _verify(fields: Mapping[str, str], credentials: Credentials | None) -> Signature:
@@ -191,7 +221,7 @@ def _field_problems(prefix: str, fields: Mapping[str, str], access_key: str | No
     problems = [f"{name} is missing" for name in required if not fields.get(name)]
     if access_key is not None and fields.get("ak", access_key) != access_key:
         problems.append("ak is not these credentials'")
-    # The web client reads a room token's role before it connects, and throws where there is none.
+    # The web client reads a room token's role before it connects, and throws without one.
     if ("role" in fields or prefix == _ROOM) and fields.get("role") not in _ROLE_WORDS:
         problems.append("role is neither 0 (admin), 1 (writer) nor 2 (reader)")
     if "expireAt" in fields and not _MILLISECONDS.fullmatch(fields["expireAt"]):
@@ -203,18 +233,20 @@ def _time_problems(fields: Mapping[str, str], at: float) -> list[str]:
     expires_at = fields.get("expireAt", "")
     if not _MILLISECONDS.fullmatch(expires_at) or int(expires_at) > _milliseconds(at):
         return []
-    return ["it has expired" + (" (expireAt in seconds?)" if len(expires_at) <= _DIGITS_OF_SECONDS else "")]
+    if len(expires_at) <= _DIGITS_OF_SECONDS:
+        return [f"{expired(int(expires_at) / 1000)} (expireAt in seconds?)"]
+    return [expired(int(expires_at) / 1000)]
 
 
 def _warnings(fields: Mapping[str, str]) -> list[str]:
-    """What the vendor accepts and nobody should hand on, in a token whose fields have no problems."""
+    """Return why a token that the vendor accepts should not be handed out. Its fields have no problems."""
     warnings = []
     if "expireAt" not in fields:
         warnings.append("it never expires: nothing but disabling its access key ends it")
     if "role" not in fields:
         warnings.append("it names no role")
     if "uuid" in fields and not _ROOM_UUID.fullmatch(fields["uuid"]):
-        warnings.append("its uuid is none that the vendor gives; the vendor's own packages sign such text differently")
+        warnings.append("its uuid has not the vendor's form; the vendor's own packages sign such text differently")
     if unknown := fields.keys() - _FIELDS:
         warnings.append(f"it has fields that the vendor does not know: {', '.join(sorted(unknown))}")
     return warnings

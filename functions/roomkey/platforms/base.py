@@ -4,6 +4,7 @@ A further vendor is one module with a subclass of `Platform`, and one line in `r
 """
 
 import secrets
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -65,12 +66,14 @@ class AuthHeader(NamedTuple):
 class Signature(StrEnum):
     """The result of checking a token's signature.
 
-    INVALID is wrong for these credentials, IMPOSSIBLE cannot be right for any, UNCHECKED had none to check with.
+    INVALID is wrong for these credentials, IMPOSSIBLE is wrong for any, NOT_CHECKABLE covers values that are not in the
+    token, and UNCHECKED had no credentials to check with.
     """
 
     VALID = "valid"
     INVALID = "invalid"
     IMPOSSIBLE = "impossible"
+    NOT_CHECKABLE = "not-checkable"
     UNCHECKED = "unchecked"
 
 
@@ -110,6 +113,14 @@ class TokenReport(NamedTuple):
     label: str = ""
     complete: bool = True
     """Whether `content` is all that the token grants."""
+
+
+def expired(expires_at: float) -> str:
+    """Return the problem of a token that expired at this Unix time."""
+    try:
+        return time.strftime("expired %Y-%m-%d", time.gmtime(expires_at))
+    except (OverflowError, ValueError, OSError):
+        return "expired before the first year"
 
 
 class Platform(ABC):

@@ -1,11 +1,11 @@
 """100ms: auth tokens ("app tokens") for its client SDKs, management tokens for its REST API.
 
 Both are JSON Web Tokens signed with the workspace's `app_secret`. Sources: 100ms's documentation ("Authentication and
-tokens"), its server SDK (@100mslive/server-sdk 0.3.0, AuthService), and what its web client does with a token
+tokens"), its server SDK (@100mslive/server-sdk 0.3.0, AuthService), and its web client's decoder
 (@100mslive/hms-video-store 0.15.2, jwt.ts).
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from roomkey.platforms import hs256
@@ -13,10 +13,16 @@ from roomkey.platforms.base import AuthHeader, Grant, MintContext, Platform, Tok
 from roomkey.platforms.credentials import CredentialField, Credentials
 from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, check_id, check_role
 
+_COMMON_CLAIMS = frozenset(
+    ("access_key", "type", "version", "jti", "iat", "nbf", "exp", "iss", "sub", "app_data", "app_id")
+)
 _CLAIMS: Mapping[str, Set[str]] = {
-    TokenKind.APP: {"access_key", "type", "version", "room_id", "role", "user_id", "jti", "iat", "nbf", "exp"},
-    TokenKind.MANAGEMENT: {"access_key", "type", "version", "jti", "iat", "nbf", "exp"},
+    TokenKind.APP: _COMMON_CLAIMS | {"room_id", "role", "user_id"},
+    TokenKind.MANAGEMENT: _COMMON_CLAIMS,
 }
+"""The claims of Roomkey's tokens, and those that 100ms's own API writes."""
+
+_BAD_TOKEN = "40109 Bad JWT Token"  # noqa: S105 - 100ms's name of the error.
 
 
 _MAX_VALIDITY = 90 * 86400
@@ -41,7 +47,7 @@ class Hms(Platform):
         TokenKind.MANAGEMENT: TokenSpec(lifetime=Lifetime(maximum=_MAX_VALIDITY - backdate_seconds)),
     }
     auth_header = AuthHeader("Authorization", "Bearer ")
-    recognizing_claims = tuple(map(frozenset, (("access_key", "type"), ("access_key", "version"), ("type", "version"))))
+    recognizing_claims = tuple(frozenset(("access_key", name)) for name in ("type", "version", "room_id"))
     credential_fields = (
         CredentialField("app_access_key", pattern=r"[0-9a-f]{24}"),
         CredentialField("app_secret", signs=True),
@@ -67,54 +73,63 @@ class Hms(Platform):
         }
         return hs256.sign(claims, credentials["app_secret"])
 
+    def recognizes(self, claims: Mapping[str, object]) -> bool:
+        without_key = claims.get("type") in list(TokenKind) and "version" in claims
+        return without_key or super().recognizes(claims)
+
     def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
         read = hs256.read(token, credentials["app_secret"] if credentials else None)
         if read is None or not self.recognizes(read.claims):
             return None
-        problems = hs256.signature_problems(read, "the signature is not this secret's (40109 Bad JWT Token)")
-        problems += hs256.header_problems(read.header)
-        problems += _claim_problems(read.claims, credentials["app_access_key"] if credentials else None)
-        problems += hs256.time_problems(read.claims, at, required=("iat", "nbf", "exp"), max_validity=_MAX_VALIDITY)
-        warnings = hs256.client_warnings(read)
-        kind = read.claims.get("type")
-        known = _CLAIMS.get(kind) if isinstance(kind, str) else None
-        if known and (unknown := [name for name in read.claims if name not in known]):
-            warnings.append(f"it has claims that 100ms does not know: {', '.join(sorted(unknown))}")
+        claims = read.claims
+        problems = [
+            *hs256.signature_problems(read, f"the signature is not this secret's ({_BAD_TOKEN})"),
+            *hs256.header_problems(read.header),
+            *([] if read.incomplete else _claim_problems(claims, credentials)),
+            *hs256.time_problems(claims, at, required=() if read.incomplete else ("exp",), max_validity=_MAX_VALIDITY),
+        ]
         return TokenReport(
             platform=self.name,
-            content=_content(read.claims),
+            content=_content(claims),
             signature=read.signature,
-            claims=read.claims,
+            claims=claims,
             problems=tuple(problems),
-            warnings=tuple(warnings),
-            issued_at=hs256.number(read.claims.get("iat")),
-            token_id=hs256.string(read.claims.get("jti")),
+            warnings=(*hs256.client_warnings(read), *(() if read.incomplete else _warnings(claims))),
+            issued_at=hs256.number(claims.get("iat")),
+            token_id=hs256.string(claims.get("jti")),
         )
 
 
-def _claim_problems(claims: Mapping[str, Any], access_key: str | None) -> list[str]:
-    problems = []
+def _claim_problems(claims: Mapping[str, Any], credentials: Credentials | None) -> Iterator[str]:
     if not hs256.is_text(claims.get("access_key")):
-        problems.append("access_key is missing or not a string (40101 Invalid Access Key)")
-    elif access_key is not None and claims["access_key"] != access_key:
-        problems.append("access_key is not these credentials' (40101 Invalid Access Key)")
+        yield "access_key is missing or not a string (40101 Invalid Access Key)"
+    elif credentials and claims["access_key"] != credentials["app_access_key"]:
+        yield "access_key is not these credentials' (40101 Invalid Access Key)"
     if not hs256.is_int(claims.get("version")) or claims["version"] != 2:
-        problems.append("version is not the number 2 (40109 Bad JWT Token)")
+        yield f"version is not the number 2 ({_BAD_TOKEN})"
     if not hs256.is_text(claims.get("jti")):
-        problems.append("jti is missing or not a string (40109 Bad JWT Token)")
+        yield f"jti is missing or not a string ({_BAD_TOKEN})"
     match claims.get("type"):
         case TokenKind.APP:
             if not hs256.is_text(claims.get("room_id")):
-                problems.append("room_id is missing or not a string (40102 Invalid Room Id)")
+                yield "room_id is missing or not a string (40102 Invalid Room Id)"
             if not hs256.is_text(claims.get("role")):
-                problems.append("role is missing or not a string (40108 Invalid Role)")
+                yield "role is missing or not a string (40108 Invalid Role)"
             if "user_id" in claims and not hs256.is_text(claims["user_id"]):
-                problems.append("user_id is not a string (40107 Invalid User Id)")
+                yield "user_id is not a string (40107 Invalid User Id)"
         case TokenKind.MANAGEMENT:
             pass
         case _:
-            problems.append('type is neither "app" nor "management" (40109 Bad JWT Token)')
-    return problems
+            yield f'type is neither "app" nor "management" ({_BAD_TOKEN})'
+
+
+def _warnings(claims: Mapping[str, Any]) -> Iterator[str]:
+    if missing := [name for name in ("iat", "nbf") if name not in claims]:
+        yield f"it has no {' and no '.join(missing)}: 100ms accepts that, and its documentation requires both"
+    kind = claims.get("type")
+    known = _CLAIMS.get(kind) if isinstance(kind, str) else None
+    if known and (unknown := claims.keys() - known):
+        yield f"it has claims that 100ms does not know: {', '.join(sorted(unknown))}"
 
 
 def _content(claims: Mapping[str, Any]) -> TokenContent:

@@ -8,16 +8,20 @@ import base64
 import hashlib
 import hmac
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jwt
 
-from roomkey.platforms.base import Signature
+from roomkey.platforms.base import Signature, expired
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
 
 _ALGORITHM = "HS256"
 _SIGNATURE_BYTES = hashlib.sha256().digest_size
+_SIGNATURE_LENGTH = math.ceil(_SIGNATURE_BYTES * 4 / 3)
+"""Characters of a signature in base64url."""
 
 # 100ms's web client decodes the payload with `atob`, which accepts neither "-" nor "_" and reads bytes as Latin-1. JSON
 # in printable ASCII needs the two only for these characters, which it has only inside strings.
@@ -71,42 +75,117 @@ def _is_der(key: str) -> bool:
 
 
 class Decoded(NamedTuple):
-    """A token's parts, genuine or not."""
+    """A token's parts, genuine or not. `flaws` are errors of form: with one, the parts are only what is readable."""
 
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
     signature: Signature
     payload: bytes
     payload_segment: str
+    flaws: tuple[str, ...] = ()
+    incomplete: bool = False
+    """Whether claims are missing because the token is cut short or damaged."""
 
 
 def read(token: str, key: str | None) -> Decoded | None:
-    """Decode `token` and verify its signature with `key`, if there is one. Return None if it is not a JSON Web Token.
+    """Decode `token` and verify its signature with `key`, if there is one. Return None without a readable claim.
 
     PyJWT signs, so it does not verify here.
     """
     segments = token.split(".")
-    if len(segments) != 3:
+    if len(segments) > 3:
         return None
+    header_segment, payload_segment, signature_segment = (*segments, "", "")[:3]
+    header, payload, claims = _object(header_segment), b"", None
     try:
-        header, payload = json.loads(_decoded(segments[0]).decode()), _decoded(segments[1])
-        claims = json.loads(payload.decode())
-        signature = _verify(token, segments[2], key)
+        payload = _decoded(payload_segment)
+        claims = _json_object(payload)
+    except (ValueError, RecursionError):
+        pass
+    if header is not None and claims is not None and len(segments) == 3:
+        flaw, signature = _verify(token, signature_segment, key)
+        if flaw is None:
+            return Decoded(header, claims, signature, payload, payload_segment)
+        return Decoded(header, claims, signature, payload, payload_segment, (flaw,))
+    incomplete = claims is None
+    flaws = ["its header cannot be read: it is cut short at the start, or damaged"] if header is None else []
+    if claims is None:
+        claims = _readable_claims(payload_segment)
+        flaws.append("it is cut short: its claims end early" if len(segments) < 3 else "its claims are damaged")
+    elif len(segments) < 3:
+        flaws.append("it is cut short: its signature is missing")
+    return (
+        Decoded(header or {}, claims, Signature.IMPOSSIBLE, payload, payload_segment, tuple(flaws), incomplete)
+        if claims
+        else None
+    )
+
+
+def _verify(token: str, segment: str, key: str | None) -> tuple[str | None, Signature]:
+    """Return what is wrong with the form of a token's signature, and the result of verifying it."""
+    if not segment:
+        return "its signature is missing: it is cut short, or unsigned", Signature.IMPOSSIBLE
+    if len(segment) < _SIGNATURE_LENGTH and re.fullmatch(r"[A-Za-z0-9_-]+", segment):
+        missing = _SIGNATURE_LENGTH - len(segment)
+        return f"it is cut short: its signature lacks {missing} of {_SIGNATURE_LENGTH} characters", Signature.IMPOSSIBLE
+    try:
+        size = len(_decoded(segment))
+    except ValueError:
+        size = 0
+    if size != _SIGNATURE_BYTES:
+        return "its signature is not an HS256 signature", Signature.IMPOSSIBLE
+    if key is None:
+        return None, Signature.UNCHECKED
+    expected = _encoded(hmac.digest(key.encode(), token[: -len(segment) - 1].encode(), "sha256"))
+    valid = hmac.compare_digest(expected.encode(), segment.encode())
+    return None, Signature.VALID if valid else Signature.INVALID
+
+
+def _object(segment: str) -> Mapping[str, Any] | None:
+    try:
+        return _json_object(_decoded(segment))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(header, dict) or not isinstance(claims, dict):
-        return None
-    return Decoded(header, claims, signature, payload, segments[1])
 
 
-def _verify(token: str, signature: str, key: str | None) -> Signature:
-    """Verify a token's signature. Raises `ValueError` if it is not base64url."""
-    if len(_decoded(signature)) != _SIGNATURE_BYTES:
-        return Signature.IMPOSSIBLE
-    if key is None:
-        return Signature.UNCHECKED
-    expected = _encoded(hmac.digest(key.encode(), token[: -len(signature) - 1].encode(), "sha256"))
-    return Signature.VALID if hmac.compare_digest(expected.encode(), signature.encode()) else Signature.INVALID
+def _json_object(text: bytes) -> Mapping[str, Any]:
+    """Return a JSON object. Raises `ValueError` or `RecursionError`."""
+    document = json.loads(text.decode())
+    if not isinstance(document, dict):
+        raise ValueError("not a JSON object")
+    return document
+
+
+def _readable_claims(segment: str) -> dict[str, Any]:
+    """Return the claims at the start of a payload that is damaged or cut short."""
+    longest = re.match(r"[A-Za-z0-9_-]*", segment)
+    usable = longest.group() if longest else ""
+    usable = usable[: len(usable) - (len(usable) % 4 == 1)]
+    text = base64.urlsafe_b64decode(usable + "=" * (-len(usable) % 4)).decode(errors="replace")
+    claims: dict[str, Any] = {}
+    decoder, position = json.JSONDecoder(), 1
+    if not text.startswith("{"):
+        return claims
+    try:
+        while True:
+            name, position = decoder.raw_decode(text, _after_blanks(text, position))
+            position = _after_blanks(text, position)
+            if not isinstance(name, str) or text[position] != ":":
+                return claims
+            value, position = decoder.raw_decode(text, _after_blanks(text, position + 1))
+            position = _after_blanks(text, position)
+            if text[position] not in ",}":  # Without a separator a number may lack digits: IndexError if cut there.
+                return claims
+            claims[name] = value
+            position += 1
+    except (ValueError, IndexError, RecursionError):
+        return claims
+
+
+def _after_blanks(text: str, position: int) -> int:
+    while text[position] in " \t\r\n":
+        position += 1
+    return position
 
 
 def _encoded(content: bytes) -> str:
@@ -122,59 +201,56 @@ def _decoded(segment: str) -> bytes:
 
 
 def signature_problems(token: Decoded, invalid: str) -> list[str]:
-    """Return what is wrong with a token's signature; `invalid` describes one that is not this key's."""
-    match token.signature:
-        case Signature.INVALID:
-            return [invalid]
-        case Signature.IMPOSSIBLE:
-            return ["the signature is not an HS256 signature"]
-    return []
+    """Return what is wrong with a token's form and signature; `invalid` describes one that is not this key's."""
+    return [*token.flaws, *([invalid] if token.signature is Signature.INVALID else [])]
 
 
 def header_problems(header: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a token's header: anything but plain HS256."""
-    problems = [] if header.get("alg") == _ALGORITHM else ["the header's alg is not HS256"]
-    return [*problems, *(["the header has crit, which no vendor knows"] if "crit" in header else [])]
+    """Return what is wrong with a token's header: anything but plain HS256."""
+    problems = [] if not header or header.get("alg") == _ALGORITHM else ["the header's alg is not HS256"]
+    return [*problems, *(["the header has crit, which no vendor supports"] if "crit" in header else [])]
 
 
 def time_problems(
     claims: Mapping[str, Any], at: float, *, required: tuple[str, ...], max_validity: int | None = None
 ) -> list[str]:
-    """What is wrong with `iat`, `nbf` and `exp`, without leeway, seen at `at`."""
-    times = {name: claims[name] for name in ("iat", "nbf", "exp") if name in claims}
-    problems = [f"{name} is missing" for name in required if name not in times]
-    problems += [f"{name} is not a whole number of seconds" for name in times if not is_int(times[name])]
-    if problems:
-        return problems
-    iat, nbf, exp = times.get("iat"), times.get("nbf"), times.get("exp")
+    """Return why a vendor refuses `iat`, `nbf` and `exp` at the Unix time `at`, without leeway.
+
+    A time may have a fraction (RFC 7519, section 2). Each time is judged, whatever is wrong with the others.
+    """
+    present = {name: claims[name] for name in ("iat", "nbf", "exp") if name in claims}
+    problems = [f"{name} is missing" for name in required if name not in present]
+    problems += [f"{name} is not a number of seconds" for name, value in present.items() if number(value) is None]
+    iat, nbf, exp = (number(present.get(name)) for name in ("iat", "nbf", "exp"))
     if exp is not None and exp <= at:
-        problems.append("it has expired")
+        problems.append(expired(exp))
     if nbf is not None and nbf > at:
         problems.append("it is not valid yet (nbf)")
     if iat is not None and iat > at:
         problems.append("it was issued in the future (iat; milliseconds?)")
     if exp is not None and max(nbf or 0, iat or 0) >= exp:
         problems.append("it expires before it becomes valid")
-    if max_validity is not None and exp is not None:
-        begins = nbf if nbf is not None else iat
-        if begins is not None and exp - begins > max_validity:
-            problems.append(f"it lives longer than the {max_validity} s that the vendor allows")
+    start = iat if nbf is None else nbf
+    if max_validity is not None and None not in (start, exp) and (exp or 0) - (start or 0) > max_validity:
+        problems.append(f"it lives longer than the {max_validity} s that the vendor allows")
     return problems
 
 
 def is_text(value: object) -> bool:
-    """Whether `value` is a string with something in it."""
+    """Return whether `value` is a string with at least one character."""
     return isinstance(value, str) and value != ""
 
 
 def is_int(value: object) -> bool:
-    """Whether `value` is a JSON whole number: `true` is one to Python, and not to JSON."""
+    """Return whether `value` is a JSON integer. Python counts `true` as one."""
     return type(value) is int
 
 
 def number(value: object) -> float | None:
-    """Return `value` if it is a JSON number."""
-    return value if type(value) in (int, float) else None  # type: ignore[return-value]
+    """Return `value` if it is a finite JSON number."""
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return value
+    return None
 
 
 def string(value: object) -> str | None:
@@ -183,7 +259,7 @@ def string(value: object) -> str | None:
 
 
 def client_warnings(token: Decoded) -> list[str]:
-    """What would trip a web client that decodes the payload with plain `atob`."""
+    """Return what a web client that decodes the payload with plain `atob` fails on."""
     segment = token.payload_segment
     if "-" in segment or "_" in segment:
         return ["its payload holds base64url's - or _: a web client that decodes it with atob throws"]

@@ -3,7 +3,7 @@
 Both are JSON Web Tokens signed with the API key's secret. Sources: VideoSDK's documentation ("Authentication and
 Tokens", "Meeting Error Codes", "Waiting Lobby"), its server SDK (@videosdk.live/server-sdk 0.1.1), its example servers
 (videosdk-rtc-api-server-examples), and the errors that its web client knows (@videosdk.live/js-sdk 1.1.1, constants).
-That client does not look into a token: what it says is between Roomkey and VideoSDK's servers.
+That client does not decode a token.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,20 +19,20 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "participant": ("allow_join",),
     "moderator": ("allow_join", "allow_mod"),
 }
-"""What each role may do: knock and be let in; enter; enter, and mute or remove others.
+"""The permissions of each role: ask to be admitted; enter; enter, and mute or remove others.
 
-There is no fourth: `ask_join` works only alone, and `allow_mod` by itself does not admit.
+`ask_join` works only alone, and `allow_mod` alone does not admit.
 """
 
 _ROLES: Mapping[TokenKind, str] = {TokenKind.APP: "rtc", TokenKind.MANAGEMENT: "crawler"}
-"""The one word in the claim `roles`: "rtc" joins rooms and no more, "crawler" calls the REST API and no more."""
+"""The one word in the claim `roles`: "rtc" only joins rooms, "crawler" only calls the REST API."""
 
 _CLAIMS = {"apikey", "permissions", "version", "roles", "roomId", "participantId", "iat", "exp"}
 _NOT_VALID = "4002 INVALID_TOKEN: Token is invalid or expired"
 
 
 def _role_of(permissions: Sequence[object]) -> str | None:
-    """The role that has exactly these permissions, in whatever order; None where it is no role's set."""
+    """Return the role with exactly these permissions, in any order, or None."""
     for role, words in PERMISSIONS.items():
         if len(permissions) == len(words) and all(word in permissions for word in words):
             return role
@@ -66,7 +66,9 @@ class VideoSdk(Platform):
     }
     auth_header = AuthHeader("Authorization", "")
     recognizing_claims = tuple(
-        map(frozenset, (("apikey", "permissions"), ("apikey", "roomId"), ("permissions", "roomId")))
+        map(
+            frozenset, (("apikey", "permissions"), ("apikey", "roomId"), ("apikey", "roles"), ("permissions", "roomId"))
+        )
     )
     credential_fields = (
         CredentialField("api_key", pattern=r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
@@ -97,11 +99,12 @@ class VideoSdk(Platform):
         if read is None or not self.recognizes(read.claims):
             return None
         claims = read.claims
-        claim_problems = _claim_problems(claims, credentials["api_key"] if credentials else None)
+        claim_problems = [] if read.incomplete else _claim_problems(claims, credentials)
+        limited = claims.get("roles") in [[role] for role in _ROLES.values()]
         token_problems = [
             *hs256.signature_problems(read, "the signature is not this secret's"),
             *hs256.header_problems(read.header),
-            *hs256.time_problems(claims, at, required=("exp",)),
+            *hs256.time_problems(claims, at, required=() if read.incomplete else ("exp",)),
         ]
         return TokenReport(
             platform=self.name,
@@ -109,16 +112,18 @@ class VideoSdk(Platform):
             signature=read.signature,
             claims=claims,
             problems=(*(f"{problem} ({_NOT_VALID})" for problem in token_problems), *claim_problems),
-            warnings=() if claim_problems else tuple(_warnings(claims)),
+            warnings=() if claim_problems or read.incomplete else tuple(_warnings(claims)),
             issued_at=hs256.number(claims.get("iat")),
+            label="" if limited else "token for rooms and the REST API",
+            complete=limited,
         )
 
 
-def _claim_problems(claims: Mapping[str, Any], api_key: str | None) -> list[str]:
+def _claim_problems(claims: Mapping[str, Any], credentials: Credentials | None) -> list[str]:
     problems = []
     if not hs256.is_text(claims.get("apikey")):
         problems.append("apikey is missing or not a string (4001 INVALID_API_KEY)")
-    elif api_key is not None and claims["apikey"] != api_key:
+    elif credentials and claims["apikey"] != credentials["api_key"]:
         problems.append("apikey is not these credentials' (4001 INVALID_API_KEY)")
     permissions: Any = claims.get("permissions")
     if not _are_words(permissions, ("ask_join", "allow_join", "allow_mod")):
@@ -142,18 +147,18 @@ def _are_words(value: object, known: Collection[str]) -> bool:
 
 
 def _warnings(claims: Mapping[str, Any]) -> list[str]:
-    """What the vendor accepts and nobody should hand to a client, in a token without problems."""
+    """Return why a token that VideoSDK accepts should not be handed out. Its claims have no problems."""
     roles = set(claims.get("roles", _ROLES.values()))
     warnings = []
     if len(roles) > 1:
         warnings.append("its roles are not limited: it joins rooms and calls the REST API")
     if "rtc" in roles:
         if _role_of(claims["permissions"]) is None:
-            warnings.append("its permissions are none of the sets that admit (allow_mod needs allow_join beside it)")
+            warnings.append("its permissions do not admit (allow_mod also needs allow_join)")
         if "roomId" not in claims:
             warnings.append("it names no roomId: it opens every room")
         if "participantId" not in claims:
-            warnings.append("it names no participantId: anybody can use it")
+            warnings.append("it names no participantId: anyone can use it")
     if "version" not in claims:
         warnings.append("it has no version: the REST API's version 2 refuses it")
     if unknown := claims.keys() - _CLAIMS:
@@ -163,10 +168,10 @@ def _warnings(claims: Mapping[str, Any]) -> list[str]:
 
 def _content(claims: Mapping[str, Any]) -> TokenContent:
     roles, permissions = claims.get("roles"), claims.get("permissions")
-    kind = next((kind for kind, role in _ROLES.items() if roles == [role]), None)
-    role = _role_of(permissions) if isinstance(permissions, list) and kind is not TokenKind.MANAGEMENT else None
+    management = roles == [_ROLES[TokenKind.MANAGEMENT]]
+    role = _role_of(permissions) if isinstance(permissions, list) and not management else None
     return TokenContent(
-        kind=kind,
+        kind=TokenKind.MANAGEMENT if management else TokenKind.APP,
         expires_at=hs256.number(claims.get("exp")),
         room_id=hs256.string(claims.get("roomId")),
         role=role,

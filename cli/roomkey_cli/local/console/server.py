@@ -176,14 +176,14 @@ class Console:
         return sigv4.sign("POST", _origin(request) + path, headers, body.encode(), self._region)
 
     def _explanation(self, _request: Request, asked: Mapping[str, Any]) -> object:
-        token = _text(asked, "token").strip()
-        report = explain.explain(token, time.time(), self._credentials)
-        if report is None:
-            raise Refused(f"{explain.NO_TOKEN[0].upper()}{explain.NO_TOKEN[1:]}.")
-        web_token = hs256.read(token, None)
+        explanation = explain.explain(_text(asked, "token"), time.time(), self._credentials)
+        if explanation.report is None:
+            why = explanation.problems[0]
+            raise Refused(f"This is {why}." if explanation.stranger else f"{why[0].upper()}{why[1:]}.")
+        web_token = hs256.read(explanation.token, None)
         return {
-            **explain.as_json(report),
-            "title": PLATFORMS[report.platform].title,
+            **explain.as_json(explanation),
+            "title": PLATFORMS[explanation.report.platform].title,
             "header": web_token.header if web_token else None,
         }
 

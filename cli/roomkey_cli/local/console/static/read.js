@@ -38,7 +38,8 @@ const show = (...nodes) => $('reading').replaceChildren(...nodes);
 const SIGNATURE = {
   valid: ['good', 'The signature holds', 'It was made with the secret that this stack signs with.'],
   invalid: ['bad', 'The signature does not hold', 'Another secret made it, or the token was changed on its way.'],
-  impossible: ['bad', 'The signature is not HS256', 'No secret can make it.'],
+  impossible: ['bad', 'The signature is impossible', 'No secret can make it.'],
+  'not-checkable': ['fair', 'The signature cannot be checked', 'It covers values that are not in the token.'],
   unchecked: ['fair', 'The signature was not checked', 'The stack has no credentials for this platform.'],
 };
 
@@ -52,7 +53,7 @@ function told(answer) {
     h(
       'section',
       { class: 'card', 'aria-label': 'Verdict' },
-      h('h2', {}, `${title}: ${kind ? `${kind} token` : 'a token'}`),
+      h('h2', {}, `${title}: ${answer.label ?? (kind ? `${kind} token` : 'a token')}`),
       h(
         'p',
         { class: 'outcome', 'data-tone': refused ? 'bad' : 'good' },

@@ -1,0 +1,113 @@
+"""Name tokens that belong to none of Roomkey's platforms: other vendors' tokens, and JSON Web Tokens of any issuer."""
+
+import base64
+import json
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from roomkey.platforms import hs256
+
+
+class Stranger(NamedTuple):
+    """A token that no platform recognises. `summary` names its issuer, `hint` the next step."""
+
+    summary: str
+    vendor: str | None = None
+    issuer: str | None = None
+    expires_at: float | None = None
+    header: Mapping[str, Any] = {}
+    claims: Mapping[str, Any] = {}
+    hint: str = ""
+
+
+_PRINTED_VARIABLES = ("undefined", "null", "None", "NaN", "[object Object]", "[object Promise]")
+
+type _Test = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
+
+
+def _holds(*names: str) -> _Test:
+    return lambda _, claims: claims.keys() >= set(names)
+
+
+_JSON_WEB_TOKENS: tuple[tuple[str, _Test], ...] = (
+    ("LiveKit", lambda _, claims: isinstance(claims.get("video", claims.get("sip")), dict) and "iss" in claims),
+    ("Twilio", lambda header, claims: "twilio" in str(header.get("cty")) or isinstance(claims.get("grants"), dict)),
+    ("Zoom Video SDK", _holds("app_key", "tpc")),
+    ("Zoom Meeting SDK", _holds("appKey", "tokenExp")),
+    ("Zoom Meeting SDK", _holds("sdkKey", "tokenExp")),
+    ("JaaS (8x8)", lambda header, claims: "vpaas-magic-cookie" in f"{header.get('kid')} {claims.get('sub')}"),
+    ("Jitsi", lambda _, claims: "room" in claims and ("context" in claims or claims.get("aud") == "jitsi")),
+    ("Vonage Video", _holds("application_id", "scope")),
+    ("Vonage Video", _holds("application_id", "acl")),
+    ("Cloudflare RealtimeKit", _holds("orgId", "participantId")),
+    ("Cloudflare RealtimeKit", _holds("meetingId", "participantId")),
+    ("Amazon IVS", lambda _, claims: "capabilities" in claims and "ivs" in str(claims.get("resource"))),
+    ("Azure Communication Services", _holds("skypeid")),
+    ("Daily", _holds("r", "d")),
+    ("Stream", _holds("user_id", "call_cids")),
+    ("Stream", lambda _, claims: claims.keys() - {"iat", "exp"} in ({"user_id"}, {"server"})),
+)
+
+
+def name_stranger(text: str) -> Stranger | None:
+    """Return whose token `text` is, as far as its form tells, or None if it is no token that is known."""
+    decoded = hs256.read(text, None)
+    if decoded is not None:
+        return _json_web_token(decoded)
+    if text.startswith("ey") and "." in text:
+        segments = text.split(".")
+        if len(segments) == 5:
+            return Stranger("an encrypted JSON Web Token (JWE): only its issuer can read it")
+        return Stranger("a JSON Web Token that cannot be read: it is cut short or damaged")
+    if re.fullmatch(r"ey[A-Za-z0-9_-]+", text):
+        return Stranger("the start of a JSON Web Token: it is cut short in its header")
+    if text.startswith("T1=="):
+        return Stranger("an OpenTok token (T1==), of Vonage's older video API", "OpenTok", claims=_opentok(text))
+    if text in _PRINTED_VARIABLES:
+        return Stranger(f"the word {text}: a program printed a variable that has no value")
+    if _is_user_sig(text):
+        return Stranger("a UserSig of Tencent RTC", "Tencent RTC")
+    if re.fullmatch(r"04AAAA[A-Za-z0-9+/=]{40,}", text):
+        return Stranger("a token of ZEGOCLOUD (token04)", "ZEGOCLOUD")
+    return None
+
+
+def _json_web_token(decoded: hs256.Decoded) -> Stranger:
+    header, claims = decoded.header, decoded.claims
+    issuer = hs256.string(claims.get("iss"))
+    vendor = next((name for name, test in _JSON_WEB_TOKENS if test(header, claims)), None)
+    of_another = f"a JWT of another issuer ({f'iss {issuer}' if issuer else 'it has no iss'})"
+    hint = ""
+    if vendor is None and {"sub", "aud"} & claims.keys():
+        hint = "if you sign in with it, pass the token that Roomkey returned instead"
+    return Stranger(
+        summary=f"a {vendor} token: {of_another}" if vendor else of_another,
+        vendor=vendor,
+        issuer=issuer,
+        expires_at=hs256.number(claims.get("exp")),
+        header=header,
+        claims=claims,
+        hint="; ".join(filter(None, (*decoded.flaws, hint))),
+    )
+
+
+def _opentok(text: str) -> dict[str, str]:
+    """Return the key id in an OpenTok token, if it can be read."""
+    encoded = text.removeprefix("T1==")
+    try:
+        content = base64.b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+    except ValueError:
+        return {}
+    found = re.match(r"partner_id=([0-9]+)", content)
+    return {"partner_id": found.group(1)} if found else {}
+
+
+def _is_user_sig(text: str) -> bool:
+    encoded = text.translate(str.maketrans("*-_", "+/="))
+    try:
+        document = json.loads(zlib.decompressobj().decompress(base64.b64decode(encoded), 65536))
+    except (ValueError, zlib.error):
+        return False
+    return isinstance(document, dict) and "TLS.identifier" in document

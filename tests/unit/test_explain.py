@@ -1,0 +1,337 @@
+"""`roomkey explain`: real tokens, pasted text, other vendors' tokens. Every case states what must be reported."""
+
+import base64
+import hashlib
+import hmac
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import Grant, MintContext, Randomness, TokenKind
+from roomkey.platforms.credentials import Credentials
+from roomkey_cli import credential_file
+from roomkey_cli.tokens.explain import Explanation, as_json, explain
+
+NOW = 1_800_000_000
+KEYS = {name: Credentials(dict(secret)) for name, secret in credential_file.demo().items()}
+HMS = KEYS["100ms"]
+
+
+def encoded(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")
+
+
+def jwt(claims: Mapping[str, Any], secret: str = "k" * 32, digest: Any = hashlib.sha256, **header: Any) -> str:
+    signed = ".".join(encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"} | header, claims))
+    return f"{signed}.{encoded(hmac.digest(secret.encode(), signed.encode(), digest))}"
+
+
+LEGACY: Mapping[str, Any] = {
+    "access_key": HMS["app_access_key"],
+    "type": "app",
+    "version": 2,
+    "room_id": "physics",
+    "role": "host",
+    "user_id": "ada",
+    "jti": "4b9f",
+    "exp": NOW + 600,
+}
+"""100ms's own endpoint issued tokens with these claims for years: of the times only `exp`."""
+DASHBOARD = {"apikey": "c5cc", "permissions": ["allow_join", "allow_mod"], "iat": NOW - 60, "exp": NOW + 600}
+
+
+def whiteboard(prefix: str, **fields: str) -> str:
+    return prefix + encoded("&".join(f"{name}={fields[name]}" for name in sorted(fields)).encode())
+
+
+def old_agora(privileges: Mapping[int, int], ends: int = NOW + 86400) -> str:
+    message = struct.pack("<IIH", 7, ends, len(privileges))
+    message += b"".join(struct.pack("<HI", *privilege) for privilege in privileges.items())
+    content = struct.pack("<H32sIIH", 32, b"s" * 32, 11, 12, len(message)) + message
+    return "006" + KEYS["agora"]["app_id"] + base64.b64encode(content).decode()
+
+
+def minted(name: str, **grant: Any) -> str:
+    return PLATFORMS[name].token(KEYS[name], Grant(TokenKind.APP, NOW + 600, **grant), MintContext(NOW, Randomness()))
+
+
+GOOD = jwt(LEGACY, HMS["app_secret"])
+AGORA = minted("agora", room_id="lobby", role="publisher", user_id="42", services=("rtc",))
+ROOM = "0123456789abcdef0123456789abcdef"
+BOARD = minted("agora-whiteboard", room_id=ROOM, role="writer")
+EXAMPLES = pytest.mark.parametrize("token", [GOOD, AGORA, BOARD], ids=["jwt", "agora", "whiteboard"])
+
+
+def explained(text: str, *, keys: bool = True, at: float = NOW) -> dict[str, Any]:
+    return dict(as_json(explanation(text, keys=keys, at=at)))
+
+
+def explanation(text: str, *, keys: bool = True, at: float = NOW) -> Explanation:
+    return explain(text, at, lambda platform: KEYS[platform.name] if keys else None)
+
+
+# --- tokens as vendors issue them ----------------------------------------------------------------------------------
+
+HMS_FACTS = {"platform": "100ms", "kind": "app", "room": "physics", "role": "host", "user": "ada"}
+VENDORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "100ms-with-exp-alone": (GOOD, {**HMS_FACTS, "signature": "valid", "problems": (), "expires_at": NOW + 600}),
+    "100ms-expired-in-2022": (
+        jwt({**LEGACY, "exp": 1668000000}, HMS["app_secret"]),
+        {**HMS_FACTS, "signature": "valid", "problems": ("expired 2022-11-09",)},
+    ),
+    "100ms-api-claims": (
+        jwt({**LEGACY, "iat": NOW, "nbf": NOW, "app_data": None, "iss": "i", "sub": "s"}, HMS["app_secret"]),
+        {**HMS_FACTS, "problems": (), "warnings": ()},
+    ),
+    "100ms-exp-as-float": (jwt({**LEGACY, "exp": NOW + 600.0}), {**HMS_FACTS, "expires_at": NOW + 600}),
+    "100ms-exp-with-fraction": (jwt({**LEGACY, "exp": NOW + 600.5}), {**HMS_FACTS, "expires_at": NOW + 600.5}),
+    "videosdk-dashboard": (
+        jwt(DASHBOARD),
+        {"platform": "videosdk", "kind": "app", "role": "moderator", "expires_at": NOW + 600, "claims": DASHBOARD},
+    ),
+    "videosdk-expired-dashboard": (
+        jwt({**DASHBOARD, "exp": NOW - 1}),
+        {"platform": "videosdk", "kind": "app", "expires_at": NOW - 1},
+    ),
+    "whiteboard-without-end": (
+        whiteboard("NETLESSSDK_", ak="a", nonce="n", role="0", sig="0" * 64),
+        {
+            "platform": "agora-whiteboard",
+            "kind": "management",
+            "label": "SDK token",
+            "role": "admin",
+            "never_expires": True,
+            "expires_at": None,
+        },
+    ),
+    "whiteboard-room-without-end": (
+        whiteboard("NETLESSROOM_", ak="a", nonce="n", role="2", sig="0" * 64, uuid=ROOM),
+        {"kind": "app", "label": "room token", "room": ROOM, "role": "reader", "never_expires": True},
+    ),
+    "whiteboard-task": (
+        whiteboard("NETLESSTASK_", ak="a", nonce="n", role="2", sig="0" * 64, uuid=ROOM),
+        {"kind": None, "label": "task token", "room": ROOM, "never_expires": True},
+    ),
+    "agora-006": (
+        old_agora({1: NOW + 600, 2: NOW + 600}),
+        {
+            "platform": "agora",
+            "kind": "app",
+            "label": "AccessToken (006)",
+            "role": "publisher",
+            "expires_at": NOW + 600,
+            "signature": "not-checkable",
+            "problems": (),
+        },
+    ),
+    "agora-006-rtm": (old_agora({1000: 0}), {"services": ("rtm",), "role": None, "expires_at": NOW + 86400}),
+    "agora-006-expired": (
+        old_agora({1: NOW - 1}),
+        {"role": "subscriber", "problems": ("expired 2027-01-15 (109 Token Expired)",)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VENDORS)
+def test_a_vendors_token_is_decoded_before_it_is_judged(name: str) -> None:
+    token, expected = VENDORS[name]
+    found = explained(token)
+    assert {key: found[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("name", ["agora", "agora-whiteboard"])
+def test_an_expired_token_keeps_everything_that_can_be_read(name: str) -> None:
+    token = {"agora": AGORA, "agora-whiteboard": BOARD}[name]
+    good, late = explained(token), explained(token, at=NOW + 600)
+    assert late["problems"]
+    assert late["problems"][0].startswith("expired 2027-01-15")
+    assert {**late, "problems": ()} == good
+
+
+# --- signatures ----------------------------------------------------------------------------------------------------
+
+NOT_HS256 = "its signature is not an HS256 signature"
+
+
+@pytest.mark.parametrize(
+    ("token", "keys", "signature", "problem"),
+    [
+        (GOOD, True, "valid", None),
+        (GOOD, False, "unchecked", None),
+        (jwt(LEGACY, "x" * 32), True, "invalid", "the signature is not this secret's (40109 Bad JWT Token)"),
+        (
+            jwt(LEGACY, digest=hashlib.sha512, alg="HS512"),
+            False,
+            "impossible",
+            "its signature is not an HS256 signature",
+        ),
+        (jwt(LEGACY, digest=hashlib.sha384), True, "impossible", "its signature is not an HS256 signature"),
+        (jwt(LEGACY)[:-43] + encoded(bytes(256)), False, "impossible", "its signature is not an HS256 signature"),
+        (jwt(LEGACY)[:-43], False, "impossible", "its signature is missing: it is cut short, or unsigned"),
+    ],
+)
+def test_wrong_for_this_key_impossible_and_not_checked_are_three_things(
+    token: str, keys: bool, signature: str, problem: str | None
+) -> None:
+    found = explained(token, keys=keys)
+    assert found["signature"] == signature
+    assert problem is None or problem in found["problems"]
+
+
+# --- tokens cut short ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", range(1, 61))
+def test_a_jwt_cut_short_keeps_what_is_readable(missing: int) -> None:
+    found = explained(GOOD[:-missing])
+    assert {name: found[name] for name in ("platform", "kind", "room", "role")} == {
+        "platform": "100ms",
+        "kind": "app",
+        "room": "physics",
+        "role": "host",
+    }
+    assert "cut short" in found["problems"][0]
+    assert len(found["problems"]) == 1
+    assert found["signature"] == "impossible"
+
+
+@pytest.mark.parametrize("missing", range(1, 40, 3))
+@pytest.mark.parametrize(
+    ("token", "platform"),
+    [(AGORA, "agora"), (BOARD, "agora-whiteboard"), (old_agora({1: NOW + 600, 2: NOW + 600}), "agora")],
+    ids=["agora", "whiteboard", "agora-006"],
+)
+def test_other_formats_cut_short_are_named(token: str, platform: str, missing: int) -> None:
+    found = explained(token[:-missing])
+    assert found["platform"] == platform
+    assert "cut short" in found["problems"][0]
+    assert found["signature"] != "invalid"
+
+
+def test_a_jwt_without_its_start_is_explained() -> None:
+    found = explained(GOOD[6:])
+    assert (found["platform"], found["room"]) == ("100ms", "physics")
+    assert "cut short at the start" in found["problems"][0]
+
+
+# --- what a clipboard adds -----------------------------------------------------------------------------------------
+
+AROUND = [
+    *("{}\n", "  {}\t", "{}.", "{},", "{};", '"{}"', "'{}'", "`{}`", "\u201c{}\u201d", "<{}>", "({})", "\ufeff{}"),
+    *("Bearer {}", "bearer  {}", "Authorization: Bearer {}", "authorization=Bearer {}", "token: {}", "TOKEN='{}'"),
+    *("\u200b{}", "curl -H 'token: {}'"),
+    *('export TOKEN="{}"', "const token = '{}';", "https://example.com/?token={}&room=x", "\"Bearer {}\""),
+    '{{"success": true, "token": "{}", "expires_in": 600}}',
+    '{{"data": {{"participant_token": "{}"}}}}',
+    '[{{"token": "{}"}}]',
+    '"token": "{}",',
+    "here it is:\n\n{}\n\nthanks",
+]  # fmt: skip
+
+
+@EXAMPLES
+@pytest.mark.parametrize("around", AROUND)
+def test_what_is_pasted_around_a_token_is_removed(token: str, around: str) -> None:
+    found = explained(around.format(token))
+    assert (found["problems"], found["signature"]) == ((), "valid")
+    assert bool(found["notes"]) is (around.format(token).strip() != token)
+
+
+@EXAMPLES
+@pytest.mark.parametrize("joint", ["\n", "\r\n", "\n    ", "\\\n", "\n> ", " \n", "\\n"])
+@pytest.mark.parametrize("width", [20, 64, 76])
+def test_wrapped_lines_are_joined(token: str, joint: str, width: int) -> None:
+    wrapped = joint.join(token[start : start + width] for start in range(0, len(token), width))
+    found = explained(f"Bearer {wrapped}\n")
+    assert (found["problems"], found["signature"]) == ((), "valid")
+
+
+@EXAMPLES
+def test_an_encoded_token_is_decoded(token: str) -> None:
+    for text in (quote(token, safe=""), f"?token={quote(token, safe='')}&x=1", token.replace("/", "\\/")):
+        assert explained(text)["signature"] == "valid"
+    assert explained(token.replace("=", "\\u003d"))["signature"] == "valid"
+
+
+def test_a_plus_that_a_form_turned_into_a_blank_is_restored() -> None:
+    token = next(
+        token
+        for user in range(1, 999)
+        if "+" in (token := minted("agora", room_id="lobby", role="publisher", user_id=str(user), services=("rtc",)))
+    )
+    assert explained(token.replace("+", " "))["signature"] == "valid"
+
+
+# --- other issuers and other vendors -------------------------------------------------------------------------------
+
+STRANGERS: Mapping[str, tuple[str, str, str | None]] = {
+    "an-apps-own": (jwt({"type": "access", "iss": "https://app.example"}), "iss https://app.example", None),
+    "an-apps-own-with-version": (jwt({"type": "access", "version": 2, "iss": "me"}), "another issuer (iss me)", None),
+    "an-apps-own-with-room": (jwt({"room_id": "r", "role": "host", "iss": "me"}), "another issuer (iss me)", None),
+    "without-iss": (jwt({"sub": "ada", "permissions": ["read"]}), "another issuer (it has no iss)", None),
+    "with-participant": (jwt({"participantId": "p", "iss": "me"}), "another issuer (iss me)", None),
+    "realtimekit": (
+        jwt({"orgId": "o", "meetingId": "m", "participantId": "p", "presetId": "x"}),
+        "another issuer",
+        "Cloudflare RealtimeKit",
+    ),
+    "cognito": (
+        jwt({"iss": "https://cognito-idp.eu-west-1.amazonaws.com/x", "sub": "u"}, alg="RS256", digest=hashlib.sha512),
+        "cognito-idp",
+        None,
+    ),
+    "vonage": (
+        jwt({"application_id": "a", "scope": "session.connect", "acl": {}}, alg="RS256"),
+        "Vonage",
+        "Vonage Video",
+    ),
+    "jaas": (jwt({"aud": "jitsi", "iss": "chat", "sub": "vpaas-magic-cookie-1", "room": "*"}), "JaaS", "JaaS (8x8)"),
+    "ivs": (jwt({"resource": "arn:aws:ivs:eu:1:stage/x", "capabilities": {}}), "IVS", "Amazon IVS"),
+    "opentok": ("T1==" + base64.b64encode(b"partner_id=123&sig=ab:cd").decode(), "OpenTok token (T1==)", "OpenTok"),
+    "jwe": ("eyJhbGciOiJSU0EifQ.aaaa.bbbb.cccc.dddd", "encrypted", None),
+    "shown-shortened": ("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "cut short", None),
+    "undefined": ("undefined", "a variable that has no value", None),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_a_strangers_token_is_named(name: str) -> None:
+    token, words, vendor = STRANGERS[name]
+    for text in (token, f'"{token}"', f"Bearer {token}") if token.startswith("ey") else (token,):
+        found = explained(text)
+        assert (found["platform"], found["vendor"]) == (None, vendor)
+        assert words in found["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("claims", "vendor"),
+    [
+        ({"iss": "APIabc", "sub": "ada", "video": {"roomJoin": True, "room": "r"}}, "livekit"),
+        ({"iss": "SK12", "sub": "AC12", "grants": {"identity": "ada"}}, "twilio"),
+        ({"app_key": "k", "tpc": "s", "role_type": 1, "version": 1}, "zoom"),
+        ({"user_id": "ada"}, "stream"),
+    ],
+)
+def test_a_neighbours_token_is_explained_or_its_vendor_named(claims: dict[str, Any], vendor: str) -> None:
+    found = explained(jwt(claims), keys=False)
+    assert vendor in (found["platform"] or found["vendor"]).lower()
+
+
+@pytest.mark.parametrize("text", ["", " ", "abc", "0060", "hello world", "NETLESS", "e.y"])
+def test_other_text_is_no_token(text: str) -> None:
+    found = explained(text)
+    assert (found["platform"], found["vendor"]) == (None, None)
+    assert found["problems"] == (f"this is not a token of {', '.join(p.title for p in PLATFORMS.values())}",)
+
+
+@given(st.text() | st.binary().map(lambda content: "ey" + encoded(content)) | st.text().map("006".__add__))
+def test_no_text_makes_explain_fail(text: str) -> None:
+    json.dumps(explained(text))
+    explained(f"{GOOD[:40]}{text}")
