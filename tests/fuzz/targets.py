@@ -311,7 +311,7 @@ def explain(data: bytes) -> None:
     if signed and name in ("100ms", "videosdk"):
         damaged = any("damaged" in problem for problem in told.problems)
         assert damaged or told.signature is Signature.VALID, "a genuine token is reported as invalid"
-    elif told.signature is Signature.VALID and not signed:
+    elif told.signature is Signature.VALID and not signed and not told.problems:
         assert token_readers.read(name, token)
     if told.content.expires_at is not None and told.signature is Signature.VALID and not told.problems:
         assert told.content.expires_at > NOW - 1
