@@ -278,9 +278,7 @@ def test_a_time_that_is_no_number_is_not_when_it_was_issued() -> None:
     report = VIDEOSDK.explain(signed(participant(iat="1699999970")), KEYS, NOW)
     assert report is not None
     assert report.issued_at is None
-    assert report.problems == (
-        "iat is not a number of seconds (4002 INVALID_TOKEN: Token is invalid or expired)",
-    )
+    assert report.problems == ("iat is not a number of seconds (4002 INVALID_TOKEN: Token is invalid or expired)",)
 
 
 @pytest.mark.parametrize("bit", range(256))
