@@ -12,13 +12,14 @@ BIN   := $(VENV)/bin
 TOOLS := .tools
 SAM     ?= $(TOOLS)/sam/bin/sam
 CHECKOV := $(TOOLS)/checkov/bin/checkov
+BIOME   := $(if $(shell command -v npm),$(TOOLS)/js/.installed)
 
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run sam-local test unit test-environment coverage fuzz check format lint types template audit docs build deploy environment \
-  bench screenshots time lock release clean
+.PHONY: help run sam-local test unit test-environment coverage fuzz check format lint types template audit docs build \
+  deploy environment bench screenshots time lock release clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' \
@@ -27,10 +28,10 @@ help:  ## List the targets.
 ##@ Run on this machine
 
 run: $(VENV)/.run  ## Start the local stack and print how to get a first token (ARGS="--port 8200").
-	@trap : INT; $(BIN)/roomkey run $(ARGS)
+	@trap : INT; $(BIN)/roomkey run $(ARGS) || [ $$? = 130 ]
 
 sam-local: $(VENV)/.run  ## Start SSM and Secrets Manager for `sam local` and print how to continue.
-	@trap : INT; $(BIN)/roomkey run --aws-host 0.0.0.0 --aws-port 8001 $(ARGS)
+	@trap : INT; $(BIN)/roomkey run --aws-host 0.0.0.0 --aws-port 8001 $(ARGS) || [ $$? = 130 ]
 
 ##@ Test
 
@@ -57,14 +58,17 @@ time: $(VENV)/.dev  ## Time the first `make run` and an install of the wheel, to
 
 ##@ Code and documentation
 
-format: $(VENV)/.dev  ## Format the code and fix what can be fixed.
+format: $(VENV)/.dev $(BIOME)  ## Format the code and fix what can be fixed.
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+	$(if $(BIOME),$(TOOLS)/js/node_modules/.bin/biome check --write)
 
-lint: $(VENV)/.dev  ## Check format, rules and layers.
+lint: $(VENV)/.dev $(BIOME)  ## Check format, rules, layers and generated files; JavaScript where npm is installed.
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --no-logo
+	PYTHONPATH=tests $(BIN)/python scripts/reference.py --check
+	$(if $(BIOME),$(TOOLS)/js/node_modules/.bin/biome check --error-on-warnings)
 
 types: $(VENV)/.dev  ## Check types, strictly.
 	$(BIN)/mypy
@@ -124,6 +128,7 @@ lock: $(TOOLS)/uv/.installed  ## Re-pin all dependencies, with hashes.
 	  $(LOCK) --universal --python-version 3.12 requirements/$$tool.in -o requirements/$$tool.txt || exit; done
 	for part in runtime contenders/boto3 contenders/powertools; do \
 	  $(LOCK) --python-version 3.13 benchmarks/$$part/requirements.in -o benchmarks/$$part/requirements.txt || exit; done
+	cd requirements/js && npm update --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
 LOCK := $(TOOLS)/uv/bin/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate --no-emit-index-url \
   --no-emit-find-links
 
@@ -149,6 +154,11 @@ $(VENV)/.run: requirements/run.txt
 $(VENV)/.dev: requirements/dev.txt
 	@scripts/install $(VENV) requirements/dev.txt '$(PYTHON)' --editable
 	@touch $(VENV)/.run $@
+
+$(TOOLS)/js/.installed: requirements/js/package-lock.json
+	@rm -rf $(@D) && mkdir -p $(@D) && cp requirements/js/*.json $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 $(TOOLS)/%/.installed: requirements/%.txt
 	@scripts/install $(TOOLS)/$* $< '$(PYTHON)'

@@ -13,7 +13,7 @@ import support.old_names  # noqa: E402, F401
 from roomkey.audit import AuditTrail  # noqa: E402
 from support.audit_lines import checked  # noqa: E402
 
-ORDER = ("unit", "integration", "infrastructure", "fuzz", "e2e")
+ORDER = ("unit", "integration", "infrastructure", "fuzz", "emulated", "e2e")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,10 +13,12 @@ const required = module(`
   import { createRequire } from 'node:module';
   export const { HMSReactiveStore } = createRequire('${import.meta.url}')('${sdk}');
 `);
-register(module(`
+register(
+  module(`
   export const resolve = (name, context, next) =>
     name === '${sdk}' ? { url: ${JSON.stringify(required)}, shortCircuit: true } : next(name, context);
-`));
+`),
+);
 
 const [api, asks] = process.argv.slice(2);
 const { window } = new JSDOM('', { url: 'http://localhost/' });
@@ -31,8 +33,21 @@ class Idle {
 
 const missing = ['AudioContext', 'MediaStream', 'MediaStreamTrack', 'RTCPeerConnection', 'ResizeObserver', 'Worker'];
 for (const name of missing) window[name] ??= Idle;
-window.navigator.mediaDevices = { addEventListener() {}, enumerateDevices: async () => [], getUserMedia: async () => new Idle() };
-for (const name of ['window', 'document', 'navigator', 'localStorage', 'HTMLElement', 'HTMLVideoElement', 'Image', ...missing]) {
+window.navigator.mediaDevices = {
+  addEventListener() {},
+  enumerateDevices: async () => [],
+  getUserMedia: async () => new Idle(),
+};
+for (const name of [
+  'window',
+  'document',
+  'navigator',
+  'localStorage',
+  'HTMLElement',
+  'HTMLVideoElement',
+  'Image',
+  ...missing,
+]) {
   Object.defineProperty(globalThis, name, { value: name === 'window' ? window : window[name], configurable: true });
 }
 

@@ -33,7 +33,8 @@ export function minted(known, { status, answer, took }, copied) {
       { class: 'facts' },
       fact('Ends in', left),
       answer.user_id !== undefined && fact('User', answer.user_id),
-      answer.authorization && fact('Send as', h('code', {}, `${answer.authorization.header}: ${answer.authorization.prefix}…`)),
+      answer.authorization &&
+        fact('Send as', h('code', {}, `${answer.authorization.header}: ${answer.authorization.prefix}…`)),
       fact('Answered', `${status} in ${took.toFixed(0)} ms`),
     ),
     whole(answer),
