@@ -72,11 +72,11 @@ class Visit:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Chromium without a window. No sandbox: in a container everybody is root, for whom it has none."""
+def chromium(*arguments: str) -> Iterator[Browser]:
+    """Headless Chromium. Its sandbox does not work for root, as in a container."""
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", *arguments])
         yield browser
         browser.close()
 

@@ -1,14 +1,17 @@
-"""The local stack as a user starts it: a process, its printed words, HTTP."""
+"""The local stack as a user starts it: a process, its output, HTTP."""
 
 import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import boto3
 
 from support import audit_lines
 
@@ -18,36 +21,49 @@ ROOMKEY = Path(sys.executable).with_name("roomkey")
 
 @dataclass(frozen=True)
 class LocalStack:
-    """A running `roomkey run`: what it printed until it was ready and since, where it is, and its process."""
+    """A running `roomkey run`: its output until it was ready and since, its address, its process."""
 
     printed: str
     since: list[str]
     url: str
-    aws: str
+    environ: Mapping[str, str]
+    """The variables that it prints for the AWS CLI and SDKs."""
     process: subprocess.Popen[str]
+
+    @property
+    def aws(self) -> str:
+        return self.environ["AWS_ENDPOINT_URL"]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The id and the secret of this run's key."""
+        return self.environ["AWS_ACCESS_KEY_ID"], self.environ["AWS_SECRET_ACCESS_KEY"]
 
     def commands(self) -> list[str]:
         """The curl lines it printed."""
         return [line.strip() for line in self.printed.splitlines() if "curl" in line]
 
+    def client(self, service: str) -> Any:
+        """A boto3 client for the stack's AWS."""
+        return boto3.Session(*self.key, region_name="us-east-1").client(service, endpoint_url=self.aws)
+
 
 @contextmanager
-def started(*arguments: str) -> Iterator[LocalStack]:
-    """`roomkey run` with `arguments`, on a free port, ended when the block ends."""
+def started(*arguments: str, shell_environ: Mapping[str, str] | None = None) -> Iterator[LocalStack]:
+    """`roomkey run` with `arguments`, on a free port, stopped when the block ends."""
     command = [str(ROOMKEY), "run", "--port", "0", *arguments]
     # The developer's own AWS settings must not matter.
-    environ = {**os.environ, "AWS_PROFILE": "nobody-has-this-profile", "PYTHONUNBUFFERED": "1"}
+    environ = {**os.environ, "AWS_PROFILE": "missing", "PYTHONUNBUFFERED": "1", **(shell_environ or {})}
     with subprocess.Popen(
         command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
             printed = _read_until(process, "Ctrl-C")
             url = re.search(r"ready at (\S+)", printed)
-            aws = re.search(r"SSM are at (\S+)", printed)
             assert url, printed
-            assert aws, printed
+            variables = dict(re.findall(r"(AWS_\w+)=(\S+)", printed))
             with _kept_reading(process) as since:
-                yield LocalStack(printed, since, url[1], aws[1], process)
+                yield LocalStack(printed, since, url[1], variables, process)
         finally:
             process.terminate()
             process.wait(timeout=20)
@@ -58,7 +74,7 @@ def started(*arguments: str) -> Iterator[LocalStack]:
 
 @contextmanager
 def _kept_reading(process: subprocess.Popen[str]) -> Iterator[list[str]]:
-    """What it prints from here on. A pipe that nobody reads is full one day, and whoever writes to it waits."""
+    """Read the rest of the output. A full pipe would block the process."""
     lines: list[str] = []
     reader = threading.Thread(target=lambda: lines.extend(process.stdout or []))
     reader.start()
@@ -85,10 +101,16 @@ def _read_until(process: subprocess.Popen[str], words: str, seconds: float = 60)
     return printed
 
 
-def shell(command: str, *, cwd: Path = ROOT, seconds: float = 60) -> str:
-    """What a command line prints on standard output. Fails where it fails."""
+def shell(command: str, *, cwd: Path = ROOT, seconds: float = 60, environ: Mapping[str, str] | None = None) -> str:
+    """The standard output of a command line. Fails where it fails."""
     done = subprocess.run(
-        ["bash", "-c", command], cwd=cwd, capture_output=True, text=True, timeout=seconds, check=False
+        ["bash", "-c", command],
+        cwd=cwd,
+        env={**os.environ, **(environ or {})},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -349,12 +349,13 @@ def test_node_signs_for_a_management_token(with_packages: Path, local_stack: Loc
     program = """
     import { AwsClient } from 'aws4fetch';
     import { Roomkey } from './dist/index.js';
-    const demo = { accessKeyId: 'ROOMKEYDEMO', secretAccessKey: 'roomkey-demo', region: 'us-east-1' };
+    const [accessKeyId, secretAccessKey] = process.argv.slice(3);
+    const demo = { accessKeyId, secretAccessKey, region: 'us-east-1' };
     const aws = new AwsClient({ ...demo, service: 'execute-api', retries: 0 });
     const roomkey = new Roomkey(process.argv[2], { fetch: (url, init) => aws.fetch(url, init) });
     console.log(JSON.stringify(await roomkey.managementHeader('100ms')));
     """
-    header = run_node(with_packages, program, local_stack.url)
+    header = run_node(with_packages, program, local_stack.url, *local_stack.key)
     assert claims(header["Authorization"].removeprefix("Bearer "))["type"] == "management"
 
 
@@ -362,7 +363,7 @@ def test_node_signs_for_a_management_token(with_packages: Path, local_stack: Loc
 
 
 def test_python_signs_for_a_management_token(local_stack: LocalStack) -> None:
-    session = boto3.Session("ROOMKEYDEMO", "roomkey-demo", region_name="us-east-1")
+    session = boto3.Session(*local_stack.key, region_name="us-east-1")
     client = roomkey_client.Roomkey(local_stack.url, roomkey_client.IamAuth(session))
     header = client.management_header("100ms")
 

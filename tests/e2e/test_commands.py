@@ -33,8 +33,8 @@ class Operator:
         surroundings |= {
             "AWS_ENDPOINT_URL": self.stack.aws,
             "AWS_REGION": "us-east-1",
-            "AWS_ACCESS_KEY_ID": "ROOMKEYDEMO",
-            "AWS_SECRET_ACCESS_KEY": "roomkey-demo",
+            "AWS_ACCESS_KEY_ID": self.stack.key[0],
+            "AWS_SECRET_ACCESS_KEY": self.stack.key[1],
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "XDG_STATE_HOME": str(self.home),

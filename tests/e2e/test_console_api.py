@@ -1,18 +1,15 @@
 """What the console's page asks the local stack, and who else may not."""
 
 import http.client
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
 
 from e2e.stacks import LocalStack, started
-from roomkey_cli.local.audit_lines import AuditLines
 
 OURS = {"x-roomkey-console": "1"}
 CHANGES = [
@@ -55,7 +52,6 @@ def stored(stack: LocalStack) -> tuple[str, str]:
         OURS | {"Host": "evil.example:8000"},
         OURS | {"Host": "127.0.0.1.evil.example"},
         OURS | {"Host": "[::1"},
-        OURS | {"Host": ""},
         OURS | {"Origin": "http://evil.example"},
         OURS | {"Origin": "null"},
         OURS | {"Origin": "http://localhost:1"},
@@ -67,11 +63,10 @@ def test_no_other_website_gets_an_answer(
     local_stack: LocalStack, method: str, name: str, body: object, headers: dict[str, str]
 ) -> None:
     before = stored(local_stack)
-    status, answered, answer = api(local_stack, method, name, body, headers)
+    status, answered, _ = api(local_stack, method, name, body, headers)
 
     assert status == 403
     assert "access-control-allow-origin" not in answered
-    assert "The console answers" in answer
     assert stored(local_stack) == before
 
 
@@ -155,13 +150,7 @@ def test_the_function_goes_by_what_it_has_read(local_stack: LocalStack) -> None:
 )
 def test_what_the_function_cannot_go_by_is_said(name: str, text: str, faults: dict[str, str | None]) -> None:
     with started() as stack:  # Which has read nothing yet.
-        ssm = boto3.client(
-            "ssm",
-            endpoint_url=stack.aws,
-            region_name="us-east-1",
-            aws_access_key_id="any",
-            aws_secret_access_key="any",
-        )
+        ssm = stack.client("ssm")
         ssm.put_parameter(Name=f"/roomkey/local/{name}", Value=text, Type="String", Overwrite=True)
 
         assert api(stack, "GET", "state")[2]["function"]["faults"] == faults
@@ -179,30 +168,3 @@ def test_a_token_that_is_read_is_not_logged(local_stack: LocalStack) -> None:
     assert lines[-1]["line"]["requested"]["room_id"] == "r1"
     numbers = [line["number"] for line in lines]
     assert api(local_stack, "GET", f"audit?after={numbers[-2] if len(numbers) > 1 else 0}")[2]["lines"] == lines[-1:]
-
-
-# --- audit lines -----------------------------------------------------------------------------------------------------
-
-
-class _Full(io.StringIO):
-    def write(self, _: str) -> int:
-        raise OSError("no space left")
-
-
-def test_a_line_that_was_not_written_is_not_shown() -> None:
-    lines = AuditLines(_Full())
-
-    with pytest.raises(OSError, match="no space"):
-        lines.write('{"log_type": "audit"}\n')
-    assert lines.after(0) == []
-
-
-def test_the_last_lines_are_kept_and_numbered() -> None:
-    stream = io.StringIO()
-    lines = AuditLines(stream)
-    for number in range(600):
-        lines.write(f"{number}\n")
-
-    assert len(stream.getvalue().split()) == 600
-    assert len(lines.after(0)) == 500
-    assert lines.after(598) == [{"number": 599, "line": 598}, {"number": 600, "line": 599}]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-import boto3
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -23,13 +22,7 @@ FLAG = {"Name": "/roomkey/local/disabled"}
 
 def parameters(stack: LocalStack) -> Any:
     """SSM of the stack, as somebody asks it from a terminal."""
-    return boto3.client(
-        "ssm",
-        endpoint_url=stack.aws,
-        region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-    )
+    return stack.client("ssm")
 
 
 @pytest.fixture(scope="module")

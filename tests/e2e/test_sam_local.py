@@ -72,9 +72,17 @@ def environment(aws: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> li
     return [*OPTIONS, "--env-vars", str(path)]
 
 
-def invoke(sam: str, environment: list[str], event: str) -> Any:
+def _with_key(aws: LocalStack) -> dict[str, str]:
+    """The environment in which `sam local` hands this run's key to the container."""
+    key_id, secret = aws.key
+    return {**os.environ, "AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "us-east-1"}
+
+
+def invoke(sam: str, aws: LocalStack, environment: list[str], event: str) -> Any:
     command = [sam, "local", "invoke", "-e", str(ROOT / "events" / event), *environment]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=_with_key(aws), capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -84,19 +92,19 @@ def test_the_build_carries_bytecode(sam: str) -> None:
         assert list(module.parent.glob(f"__pycache__/{module.stem}.cpython-313.pyc")), module
 
 
-def test_invoke_mints_an_app_token(sam: str, environment: list[str]) -> None:
-    answer = invoke(sam, environment, "api-token-flutter.json")
+def test_invoke_mints_an_app_token(sam: str, aws: LocalStack, environment: list[str]) -> None:
+    answer = invoke(sam, aws, environment, "api-token-flutter.json")
     assert answer["statusCode"] == 200
     assert claims_of(json.loads(answer["body"])["token"])["type"] == "app"
 
 
-def test_invoke_mints_a_management_token(sam: str, environment: list[str]) -> None:
-    answer = invoke(sam, environment, "management-token-iam-role.json")
+def test_invoke_mints_a_management_token(sam: str, aws: LocalStack, environment: list[str]) -> None:
+    answer = invoke(sam, aws, environment, "management-token-iam-role.json")
     assert claims_of(json.loads(answer["body"])["token"])["type"] == "management"
 
 
 @pytest.fixture(scope="module")
-def api(sam: str, environment: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def api(sam: str, aws: LocalStack, environment: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of `sam local start-api`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -105,7 +113,7 @@ def api(sam: str, environment: list[str], tmp_path_factory: pytest.TempPathFacto
     command = [sam, "local", "start-api", "--port", str(port), "--warm-containers", "EAGER", *environment]
     with (
         log.open("w") as output,
-        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=os.environ) as process,
+        subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=_with_key(aws)) as process,
     ):
         try:
             yield _ready(f"http://127.0.0.1:{port}", log)

@@ -36,10 +36,11 @@ from roomkey.platforms.base import Platform, Signature, TokenKind
 from roomkey.platforms.credentials import Credentials
 from roomkey.platforms.fields import RequestField
 from roomkey.responses import STATUS
+from roomkey.settings import Access
 from roomkey_cli import credential_file
 from roomkey_cli.local import sigv4
+from roomkey_cli.local.demo_issuer import DemoIssuer
 from roomkey_cli.local.gateway import Gateway
-from roomkey_cli.local.issuer import DemoIssuer
 from support.aws.moto_proxy import Aws
 from support.http import serve
 from support.stack import Deployed
@@ -341,15 +342,16 @@ def test_the_example_of_a_code_says_what_the_code_says(code: str) -> None:
 # --- what running stacks answer ------------------------------------------------------------------------------------
 
 
+KEY = sigv4.LocalKey("ROOMKEYTESTKEY", "s3cret")
+
+
 class Signed(AuthBase):
     """Signs a request with the demo key, as `curl --aws-sigv4` does."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         body = request.body or b""
         signed = AWSRequest(request.method, request.url, data=body.encode() if isinstance(body, str) else body)
-        SigV4Auth(AwsCredentials(sigv4.DEMO_ACCESS_KEY, sigv4.DEMO_SECRET_KEY), sigv4.SERVICE, "us-east-1").add_auth(
-            signed
-        )
+        SigV4Auth(AwsCredentials(KEY.id, KEY.secret), sigv4.SERVICE, "us-east-1").add_auth(signed)
         request.headers.update(dict(signed.headers.items()))
         return request
 
@@ -390,7 +392,7 @@ def run(aws_for_all: Aws) -> Iterator[Callable[[str], Running]]:
             issuer = DemoIssuer("http://issuer.example")
 
             def gateway(_: str) -> Gateway:
-                return Gateway(deployed.api.answer, access, authorizer=issuer.authorizer())
+                return Gateway(deployed.api.answer, Access(access), authorizer=issuer.authorizer(), key=KEY)
 
             url = stacks.enter_context(serve(gateway))
             auths = {"open": None, "iam": Signed(), "jwt": Bearer(issuer.token("student"))}

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -13,12 +13,12 @@ from starlette.types import ASGIApp
 
 
 @contextmanager
-def serve(make_app: Callable[[str], ASGIApp]) -> Iterator[str]:
+def serve(make_app: Callable[[str], ASGIApp], http: Any = "h11") -> Iterator[str]:
     """Serve `make_app(base URL)` on a free port of this machine; gives the base URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(
-            make_app(base_url), http="h11", lifespan="on", proxy_headers=False, log_config=None, access_log=False
+            make_app(base_url), http=http, lifespan="auto", proxy_headers=False, log_config=None, access_log=False
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -17,8 +17,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from roomkey.routes import MINTING_ROUTES
+from roomkey.settings import Access
+from roomkey_cli.local.demo_issuer import DemoIssuer
 from roomkey_cli.local.gateway import FUNCTION_TIMEOUT_S, MAX_BODY_BYTES, ROUTES, Gateway, LambdaContext
-from roomkey_cli.local.issuer import DemoIssuer, JwtAuthorizer
+from roomkey_cli.local.jwt_authorizer import JwtAuthorizer
 from support.http import Reply, send, serve
 
 WEB = "https://app.example.com"
@@ -171,15 +174,13 @@ def test_a_request_falls_to_one_route(opened: Local, method: str, target: str, e
     assert event["requestContext"]["http"]["method"] == method
 
 
-def test_the_table_holds_the_routes_of_the_api() -> None:
-    assert dict(ROUTES) == {
-        "POST /api/token": "app",
-        "POST /v1/{platform}/app-token": "app",
-        "POST /v1/{platform}/management-token": "iam",
+def test_the_table_holds_the_routes_of_the_function() -> None:
+    assert {
+        **{route_key: route.access for route_key, route in MINTING_ROUTES.items()},
         "GET /v1/health": "open",
         "OPTIONS /{proxy+}": "open",
         "$default": "open",
-    }
+    } == ROUTES
 
 
 # The event
@@ -499,7 +500,7 @@ def test_an_answer_of_another_format_is_500(opened: Local, result: object, capsy
     assert reply.header("content-type") == "application/json"
     assert reply.header("x") is None
     printed = capsys.readouterr().err
-    assert printed.startswith("roomkey: the handler's answer on GET /v1/health is unusable: ")
+    assert printed.startswith("roomkey: the handler returned an invalid response on GET /v1/health: ")
     assert "SENTINEL" not in printed
 
 
@@ -510,7 +511,9 @@ def test_a_handler_that_raises_is_500_and_the_log_says_where(
     reply = opened.answer(error)
     assert (reply.status, reply.body) == (500, b'{"message":"Internal Server Error"}')
     printed = capsys.readouterr().err
-    assert printed.startswith(f"roomkey: the handler raised on GET /v1/health: builtins.{type(error).__name__}\n")
+    assert printed.startswith(
+        f"roomkey: the handler raised an exception on GET /v1/health: builtins.{type(error).__name__}\n"
+    )
     assert re.search(r"test_gateway\.py:\d+ in respond\n$", printed)
     assert "SENTINEL" not in printed
     assert opened.answer(OK).status == 200
@@ -523,8 +526,8 @@ def test_a_handler_that_raises_is_500_and_the_log_says_where(
 def gateways(demo: DemoIssuer) -> Iterator[dict[str, Local]]:
     with (
         local() as opened,
-        local(access="jwt", authorizer=demo.authorizer()) as with_jwt,
-        local(access="iam") as with_iam,
+        local(access=Access.JWT, authorizer=demo.authorizer()) as with_jwt,
+        local(access=Access.IAM) as with_iam,
     ):
         yield {"open": opened, "jwt": with_jwt, "iam": with_iam}
 
@@ -604,7 +607,7 @@ def test_two_tokens_are_401(gateways: dict[str, Local], demo: DemoIssuer) -> Non
 
 def test_a_token_without_the_scope_is_403(demo: DemoIssuer) -> None:
     bearer = {"Authorization": f"Bearer {demo.token('teacher')}"}
-    with local(access="jwt", authorizer=demo.authorizer(scopes=["rooms:join"])) as gateway:
+    with local(access=Access.JWT, authorizer=demo.authorizer(scopes=["rooms:join"])) as gateway:
         reply = gateway.send("POST", "/api/token", bearer)
         assert (reply.status, reply.body) == (403, b'{"message":"Forbidden"}')
         assert 'error="insufficient_scope"' in (reply.header("www-authenticate") or "")
@@ -612,7 +615,7 @@ def test_a_token_without_the_scope_is_403(demo: DemoIssuer) -> None:
 
 def test_access_jwt_needs_an_authorizer() -> None:
     with pytest.raises(ValueError, match="authorizer"):
-        Gateway(lambda _event, _context: OK, access="jwt")
+        Gateway(lambda _event, _context: OK, access=Access.JWT)
 
 
 def test_an_authorizer_that_fails_lets_nobody_in(capsys: pytest.CaptureFixture[str]) -> None:
@@ -621,7 +624,7 @@ def test_an_authorizer_that_fails_lets_nobody_in(capsys: pytest.CaptureFixture[s
 
     authorizer = JwtAuthorizer("https://example.com", ["roomkey"], keys=broken)
     head = base64.urlsafe_b64encode(b'{"alg":"RS256","kid":"k"}').decode().rstrip("=")
-    with local(access="jwt", authorizer=authorizer) as gateway:
+    with local(access=Access.JWT, authorizer=authorizer) as gateway:
         reply = gateway.send("POST", "/api/token", {"Authorization": f"Bearer {head}.e30.AAAA"})
         assert reply.status == 500
         assert gateway.function.events == []
@@ -638,7 +641,8 @@ def cors_headers(reply: Reply) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("target", ["/api/token", "/v1/100ms/management-token", "/nowhere", "/"])
-def test_the_gateway_answers_preflights_itself(web: Local, target: str) -> None:
+def test_a_preflight_runs_the_function_and_cors_headers_are_laid_over(web: Local, target: str) -> None:
+    web.function.result = lambda: {"statusCode": 204, "headers": {"Access-Control-Allow-Origin": "*"}}
     reply = web.send("OPTIONS", target, PREFLIGHT)
     assert (reply.status, reply.body) == (204, b"")
     assert cors_headers(reply) == {
@@ -652,7 +656,7 @@ def test_the_gateway_answers_preflights_itself(web: Local, target: str) -> None:
         "vary": "Origin",
     }
     assert reply.header("apigw-requestid")
-    assert web.function.events == []
+    assert len(web.function.events) == 1
 
 
 @pytest.mark.parametrize(
@@ -670,6 +674,21 @@ def test_an_origin_off_the_list_gets_the_answer_without_cors(web: Local, origin:
     web.function = Function()
     reply = web.send("OPTIONS", "/api/token", PREFLIGHT | {"Origin": origin})
     assert cors_headers(reply) == {"vary": "Origin"}
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        *(("http://localhost", True), ("http://localhost:5173", True), ("https://localhost:8443", True)),
+        *(("http://localhost.evil.example", False), ("http://127.0.0.1:5173", False), ("ftp://localhost", False)),
+        *(("http://localhost:5173/x", False), ("http://evil.example#http://localhost", False), ("null", False)),
+    ],
+)
+def test_localhost_may_call_a_local_stack(origin: str, allowed: bool) -> None:
+    with local(allow_localhost=True) as gateway:
+        reply = gateway.send("OPTIONS", "/api/token", PREFLIGHT | {"Origin": origin})
+    assert (reply.header("access-control-allow-origin") == origin) is allowed
+    assert (reply.header("access-control-allow-methods") == "POST,GET") is allowed
 
 
 def test_two_origins_are_none(web: Local) -> None:
@@ -727,7 +746,7 @@ def test_extra_routes_come_first_and_keep_their_methods() -> None:
     async def page(request: Request) -> PlainTextResponse:
         return PlainTextResponse(f"page of {request.path_params['name']}")
 
-    with local(extra_routes=[Route("/demo/{name}", page)], access="iam") as gateway:
+    with local(extra_routes=[Route("/demo/{name}", page)], access=Access.IAM) as gateway:
         assert gateway.send("GET", "/demo/console").body == b"page of console"
         assert gateway.send("POST", "/demo/console").status == 405
         assert gateway.function.events == []
@@ -740,7 +759,7 @@ def test_the_demo_issuer_and_the_gateway_share_a_port() -> None:
 
     def app(url: str) -> Gateway:
         issuer = DemoIssuer(url)
-        running.append(Local(access="jwt", authorizer=issuer.authorizer(), extra_routes=issuer.routes()))
+        running.append(Local(access=Access.JWT, authorizer=issuer.authorizer(), extra_routes=issuer.routes()))
         return running[0].gateway
 
     with serve(app) as url:

@@ -15,9 +15,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from roomkey_cli.local.gateway import Gateway
-from roomkey_cli.local.sigv4 import DEMO_ACCESS_KEY, DEMO_SECRET_KEY, SignatureRefused, verify
+from roomkey_cli.local.sigv4 import LocalKey, SignatureRefused, verify
 from support.http import send, serve
 
+KEY = LocalKey("ROOMKEYDEMO", "roomkey-demo")
 TARGET = "/v1/100ms/management-token"
 SHA256_OF_BRACES = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 IDENTITY = {
@@ -51,7 +52,7 @@ class Signed:
         return self.having(name, self.header(name).replace(old, new))
 
     def verify(self, later_s: float = 0) -> dict[str, object]:
-        return verify(self.method, self.target, self.headers, self.body, clock=lambda: time.time() + later_s)
+        return verify(KEY, self.method, self.target, self.headers, self.body, clock=lambda: time.time() + later_s)
 
 
 def sign(
@@ -60,8 +61,8 @@ def sign(
     target: str = TARGET,
     body: bytes = b"{}",
     headers: dict[str, str] | None = None,
-    key: str = DEMO_ACCESS_KEY,
-    secret: str = DEMO_SECRET_KEY,
+    key: str = KEY.id,
+    secret: str = KEY.secret,
     token: str | None = None,
     service: str = "execute-api",
     region: str = "eu-west-3",
@@ -198,12 +199,26 @@ def test_a_signature_is_good_for_five_minutes_either_way() -> None:
             signed.verify(later_s=off_s)
 
 
+def test_a_key_is_drawn_for_each_run_and_hides_its_secret() -> None:
+    one, other = LocalKey.generate(), LocalKey.generate()
+    assert (one.id, one.secret) != (other.id, other.secret)
+    assert one.secret not in repr(one)
+    assert re.fullmatch(r"ROOMKEY[A-Z2-7]{13} [0-9a-f]{40}", f"{one.id} {one.secret}")
+
+
+def test_the_service_must_be_one_of_those_served() -> None:
+    signed = sign(service="ssm")
+    with pytest.raises(SignatureRefused, match="another service than execute-api"):
+        signed.verify()
+    assert verify(KEY, signed.method, signed.target, signed.headers, signed.body, services=("ssm", "secretsmanager"))
+
+
 @pytest.fixture(scope="module")
 def gateway_url() -> Iterator[str]:
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         return {"statusCode": 200, "body": event["requestContext"]["authorizer"]["iam"]["userArn"]}
 
-    with serve(lambda _url: Gateway(handler)) as url:
+    with serve(lambda _url: Gateway(handler, key=KEY)) as url:
         yield url
 
 

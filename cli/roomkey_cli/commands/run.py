@@ -21,57 +21,89 @@ def run(
     policy: Annotated[
         Path | None, typer.Option(help="JSON file with the policy. Default: everything to anyone.", show_default=False)
     ] = None,
-    access: Annotated[
-        Access, typer.Option(help="Who may ask for app tokens, as the stack's AppTokenAccess.")
-    ] = Access.OPEN,
+    access: Annotated[Access, typer.Option(help="Access to app tokens, as the stack's AppTokenAccess.")] = Access.OPEN,
     issuer: IssuerUrl = None,
-    audience: Annotated[str, typer.Option(help="With --issuer: the audience its tokens must be for.")] = "roomkey",
+    audience: Annotated[str, typer.Option(help="With --issuer: the audience that its tokens must have.")] = "roomkey",
+    user_id_claim: Annotated[str, typer.Option(help="Claim with the user's id, as the stack's UserIdClaim.")] = "sub",
+    groups_claim: Annotated[
+        str, typer.Option(help="Claim with the user's groups, as the stack's GroupsClaim.")
+    ] = "groups",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="Scope of which an access token must have one. May be repeated.", show_default=False),
+    ] = None,
     origin: Annotated[
-        list[str] | None, typer.Option(help="Web origin whose pages may call. May be repeated.", show_default=False)
+        list[str] | None,
+        typer.Option(help="Web origin whose pages may call, besides localhost. May be repeated.", show_default=False),
     ] = None,
     aws_port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port for Secrets Manager and SSM; 0 takes a free one.")
     ] = 0,
-    aws_host: Annotated[str, typer.Option(help="Address for them; 0.0.0.0 lets containers in.")] = "127.0.0.1",
+    aws_host: Annotated[
+        str, typer.Option(help="Address for Secrets Manager and SSM; containers need 0.0.0.0.")
+    ] = "127.0.0.1",
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="Print JSON lines, as on AWS.")] = False,
 ) -> None:
     """Run the whole stack on this machine, with demo credentials, no cloud account and no Docker.
 
     Example: roomkey run --port 8200 --access jwt
     """
     try:
-        from roomkey_cli.local import stack  # Only this command needs a web server and moto.
+        from roomkey_cli.local import guard, sigv4, stack  # Only this command needs a web server and moto.
     except ModuleNotFoundError as error:
         fail(f"the local stack needs the package {error.name}: pip install 'roomkey[local]'", USAGE)
 
-    if issuer and access is not Access.JWT:
-        fail("--issuer goes with --access jwt", USAGE)
+    if access is not Access.JWT and (issuer or scope):
+        fail("--issuer and --scope need --access jwt", USAGE)
+    if credentials and not (guard.is_loopback(host) and guard.is_loopback(aws_host)):
+        fail(
+            "--credentials cannot be combined with --host or --aws-host of a network: other machines could use them",
+            USAGE,
+        )
+    secrets = files.secrets(credentials) if credentials else credential_file.demo()
+    if not secrets:
+        fail(f"{credentials} has credentials for no platform", USAGE)
     options = stack.Options(
         listen=stack.Address(host, port),
         aws=stack.Address(aws_host, aws_port),
-        secrets=files.secrets(credentials) if credentials else credential_file.demo(),
+        secrets=secrets,
         policy=files.policy_to_store(policy or OPEN_POLICY)[1],
-        access=access.value,
+        access=access,
         issuer=issuer,
         audience=audience,
+        user_id_claim=user_id_claim,
+        groups_claim=groups_claim,
+        scopes=scope or [],
         origins=origin or [],
+        json_logs=json_logs,
     )
     try:
-        Settings.from_environment(stack.function_environment("", options))
+        Settings.from_environment(stack.function_environment(options, "", sigv4.LocalKey("", "")))
     except SettingsError as error:
-        fail(str(error).replace("ALLOWED_ORIGINS", "--origin"), USAGE)
-    _can_listen(host, port, "--host, --port")
-    _can_listen(aws_host, aws_port, "--aws-host, --aws-port")
+        fail(_in_option_names(str(error)), USAGE)
+    _check_can_listen(host, port, "--host, --port")
+    _check_can_listen(aws_host, aws_port, "--aws-host, --aws-port")
     stack.run(options)
 
 
-def _can_listen(host: str, port: int, options: str) -> None:
-    """Ends the command where nothing can listen, which one of the servers takes for the end, the other for ever."""
+def _in_option_names(message: str) -> str:
+    for variable, option in (
+        ("ALLOWED_ORIGINS", "--origin"),
+        ("USER_ID_CLAIM", "--user-id-claim"),
+        ("GROUPS_CLAIM", "--groups-claim"),
+    ):
+        message = message.replace(variable, option)
+    return message
+
+
+def _check_can_listen(host: str, port: int, options: str) -> None:
+    """End the command if the address is not available; the servers would report it less clearly."""
     try:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as one:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # A port that was left a minute ago is free.
-            one.bind((host, port))
-            one.listen()
-    except (UnicodeError, TypeError):  # Either is Python's word for it.
-        fail(f"cannot listen at {host}, port {port} ({options}): that is no name of a host", REFUSED)
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # Accept a port that was closed a minute ago.
+            probe.bind((host, port))
+            probe.listen()
+    except (UnicodeError, TypeError):  # Python raises either for an invalid host name.
+        fail(f"cannot listen at {host}, port {port} ({options}): the host name is invalid", REFUSED)
     except OSError as error:
         fail(f"cannot listen at {host}, port {port} ({options}): {error.strerror}", REFUSED)

@@ -1,16 +1,15 @@
-"""The local stand-in for API Gateway's HTTP API: what `roomkey run` puts in front of the handler.
+"""The local stand-in for API Gateway's HTTP API, in front of the handler in `roomkey run`.
 
-A request becomes an event of payload format 2.0, built as AWS builds it; the handler's answer becomes a response.
-Where `sam local` differs from AWS, this follows AWS: bodies are base64 by AWS's rule, `//` and dot segments in a path
-stay, and routes that demand a token or a signature really demand them.
+A request becomes an event of payload format 2.0, as AWS builds it; the handler's result becomes a response. Where
+`sam local` differs from AWS, this follows AWS: bodies are base64 by AWS's rule, `//` and dot segments stay in a path,
+preflights invoke the function, and routes that require a token or a signature verify it.
 
-It needs a server that hands on the request's method and target untouched, which uvicorn does with `http="h11"`, and
-that does not believe `X-Forwarded-For` (`proxy_headers=False`).
+The server must pass on the method and the target unchanged (uvicorn with `http="h11"`), and must not trust
+`X-Forwarded-For` (`proxy_headers=False`).
 """
 
 import base64
 import json
-import logging
 import re
 import secrets
 import sys
@@ -20,7 +19,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from starlette.concurrency import run_in_threadpool
@@ -29,27 +28,28 @@ from starlette.routing import BaseRoute, Router
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from roomkey_cli.local import sigv4
-from roomkey_cli.local.issuer import JwtAuthorizer, TokenRefused
+from roomkey.routes import (
+    CORS_ALLOW_HEADERS,
+    CORS_ALLOW_METHODS,
+    CORS_EXPOSE_HEADERS,
+    CORS_MAX_AGE_SECONDS,
+    DEFAULT_ROUTE,
+    HEALTH_ROUTE,
+    MINTING_ROUTES,
+    PREFLIGHT_ROUTE,
+)
+from roomkey.settings import Access
+from roomkey_cli.local import guard, sigv4
+from roomkey_cli.local.jwt_authorizer import JwtAuthorizer, TokenRefused
 
 type Handler = Callable[[dict[str, Any], LambdaContext], object]
 """Lambda's entry point: an event and a context in, an answer of payload format 2.0 out."""
-type AppTokenAccess = Literal["open", "jwt", "iam"]
 
-ROUTES: Mapping[str, Literal["open", "app", "iam"]] = {
-    "POST /api/token": "app",
-    "POST /v1/{platform}/app-token": "app",
-    "POST /v1/{platform}/management-token": "iam",
-    "GET /v1/health": "open",
-    "OPTIONS /{proxy+}": "open",
-    "$default": "open",
+ROUTES: Mapping[str, Access | None] = {
+    **{route_key: route.access for route_key, route in MINTING_ROUTES.items()},
+    **dict.fromkeys((HEALTH_ROUTE, PREFLIGHT_ROUTE, DEFAULT_ROUTE), Access.OPEN),
 }
-"""Every routeKey of the API, and what it demands: `app` stands for what `AppTokenAccess` says."""
-
-CORS_ALLOW_HEADERS = "authorization,content-type,x-amz-date,x-amz-security-token,x-amz-content-sha256"
-CORS_ALLOW_METHODS = "POST,GET"
-CORS_EXPOSE_HEADERS = "x-request-id,retry-after"
-CORS_MAX_AGE_S = 600
+"""Every route key of the API and its access; None stands for the stack's `AppTokenAccess`."""
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 """The largest request body that an HTTP API takes."""
@@ -76,8 +76,6 @@ _FRAMING = frozenset({"connection", "content-length", "keep-alive", "transfer-en
 """Headers that are the server's to set, whatever the handler says."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-
-_log = logging.getLogger(__name__)
 
 
 class LambdaContext:
@@ -118,6 +116,8 @@ class _Request:
     client_ip: str
     scheme: str
     port: int
+    prefix: str = ""
+    """The part of the path that the guard removed. A signature includes it; the event does not."""
     body: bytes = b""
 
     @classmethod
@@ -131,11 +131,13 @@ class _Request:
             client_ip=(scope["client"] or ("127.0.0.1",))[0],
             scheme=scope["scheme"],
             port=(scope["server"] or ("", 80))[1] or 80,
+            prefix=guard.prefix(scope),
         )
 
     @property
     def target(self) -> str:
-        return f"{self.raw_path}?{self.query}" if self.query else self.raw_path
+        """The request target as the client sent and signed it."""
+        return f"{self.prefix}{self.raw_path}{'?' if self.query else ''}{self.query}"
 
     def values(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name]
@@ -162,34 +164,45 @@ class _Answer:
 
 
 class Gateway:
-    """The ASGI application that stands in for one HTTP API, its `$default` stage and its function.
+    """ASGI application that stands in for one HTTP API, its `$default` stage and its function.
 
-    `handler` is called in a worker thread, once a request. `access` is the stack's `AppTokenAccess`; with `jwt`,
-    `authorizer` judges the tokens, and leaving it out raises `ValueError`. `allowed_origins` are exact origins: if
-    there are any, the gateway answers preflights and sets the CORS headers on every answer, its own refusals
-    included, and drops the function's; if there are none, it knows nothing of CORS. `extra_routes` are pages of
-    the local stack alone, and come first.
+    A request that the gateway refuses is answered `{"message": ...}`, as on AWS: 401 for a missing or invalid token,
+    403 for a missing scope or an invalid signature, 413 for a body over 10 MiB, 500 if the handler raises or returns
+    something other than payload format 2.0. Of an exception, the type and the place are printed, not the text, which
+    may hold a secret.
 
-    As on AWS, a request that the gateway refuses is answered `{"message": ...}`: 401 for a missing or bad token,
-    403 for a missing scope or a bad signature, 413 for a body over 10 MiB, 500 if the handler raises or answers
-    with something else than payload format 2.0. Of an exception the type and the place go to standard error, not
-    the text, which may hold a secret.
+    Args:
+        handler: Called in a worker thread, once a request.
+        access: The stack's `AppTokenAccess`.
+        authorizer: Judges access tokens; required with `jwt`.
+        key: The key that signs for `iam` routes. Default: a random one.
+        allowed_origins: Origins whose pages may call. Their CORS headers replace the function's on every response.
+        allow_localhost: Also allow the origin `localhost` at any port.
+        extra_routes: Pages of the local stack alone; matched first.
+
+    Raises:
+        ValueError: `access` is `jwt`, and `authorizer` is missing.
     """
 
     def __init__(
         self,
         handler: Handler,
-        access: AppTokenAccess = "open",
+        access: Access = Access.OPEN,
         authorizer: JwtAuthorizer | None = None,
+        *,
+        key: sigv4.LocalKey | None = None,
         allowed_origins: Collection[str] = (),
+        allow_localhost: bool = False,
         extra_routes: Sequence[BaseRoute] = (),
     ) -> None:
-        if access == "jwt" and authorizer is None:
+        if access is Access.JWT and authorizer is None:
             raise ValueError("access jwt needs an authorizer")
         self._handler = handler
         self._access = access
         self._authorizer = authorizer
+        self._key = key or sigv4.LocalKey.generate()
         self._allowed_origins = frozenset(allowed_origins)
+        self._allow_localhost = allow_localhost
         self._router = Router(extra_routes, redirect_slashes=False, default=self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -200,47 +213,46 @@ class Gateway:
             await WebSocketClose()(scope, receive, send)
             return
         request = _Request.from_scope(scope)
-        request_id = base64.urlsafe_b64encode(secrets.token_bytes(11)).decode()  # AWS's have this shape
-        if self._allowed_origins and _is_preflight(request):
-            answer = _Answer(204)
+        request_id = base64.urlsafe_b64encode(secrets.token_bytes(11)).decode()  # The shape of AWS's ids.
+        try:
+            body = await _read_body(scope, receive)
+        except ClientDisconnect:
+            return
+        if body is None:
+            answer = _Answer.message(413)
         else:
-            try:
-                body = await _read_body(scope, receive)
-            except ClientDisconnect:
-                return
-            if body is None:
-                answer = _Answer.message(413)
-            else:
-                answer = await run_in_threadpool(self._answer, replace(request, body=body), request_id)
-        if self._allowed_origins:
+            answer, reason = await run_in_threadpool(self._answer, replace(request, body=body), request_id)
+            if reason:
+                guard.note(scope, reason=reason)
+        if self._allowed_origins or self._allow_localhost:
             answer = self._with_cors(answer, request)
         await _send_answer(send, answer, request_id)
 
-    def _answer(self, request: _Request, request_id: str) -> _Answer:
+    def _answer(self, request: _Request, request_id: str) -> tuple[_Answer, str]:
+        """Return the response, and why the gateway refused the request; empty if the function answered."""
         route_key, path_parameters = match_route(request.method, request.raw_path)
         try:
             authorizer = self._authorize(route_key, request)
             event = _event(request, request_id, route_key, path_parameters, authorizer)
-            return _answer_of(self._handler(event, LambdaContext()))
+            return _answer_of(self._handler(event, LambdaContext())), ""
         except TokenRefused as refusal:
-            _log.info("%s: token refused: %s", route_key, refusal)
-            return _Answer.message(refusal.status, {"www-authenticate": refusal.challenge})
+            reason = f"the gateway refused the access token: {refusal.description}"
+            return _Answer.message(refusal.status, {"www-authenticate": refusal.challenge}), reason
         except sigv4.SignatureRefused as refusal:
-            _log.info("%s: signature refused: %s", route_key, refusal)
-            return _Answer.message(403)
+            return _Answer.message(403), f"the gateway refused the signature: {refusal}"
         except InvalidResult as error:
-            print(f"roomkey: the handler's answer on {route_key} is unusable: {error}", file=sys.stderr)
-        except BaseException as error:  # SystemExit too: it must not take the server down
-            print(f"roomkey: the handler raised on {route_key}: {_type_and_place(error)}", file=sys.stderr)
-        return _Answer.message(500)
+            print(f"roomkey: the handler returned an invalid response on {route_key}: {error}", file=sys.stderr)
+        except BaseException as error:  # SystemExit too: it must not stop the server.
+            print(f"roomkey: the handler raised an exception on {route_key}: {_type_and_place(error)}", file=sys.stderr)
+        return _Answer.message(500), ""
 
     def _authorize(self, route_key: str, request: _Request) -> dict[str, object] | None:
-        """The event's `authorizer` block for a caller who may come in; None where everyone may."""
-        demanded = self._access if ROUTES[route_key] == "app" else ROUTES[route_key]
-        if demanded == "open":
+        """Return the event's `authorizer` block, None where the route is open."""
+        access = ROUTES[route_key] or self._access
+        if access is Access.OPEN:
             return None
-        if demanded == "iam":
-            return {"iam": sigv4.verify(request.method, request.target, request.headers, request.body)}
+        if access is Access.IAM:
+            return {"iam": sigv4.verify(self._key, request.method, request.target, request.headers, request.body)}
         if self._authorizer is None:
             raise TokenRefused(401, "Bearer")
         return {"jwt": self._authorizer.authorize(request.values("authorization"))}
@@ -250,13 +262,13 @@ class Gateway:
         vary = [word.strip() for word in headers.get("vary", "").split(",")]
         headers["vary"] = ", ".join([*(word for word in vary if word.lower() not in ("", "origin")), "Origin"])
         origin = request.header("origin")
-        if origin in self._allowed_origins:
+        if origin in self._allowed_origins or (self._allow_localhost and guard.is_localhost_origin(origin)):
             headers["access-control-allow-origin"] = origin
             headers["access-control-expose-headers"] = CORS_EXPOSE_HEADERS
             if _is_preflight(request):
                 headers["access-control-allow-headers"] = CORS_ALLOW_HEADERS
                 headers["access-control-allow-methods"] = CORS_ALLOW_METHODS
-                headers["access-control-max-age"] = str(CORS_MAX_AGE_S)
+                headers["access-control-max-age"] = str(CORS_MAX_AGE_SECONDS)
         return replace(answer, headers=headers)
 
 

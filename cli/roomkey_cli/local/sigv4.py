@@ -1,15 +1,15 @@
-"""Verifies SigV4 signatures as API Gateway does on a route that demands IAM, and signs with the one key there is.
+"""Verify SigV4 signatures as API Gateway does on a route with IAM authorization, and sign with the local key.
 
-Under `roomkey run` there is one principal, whose key is public: it lets `curl --aws-sigv4` and the AWS SDKs sign in
-to the local stack exactly as they would to a deployed one. A signature in the query string (a presigned URL) is not
-taken.
+`roomkey run` draws one key for each run. With it, `curl --aws-sigv4` and the AWS SDKs sign in to the local stack as
+they would to a deployed one. Presigned URLs are not accepted.
 """
 
 import hashlib
 import hmac
 import re
+import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from http.client import HTTPMessage
 from typing import Any
@@ -18,15 +18,15 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from roomkey_cli.aws.propagation import SIGNATURE_SKEW_SECONDS
-
-DEMO_ACCESS_KEY = "ROOMKEYDEMO"
-DEMO_SECRET_KEY = "roomkey-demo"  # noqa: S105 (no secret: it opens the local stack alone)
 DEMO_ACCOUNT = "000000000000"
 DEMO_PRINCIPAL = f"arn:aws:iam::{DEMO_ACCOUNT}:user/roomkey-demo"
+DEMO_USER_ID = "AIDAROOMKEYDEMO"
 
 SERVICE = "execute-api"
+MAX_SKEW_SECONDS = 300
+"""How far a signature's time may be from this machine's clock, as on AWS."""
 
+_ID_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 +"
     r"Credential=(?P<key>[^/,\s]+)/(?P<day>[0-9]{8})/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9-]+)/aws4_request, *"
@@ -37,17 +37,35 @@ _AMZ_DATE = "%Y%m%dT%H%M%SZ"
 
 
 class SignatureRefused(Exception):
-    """The request is not signed by the demo key; the text is a fixed sentence that quotes none of it."""
+    """The request is not signed with the local key; the text is a fixed sentence that quotes nothing from it."""
+
+
+class LocalKey:
+    """An access key of the local stack: its id and its secret, which `repr` hides."""
+
+    __slots__ = ("id", "secret")
+
+    def __init__(self, key_id: str, secret: str) -> None:
+        self.id = key_id
+        self.secret = secret
+
+    def __repr__(self) -> str:
+        return f"LocalKey({self.id!r})"
+
+    @classmethod
+    def generate(cls) -> "LocalKey":
+        """Return a random key, both parts safe in a shell."""
+        return cls("ROOMKEY" + "".join(secrets.choice(_ID_LETTERS) for _ in range(13)), secrets.token_hex(20))
 
 
 class _Signer(SigV4Auth):  # type: ignore[misc]
-    """botocore's signer, signing exactly the headers that the client named.
+    """botocore's signer, restricted to the headers that the client signed.
 
-    Left alone it would choose them itself, and leave out some that a client may have signed (user-agent).
+    botocore would choose the headers itself, and skip some that a client may sign (user-agent).
     """
 
-    def __init__(self, region: str, signed: HTTPMessage) -> None:
-        super().__init__(Credentials(DEMO_ACCESS_KEY, DEMO_SECRET_KEY), SERVICE, region)
+    def __init__(self, key: LocalKey, service: str, region: str, signed: HTTPMessage) -> None:
+        super().__init__(Credentials(key.id, key.secret), service, region)
         self._signed = signed
 
     def headers_to_sign(self, _request: Any) -> HTTPMessage:
@@ -55,69 +73,79 @@ class _Signer(SigV4Auth):  # type: ignore[misc]
 
 
 def verify(
+    key: LocalKey,
     method: str,
     target: str,
     headers: Sequence[tuple[str, str]],
     body: bytes,
+    *,
+    services: Collection[str] = (SERVICE,),
     clock: Callable[[], float] = time.time,
 ) -> dict[str, object]:
-    """Check that the demo key signed this request, and say who that is.
+    """Check that `key` signed this request, and return the `authorizer.iam` block of payload format 2.0.
 
-    `target` is the request target as it was sent, query included; `headers` are all of them, names in lower case,
-    with repeats; `clock` gives Unix seconds. Returns the `authorizer.iam` block of API Gateway's payload format 2.0.
-    Raises `SignatureRefused` for everything else.
+    Args:
+        key: The only key that is accepted.
+        method: The HTTP method.
+        target: The request target as sent, query included.
+        headers: All headers, names in lower case, repeats kept.
+        body: The whole body.
+        services: The services that the signature may be for.
+        clock: Returns Unix seconds.
+
+    Raises:
+        SignatureRefused: The request is not signed by `key`, for one of `services`, now.
     """
-    authorization = _the_only(headers, "authorization")
+    authorization = _only(headers, "authorization")
     claimed = _AUTHORIZATION.fullmatch(authorization)
     if claimed is None:
         raise SignatureRefused("the Authorization header is not a SigV4 signature")
-    if claimed["service"] != SERVICE:
-        raise SignatureRefused("the signature is for another service than execute-api")
-    if claimed["key"] != DEMO_ACCESS_KEY:
+    if claimed["service"] not in services:
+        raise SignatureRefused(f"the signature is for another service than {' or '.join(services)}")
+    if claimed["key"] != key.id:
         raise SignatureRefused("the access key is unknown")
 
-    amz_date = _the_only(headers, "x-amz-date")
+    amz_date = _only(headers, "x-amz-date")
     _check_time(amz_date, claimed["day"], clock())
-    # botocore believes a signed x-amz-content-sha256, and would vouch for a body that was swapped afterwards.
+    # botocore trusts a signed x-amz-content-sha256, so a body swapped afterwards would pass.
     for name, value in headers:
         if name == "x-amz-content-sha256" and value != hashlib.sha256(body).hexdigest():
             raise SignatureRefused("x-amz-content-sha256 is not the body's hash")
-    if "#" in target:  # the URL parser would cut the path here, and the rest would go unsigned
+    if "#" in target:  # The URL parser would cut the path here and leave the rest unsigned.
         raise SignatureRefused("the request target holds a fragment")
 
     signed = _signed_headers(headers, claimed["headers"])
-    # Host takes part as a header; the URL lends its path and query, and its plain http makes botocore hash the body.
+    # Host is signed as a header; plain http makes botocore hash the body.
     request = AWSRequest(method, f"http://localhost{target}", data=body, headers=dict(signed.items()))
     request.context["timestamp"] = amz_date
-    signer = _Signer(claimed["region"], signed)
+    signer = _Signer(key, claimed["service"], claimed["region"], signed)
     expected = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
     if not hmac.compare_digest(expected, claimed["signature"]):
         raise SignatureRefused("the signature does not match the request")
-    return _demo_identity()
+    return _demo_identity(key)
 
 
-def sign(method: str, url: str, headers: Mapping[str, str], body: bytes, region: str) -> dict[str, str]:
-    """The headers that a request with these `headers` needs beside them to be signed by the demo key, now."""
+def sign(key: LocalKey, method: str, url: str, headers: Mapping[str, str], body: bytes, region: str) -> dict[str, str]:
+    """Return the headers to add to a request so that it is signed with `key`, now."""
     request = AWSRequest(method, url, data=body, headers=dict(headers))
-    SigV4Auth(Credentials(DEMO_ACCESS_KEY, DEMO_SECRET_KEY), SERVICE, region).add_auth(request)
+    SigV4Auth(Credentials(key.id, key.secret), SERVICE, region).add_auth(request)
     return {name.lower(): value for name, value in request.headers.items() if name.lower() not in headers}
 
 
-def _demo_identity() -> dict[str, object]:
-    """The demo principal as API Gateway describes an IAM user, with the literal it gives for an organisation."""
-    user_id = "AIDAROOMKEYDEMO"
+def _demo_identity(key: LocalKey) -> dict[str, object]:
+    """Return the demo principal as API Gateway describes an IAM user."""
     return {
-        "accessKey": DEMO_ACCESS_KEY,
+        "accessKey": key.id,
         "accountId": DEMO_ACCOUNT,
-        "callerId": user_id,
+        "callerId": DEMO_USER_ID,
         "cognitoIdentity": None,
         "principalOrgId": "aws:PrincipalOrgID",
         "userArn": DEMO_PRINCIPAL,
-        "userId": user_id,
+        "userId": DEMO_USER_ID,
     }
 
 
-def _the_only(headers: Sequence[tuple[str, str]], name: str) -> str:
+def _only(headers: Sequence[tuple[str, str]], name: str) -> str:
     values = [value for key, value in headers if key == name]
     if len(values) != 1:
         raise SignatureRefused(f"exactly one {name} header is expected")
@@ -131,7 +159,7 @@ def _check_time(amz_date: str, day: str, now: float) -> None:
         signed_at = datetime.strptime(amz_date, _AMZ_DATE).replace(tzinfo=UTC).timestamp()
     except ValueError:
         raise SignatureRefused("x-amz-date is not a time") from None
-    if abs(now - signed_at) > SIGNATURE_SKEW_SECONDS:
+    if abs(now - signed_at) > MAX_SKEW_SECONDS:
         raise SignatureRefused("the signature's time is more than five minutes from this machine's")
 
 

@@ -1,94 +1,89 @@
-"""The whole of Roomkey on this machine: the gateway, the function, the console, and a stand-in for AWS with its state.
+"""Run all of Roomkey on this machine: the gateway, the function, the console, and a stand-in for AWS.
 
-The function is the one that is deployed. It finds moto's server through `AWS_ENDPOINT_URL`, as any SDK would.
+The function is the deployed one. It reads its parameters and secrets through `AWS_ENDPOINT_URL`, as an SDK would.
 """
 
-import logging
+import json
 import os
 import platform
+import secrets
 import shlex
+import socket
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, TextIO
 
-import boto3
 import uvicorn
-from moto.server import ThreadedMotoServer
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
 
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
-from roomkey.platforms.base import TokenKind
-from roomkey.settings import Settings
-from roomkey_cli import credential_file
+from roomkey.settings import Access, Settings
 from roomkey_cli.credential_file import Secrets
-from roomkey_cli.local import sigv4
-from roomkey_cli.local.audit_lines import AuditLines
+from roomkey_cli.local import examples, guard
+from roomkey_cli.local.audit_lines import FunctionOutput
+from roomkey_cli.local.aws_stand_in import AwsStandIn
 from roomkey_cli.local.console.server import Console
-from roomkey_cli.local.gateway import AppTokenAccess, Gateway
-from roomkey_cli.local.issuer import DemoIssuer, JwtAuthorizer
+from roomkey_cli.local.demo_issuer import DemoIssuer
+from roomkey_cli.local.gateway import Gateway
+from roomkey_cli.local.guard import TimedProtocol
+from roomkey_cli.local.jwt_authorizer import JwtAuthorizer
+from roomkey_cli.local.request_log import RequestLog
+from roomkey_cli.local.sigv4 import LocalKey
 
 ENVIRONMENT = "local"
 REGION = "us-east-1"
-ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - what `--aws-host` is given to let containers in.
+SHUTDOWN_SECONDS = 2
+
+_KEPT_VARIABLES = frozenset(
+    (
+        *("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "COLORTERM", "NO_COLOR", "XDG_STATE_HOME"),
+        *("TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    )
+)
+"""Environment variables of the shell that the process keeps: the terminal, files, and the way to a remote issuer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a server listens. Port 0 is any free one."""
+class Address(NamedTuple):
+    """Where a server listens. Port 0 takes a free port."""
 
     host: str
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What `roomkey run` was asked for."""
+class Options(NamedTuple):
+    """The options of `roomkey run`."""
 
     listen: Address
     aws: Address
     secrets: Secrets
     policy: str
-    access: AppTokenAccess
+    access: Access
     issuer: str | None
     audience: str
+    user_id_claim: str
+    groups_claim: str
+    scopes: Sequence[str]
     origins: Sequence[str]
+    json_logs: bool = False
 
 
-class AwsStandIn:
-    """moto's server as Secrets Manager and SSM, in a thread of this process. Everything in it is gone at the end."""
-
-    def __init__(self, listen: Address) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # It would print a line for every request.
-        self._server = ThreadedMotoServer(listen.host, listen.port, verbose=False)
-
-    def start(self) -> str:
-        """Starts it and answers its address, as this machine reaches it."""
-        self._server.start()
-        _, port = self._server.get_host_and_port()
-        return f"http://127.0.0.1:{port}"
-
-    def seed(self, endpoint: str, policy: str, secrets: Secrets) -> None:
-        """Puts an environment's state there: minting on, the policy, and the platforms' credentials."""
-        names = Settings.from_environment({"ENVIRONMENT": ENVIRONMENT})
-        client = {name: boto3.client(name, endpoint_url=endpoint) for name in ("ssm", "secretsmanager")}
-        client["ssm"].put_parameter(Name=names.kill_switch_name, Value="false", Type="String")
-        client["ssm"].put_parameter(Name=names.policy_name, Value=policy, Type="String")
-        client["ssm"].put_parameter(Name=names.block_list_name, Value="{}", Type="String")
-        for name, secret in secrets.items():
-            client["secretsmanager"].create_secret(
-                Name=names.secret_name(name), SecretString=credential_file.as_text(secret)
-            )
-
-
-def function_environment(endpoint: str, options: Options) -> dict[str, str]:
-    """The environment that the template would give the function, and the SDK's way to the stand-in."""
+def function_environment(options: Options, endpoint: str, key: LocalKey) -> dict[str, str]:
+    """Return the function's whole environment: what the template sets, and the way to the stand-in for AWS."""
     return {
         "ENVIRONMENT": ENVIRONMENT,
         "APP_TOKEN_ACCESS": options.access,
+        "PLATFORMS": ",".join(options.secrets),
+        "USER_ID_CLAIM": options.user_id_claim,
+        "GROUPS_CLAIM": options.groups_claim,
         "ALLOWED_ORIGINS": ",".join(options.origins),
         "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": sigv4.DEMO_ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": sigv4.DEMO_SECRET_KEY,
+        "AWS_ACCESS_KEY_ID": key.id,
+        "AWS_SECRET_ACCESS_KEY": key.secret,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -97,108 +92,198 @@ def function_environment(endpoint: str, options: Options) -> dict[str, str]:
     }
 
 
+def isolate(environ: "os._Environ[str]") -> None:
+    """Remove the shell's variables, and keep loopback requests away from proxies."""
+    for name in environ.keys() - _KEPT_VARIABLES:
+        del environ[name]
+    direct = ",".join(filter(None, (environ.get("no_proxy") or environ.get("NO_PROXY"), "localhost,127.0.0.1,::1")))
+    environ["NO_PROXY"] = environ["no_proxy"] = direct
+
+
 def run(options: Options) -> None:
-    """Starts everything, says how to get a first token, and serves until it is interrupted."""
-    # A profile or an endpoint of the developer's own must not find its way into the local stack.
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
-    os.environ["AWS_DEFAULT_REGION"] = REGION
-
-    print("Starting Secrets Manager and SSM (moto) ...", flush=True)
-    aws = AwsStandIn(options.aws)
+    """Start everything, print how to get a first token, and serve until Ctrl-C."""
+    isolate(os.environ)
+    key = LocalKey.generate()
+    aws = AwsStandIn(*options.aws, key=key, hosts=[guard.CONTAINER_HOST])
     endpoint = aws.start()
-    os.environ.update(function_environment(endpoint, options))
-    aws.seed(endpoint, options.policy, options.secrets)
+    environment = function_environment(options, endpoint, key)
+    os.environ.update(environment)
+    aws.seed(endpoint, Settings.from_environment(environment), options.policy, options.secrets, REGION)
 
-    # As `roomkey.handler` builds it, but that the console sees the audit lines go by.
-    audit = AuditLines(sys.stdout)
-    dependencies = Dependencies.build(os.environ, stdout=audit)
+    stdout = sys.stdout
+    with _listener(options.listen) as listener, _function_output(options) as output:
+        path_key = "" if guard.is_loopback(options.listen.host) else secrets.token_hex(8)
+        base_url = f"http://{guard.url_host(options.listen.host)}:{listener.getsockname()[1]}"
+        base_url = f"{base_url}/{path_key}" if path_key else base_url
+        app = RequestLog(
+            guard.Guard(
+                _application(options, environment, key, base_url, output),
+                hosts=_hosts(options.listen.host),
+                origins=options.origins,
+                path_key=path_key,
+            ),
+            output,
+            stdout,
+            as_json=options.json_logs,
+        )
+        config = uvicorn.Config(
+            app,
+            http=TimedProtocol,
+            ws="none",
+            proxy_headers=False,
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        server = _Server(config, welcome(base_url, endpoint, options, key), stdout)
+        with suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+    aws.stop()
 
-    sockets = uvicorn.Config("", host=options.listen.host, port=options.listen.port, log_level="warning").bind_socket()
-    base_url = f"http://{_url_host(options.listen.host)}:{sockets.getsockname()[1]}"
-    demo_issuer = DemoIssuer(base_url)
-    authorizer = JwtAuthorizer(options.issuer, [options.audience]) if options.issuer else demo_issuer.authorizer()
-    demo_users = options.access == "jwt" and not options.issuer
-    console = Console(
-        dependencies, audit, endpoint=endpoint, region=REGION, host=options.listen.host, demo_users=demo_users
+
+def _application(
+    options: Options, environment: Mapping[str, str], key: LocalKey, base_url: str, output: FunctionOutput
+) -> Gateway:
+    dependencies = Dependencies.build(environment, stdout=output)
+    demo_issuer = DemoIssuer(
+        base_url,
+        user_id_claim=options.user_id_claim,
+        groups_claim=options.groups_claim,
+        scope=" ".join(options.scopes),
     )
-    gateway = Gateway(
+    authorizer = (
+        JwtAuthorizer(options.issuer, [options.audience], options.scopes)
+        if options.issuer
+        else demo_issuer.authorizer(options.scopes)
+    )
+    demo_users = _has_demo_users(options)
+    console = Console(
+        dependencies,
+        output,
+        endpoint=environment["AWS_ENDPOINT_URL"],
+        region=REGION,
+        key=key,
+        demo_users=demo_users,
+    )
+    return Gateway(
         Api(dependencies).answer,
         access=options.access,
         authorizer=authorizer,
+        key=key,
         allowed_origins=options.origins,
-        extra_routes=[*console.routes(), *(demo_issuer.routes() if demo_users else ())],
+        allow_localhost=True,
+        extra_routes=[Route("/", _to_console), *console.routes(), *(demo_issuer.routes() if demo_users else ())],
     )
-    config = uvicorn.Config(gateway, http="h11", proxy_headers=False, log_level="warning", lifespan="off")
-    server = _Server(config, welcome(base_url, endpoint, options))
-    server.run(sockets=[sockets])
+
+
+def _to_console(request: Request) -> RedirectResponse:
+    return RedirectResponse(f"{guard.prefix(request.scope)}/console", headers={"cache-control": "no-store"})
+
+
+def _has_demo_users(options: Options) -> bool:
+    return options.access is Access.JWT and not options.issuer
+
+
+def _hosts(host: str) -> set[str]:
+    """Return the names by which a listener at `host` may be called."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 (compared, not listened on)
+        return {*guard.LOOPBACK_HOSTS, *guard.own_addresses()}
+    return {*guard.LOOPBACK_HOSTS, host}
+
+
+@contextmanager
+def _listener(address: Address) -> Iterator[socket.socket]:
+    """Open a listening socket. Without TCP_NODELAY, each keep-alive response waits 40 ms."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    with socket.create_server((address.host, address.port), family=family) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield listener
+
+
+@contextmanager
+def _function_output(options: Options) -> Iterator[FunctionOutput]:
+    """Replace `sys.stdout` with a `FunctionOutput` for the block."""
+    stdout = sys.stdout
+    output = FunctionOutput(stdout, as_json=options.json_logs)
+    sys.stdout = output
+    try:
+        yield output
+    finally:
+        sys.stdout = stdout
 
 
 class _Server(uvicorn.Server):
-    """Says that it is ready once it is."""
+    """A server that prints a text once it accepts requests."""
 
-    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+    def __init__(self, config: uvicorn.Config, ready: str, stdout: TextIO) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stdout = stdout
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]
-        print(self._ready, flush=True)
-
-
-def _url_host(host: str) -> str:
-    return "127.0.0.1" if host == ANY_ADDRESS else host
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(self._ready, file=self._stdout, flush=True)
 
 
-def welcome(base_url: str, endpoint: str, options: Options) -> str:
-    """What is running, and the commands that get the first tokens from it."""
-    signed = f"--aws-sigv4 aws:amz:{REGION}:execute-api --user {sigv4.DEMO_ACCESS_KEY}:{sigv4.DEMO_SECRET_KEY}"
-    body = shlex.quote('{"room_id": "633fcdd84208780bf665346a", "role": "host", "user_id": "1234"}')
-    asks = f"-H 'Content-Type: application/json' -d {body}"
+def welcome(base_url: str, endpoint: str, options: Options, key: LocalKey) -> str:
+    """Return the text that `roomkey run` prints: what is running, and commands that work."""
+    signed = f"--aws-sigv4 aws:amz:{REGION}:execute-api --user {key.id}:{key.secret}"
+    credentials = (
+        f"AWS_ENDPOINT_URL={endpoint} AWS_REGION={REGION} AWS_ACCESS_KEY_ID={key.id} AWS_SECRET_ACCESS_KEY={key.secret}"
+    )
+    sections = [
+        f"Roomkey is ready at {base_url}  (environment {ENVIRONMENT}, app tokens: {options.access})",
+        f"  Serves {', '.join(options.secrets)}",
+        f"  Console:\n    {base_url}/console",
+        _app_token_lines(base_url, options, signed),
+        _management_lines(base_url, options, signed),
+        f"  Is minting on?\n    curl -s {base_url}/v1/health",
+        f"  To use roomkey, the AWS CLI or an SDK with this stack (SSM and Secrets Manager only):\n"
+        f"    export {credentials}",
+    ]
+    if not guard.is_loopback(options.aws.host):
+        sections.append(_container_lines(key))
+    sections.append("Ctrl-C stops everything; nothing is kept.")
+    return "\n" + "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _app_token_lines(base_url: str, options: Options, signed: str) -> str:
+    example = examples.app_token(options.policy, options.access, options.secrets, demo_users=_has_demo_users(options))
+    if example is None:
+        return "  The policy grants no app token that this stack can show."
+    url = f"{base_url}/api/token" if example.platform == "100ms" else f"{base_url}/v1/{example.platform}/app-token"
+    body = f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(example.body))}"
+    bearer = '-H "Authorization: Bearer $ACCESS_TOKEN"'
     match options.access:
-        case "open":
-            first = f"curl -s {base_url}/api/token {asks}"
-        case "iam":
-            first = f"curl -s {signed} {base_url}/api/token {asks}"
-        case "jwt" if options.issuer:
-            first = f'curl -s -H "Authorization: Bearer $ACCESS_TOKEN" {base_url}/api/token {_without_user(asks)}'
-        case "jwt":
-            first = (
-                f'ACCESS_TOKEN=$(curl -s {base_url}/demo/token -d \'{{"user": "teacher"}}\' | cut -d \'"\' -f 4)\n    '
-                f'curl -s -H "Authorization: Bearer $ACCESS_TOKEN" {base_url}/api/token {_without_user(asks)}'
-            )
-    return f"""
-Roomkey is ready at {base_url}  (environment {ENVIRONMENT}, app tokens: {options.access})
-
-  In a browser: mint, read a token, turn the switch, watch
-    {base_url}/console
-
-  A first 100ms app token:
-    {first}
-
-  A {TokenKind.MANAGEMENT} token, signed with the demo key:
-    curl -s {signed} -X POST {base_url}/v1/100ms/management-token
-
-  Is minting on?
-    curl -s {base_url}/v1/health
-
-Secrets Manager and SSM are at {endpoint}  (any AWS key; region {REGION})
-{_for_containers(endpoint) if options.aws.host == ANY_ADDRESS else ""}Ctrl-C stops everything and forgets it.
-"""
+        case Access.OPEN:
+            lines = [f"curl -s {url} {body}"]
+        case Access.IAM:
+            lines = [f"curl -s {signed} {url} {body}"]
+        case Access.JWT if example.user:
+            sign_in = f"curl -s {base_url}/demo/token -d '{json.dumps({'user': example.user})}' | cut -d '\"' -f 4"
+            lines = [f"ACCESS_TOKEN=$({sign_in})", f"curl -s {bearer} {url} {body}"]
+        case Access.JWT:
+            lines = [f"curl -s {bearer} {url} {body}"]
+    return "\n    ".join((f"  A first {example.platform} app token:", *lines))
 
 
-def _for_containers(endpoint: str) -> str:
-    """How `sam local` runs the built function against this stand-in, in another terminal."""
+def _management_lines(base_url: str, options: Options, signed: str) -> str:
+    example = examples.management_token(options.policy, options.secrets)
+    if example is None:
+        return ""
+    body = f" -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(example.body))}" if example.body else ""
+    url = f"{base_url}/v1/{example.platform}/management-token"
+    return (
+        f"  A {example.platform} management token, signed with this run's key:\n"
+        f"    curl -s {signed} -X POST {url}{body}"
+    )
+
+
+def _container_lines(key: LocalKey) -> str:
+    """Return how `sam local` runs the built function against this stack, in another terminal."""
     architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
-    options = f"--parameter-overrides 'Environment={ENVIRONMENT} AppTokenAccess=open Architecture={architecture}'"
-    return f"""
-  In Lambda's own container, after `make build`:
-    sam local invoke -e events/api-token-web.json {options}
-    sam local start-api {options}
-  (config/local.env.json tells it where {endpoint} is; --skip-pull-image once you have the image)
-
-"""
-
-
-def _without_user(asks: str) -> str:
-    return asks.replace(', "user_id": "1234"', "")
+    parameters = f"--parameter-overrides 'Environment={ENVIRONMENT} AppTokenAccess=open Architecture={architecture}'"
+    return f"""  In Lambda's own container, after `make build`:
+    export AWS_ACCESS_KEY_ID={key.id} AWS_SECRET_ACCESS_KEY={key.secret} AWS_REGION={REGION}
+    sam local invoke -e events/api-token-web.json {parameters}
+    sam local start-api {parameters}"""

@@ -1,1 +1,1 @@
-"""The console: pages of the local stack."""
+"""The console: a web page of the local stack."""

@@ -13,7 +13,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -35,9 +34,10 @@ from roomkey_cli.aws import parameters, propagation, secret_store
 from roomkey_cli.aws.client import Aws, AwsError
 from roomkey_cli.data import POLICIES
 from roomkey_cli.environment import Environment
-from roomkey_cli.local import sigv4
-from roomkey_cli.local.audit_lines import AuditLines
-from roomkey_cli.local.issuer import DEMO_GROUPS
+from roomkey_cli.local import guard, sigv4
+from roomkey_cli.local.audit_lines import FunctionOutput
+from roomkey_cli.local.demo_issuer import DEMO_GROUPS
+from roomkey_cli.local.sigv4 import LocalKey
 from roomkey_cli.policy import lint, simulate
 from roomkey_cli.tokens import explain
 
@@ -68,19 +68,22 @@ class Refused(ValueError):
 
 
 class Console:
-    """The console of one local stack.
-
-    `host` is the address that the stack was told to listen on, by which it may be called beside the usual names of
-    this machine. `demo_users` is whether its own issuer signs users in.
-    """
+    """The console of one local stack. `demo_users` is whether the stack's own issuer signs users in."""
 
     def __init__(
-        self, dependencies: Dependencies, audit: AuditLines, *, endpoint: str, region: str, host: str, demo_users: bool
+        self,
+        dependencies: Dependencies,
+        output: FunctionOutput,
+        *,
+        endpoint: str,
+        region: str,
+        key: LocalKey,
+        demo_users: bool,
     ) -> None:
         self._deps = dependencies
-        self._audit = audit
+        self._output = output
+        self._key = key
         self._region = region
-        self._hosts = {"127.0.0.1", "localhost", "::1", host}
         self._demo_users = demo_users
         self._aws = Aws(region=region, endpoint=endpoint)
         self._environment = Environment(dependencies.settings.environment, dependencies.settings)
@@ -111,17 +114,13 @@ class Console:
     # --- who may ask -----------------------------------------------------------------------------------------------
 
     def _page(self, file: Path) -> Callable[[Request], Awaitable[Response]]:
-        async def page(request: Request) -> Response:
-            if not self._is_for_this_machine(request):
-                return self._not_here()
+        async def page(_request: Request) -> Response:
             return Response(file.read_bytes(), media_type=_TYPES[file.suffix], headers=_HEADERS)
 
         return page
 
     def _answer(self, answer: _Answer) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            if not self._is_for_this_machine(request):
-                return self._not_here()
             if HEADER not in request.headers or request.headers.get("origin", _origin(request)) != _origin(request):
                 return PlainTextResponse("The console answers its own page only.", 403, _HEADERS)
             try:
@@ -136,16 +135,6 @@ class Console:
 
         return endpoint
 
-    def _is_for_this_machine(self, request: Request) -> bool:
-        try:
-            return urlsplit(_origin(request)).hostname in self._hosts
-        except ValueError:
-            return False
-
-    def _not_here(self) -> Response:
-        names = ", ".join(sorted(self._hosts - {"::1"}))
-        return PlainTextResponse(f"The console answers at {names} only; see --host.", 403, _HEADERS)
-
     # --- what the page asks for ------------------------------------------------------------------------------------
 
     def _stack(self, _request: Request, _asked: Mapping[str, Any]) -> object:
@@ -155,7 +144,7 @@ class Console:
             "environment": settings.environment,
             "access": settings.app_token_access,
             "users": DEMO_GROUPS if self._demo_users else {},
-            "key": {"id": sigv4.DEMO_ACCESS_KEY, "secret": sigv4.DEMO_SECRET_KEY, "principal": sigv4.DEMO_PRINCIPAL},
+            "key": {"id": self._key.id, "secret": self._key.secret, "principal": sigv4.DEMO_PRINCIPAL},
             "region": self._region,
             "bites_within": propagation.STATE_SECONDS,
             "lives": {
@@ -173,7 +162,14 @@ class Console:
         if not path.startswith(("/v1/", "/api/")):
             raise Refused("The demo key signs requests to mint.")
         headers = {"content-type": "application/json"} if body else {}
-        return sigv4.sign("POST", _origin(request) + path, headers, body.encode(), self._region)
+        return sigv4.sign(
+            self._key,
+            "POST",
+            _origin(request) + guard.prefix(request.scope) + path,
+            headers,
+            body.encode(),
+            self._region,
+        )
 
     def _explanation(self, _request: Request, asked: Mapping[str, Any]) -> object:
         explanation = explain.explain(_text(asked, "token"), time.time(), self._credentials)
@@ -255,7 +251,7 @@ class Console:
         after = request.query_params.get("after", "0")
         if not (after.isascii() and after.isdigit() and len(after) < 16):
             raise Refused("after is a line's number.")
-        return {"now": time.time(), "lines": self._audit.after(int(after))}
+        return {"now": time.time(), "lines": self._output.audit_after(int(after))}
 
 
 def _origin(request: Request) -> str:

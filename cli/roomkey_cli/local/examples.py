@@ -1,0 +1,83 @@
+"""The first requests that `roomkey run` prints: only those that the stack's policy grants."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from roomkey.platforms.base import TokenKind
+from roomkey.policy import Policy, parse_policy
+from roomkey.settings import Access
+from roomkey_cli.local.demo_issuer import DEMO_GROUPS
+from roomkey_cli.local.sigv4 import DEMO_PRINCIPAL
+from roomkey_cli.policy import simulate
+
+_ROLES = ("host", "participant", "publisher", "writer", "guest")
+_ROOMS = ("633fcdd84208780bf665346a", "room-1", "abcd-efgh-ijkl", "534c08ca3f52a55f27bb471e3eccb305")
+_USER = "1234"
+
+
+class Example:
+    """A request that gets a token: the platform, its body, and the demo user who asks, if one signs in."""
+
+    __slots__ = ("body", "platform", "user")
+
+    def __init__(self, platform: str, body: Mapping[str, Any], user: str = "") -> None:
+        self.platform = platform
+        self.body = body
+        self.user = user
+
+
+def app_token(policy_text: str, access: Access, platforms: Collection[str], *, demo_users: bool) -> Example | None:
+    """Return a request for an app token that the policy grants, None if there is none.
+
+    With an issuer of the developer's own, the user is unknown: the example takes a demo user's place.
+    """
+    policy = parse_policy(policy_text)
+    for caller in _callers(access):
+        for platform in platforms:
+            for role, room in _roles_and_rooms(policy_text):
+                columns = {**caller, "platform": platform, "kind": TokenKind.APP, "role": role, "room": room}
+                if _granted(policy, columns):
+                    user = caller["as"].partition(":")[2] if access is Access.JWT and demo_users else ""
+                    body = {"room_id": room, "role": role}
+                    return Example(platform, body if access is Access.JWT else body | {"user_id": _USER}, user)
+    return None
+
+
+def management_token(policy_text: str, platforms: Collection[str]) -> Example | None:
+    """Return a request for a management token that the policy grants to the local key, None if there is none."""
+    policy = parse_policy(policy_text)
+    for platform in platforms:
+        for role, room in [("", ""), *_roles_and_rooms(policy_text)]:
+            columns = {"as": f"principal:{DEMO_PRINCIPAL}", "platform": platform, "kind": TokenKind.MANAGEMENT}
+            if _granted(policy, columns | {"role": role, "room": room}):
+                return Example(platform, {name: text for name, text in (("role", role), ("room_id", room)) if text})
+    return None
+
+
+def _callers(access: Access) -> list[dict[str, str]]:
+    match access:
+        case Access.OPEN:
+            return [{"as": "anyone"}]
+        case Access.IAM:
+            return [{"as": f"principal:{DEMO_PRINCIPAL}"}]
+        case Access.JWT:
+            return [{"as": f"user:{user}", "groups": " ".join(groups)} for user, groups in DEMO_GROUPS.items()]
+
+
+def _roles_and_rooms(policy_text: str) -> Iterator[tuple[str, str]]:
+    """Yield pairs to try: the usual names, then each rule's own, with `1` for a wildcard."""
+    rules: list[Any] = json.loads(policy_text)["rules"]
+    for rule in [{}, *rules]:
+        roles = [role for role in rule.get("roles", ()) if "*" not in role] or _ROLES
+        rooms = [room.replace("*", "1") for room in rule.get("rooms", ()) if room != "*"]
+        for role in roles:
+            for room in (*rooms, *_ROOMS):
+                yield role, room
+
+
+def _granted(policy: Policy, columns: Mapping[str, str]) -> bool:
+    try:
+        return simulate.decide(policy, simulate.ask({name: text for name, text in columns.items() if text})).allowed
+    except ValueError:  # Not a request that the platform takes.
+        return False

@@ -1,0 +1,116 @@
+"""Print one line for each request to the local stack, refusals of the gateway and of CORS included."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import typer
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from roomkey_cli.local import guard
+from roomkey_cli.local.audit_lines import FunctionOutput
+from roomkey_cli.terminal import harmless
+
+_MAX_ERROR_BYTES = 4096
+_QUIET = ("/console", "/favicon.ico")
+
+
+class RequestLog:
+    """ASGI middleware outside the guard. `as_json` prints JSON lines instead of readable ones."""
+
+    def __init__(self, app: ASGIApp, output: FunctionOutput, stream: TextIO, *, as_json: bool = False) -> None:
+        self._app = app
+        self._output = output
+        self._stream = stream
+        self._as_json = as_json
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer()
+
+        async def observe(message: Message) -> None:
+            answer.observe(message)
+            await send(message)
+
+        guard.note(scope)
+        started = time.monotonic()
+        try:
+            await self._app(scope, receive, observe)
+        finally:
+            if answer.status >= 400 or not scope["path"].startswith(_QUIET):
+                self._print(scope, answer, time.monotonic() - started)
+
+    def _print(self, scope: Scope, answer: "_Answer", seconds: float) -> None:
+        notes = guard.notes(scope)
+        audit = self._output.audit_line(answer.request_id)
+        what = _audited(audit) if audit else (notes.get("reason") or answer.error())
+        now = time.localtime()
+        path = scope["raw_path"].decode("latin-1")
+        if self._as_json:
+            line = {
+                "log_type": "access",
+                "time": time.strftime("%Y-%m-%dT%H:%M:%S%z", now),
+                "status": answer.status,
+                "method": scope["method"],
+                "path": path,
+                "result": what,
+                "duration_ms": round(seconds * 1000, 1),
+            }
+            print(
+                json.dumps(line | ({"hint": notes["hint"]} if "hint" in notes else {})), file=self._stream, flush=True
+            )
+            return
+        color = "red" if answer.status >= 500 else "yellow" if answer.status >= 400 else "green"
+        status = str(answer.status or "---")
+        if self._stream.isatty():
+            status = typer.style(status, fg=color)
+        request = harmless(f"{scope['method']} {path}")
+        line_of_text = f"{time.strftime('%H:%M:%S', now)}  {status}  {request}  {harmless(what)}".rstrip()
+        print(f"{line_of_text}  {seconds * 1000:.0f} ms", file=self._stream, flush=True)
+        if (hint := notes.get("hint")) and hint not in what:
+            print(f"          {harmless(hint)}", file=self._stream, flush=True)
+
+
+class _Answer:
+    """The parts of a response that the log needs. Tokens are not among them."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.request_id = ""
+        self._body = b""
+
+    def observe(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            for name, value in message.get("headers", ()):
+                if name == b"apigw-requestid":
+                    self.request_id = value.decode("latin-1")
+        elif self.status >= 400 and len(self._body) < _MAX_ERROR_BYTES:
+            self._body += message.get("body", b"")
+
+    def error(self) -> str:
+        """Return the error code, or the message, of a JSON error response."""
+        try:
+            body = json.loads(self._body) if self._body else None
+        except ValueError:
+            return ""
+        if not isinstance(body, dict):
+            return ""
+        return str(body.get("code") or body.get("message") or body.get("error") or "")
+
+
+def _audited(line: Mapping[str, Any]) -> str:
+    """Summarise an audit line: the result, the token and the caller."""
+    requested, caller = line.get("requested") or {}, line.get("caller") or {}
+    result = line.get("reason") or line.get("decision") or ""
+    token = " ".join(filter(None, (line.get("platform"), line.get("kind"))))
+    parts = [
+        f"{name} {requested[name.replace('user', 'user_id').replace('room', 'room_id')]}"
+        for name in ("room", "role", "user")
+        if requested.get(name.replace("user", "user_id").replace("room", "room_id"))
+    ]
+    by = caller.get("user_id") or caller.get("principal") or "anyone"
+    return f"{result}: {', '.join([token, *parts])}, by {by}"
