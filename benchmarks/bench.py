@@ -144,7 +144,6 @@ class _Running:
             "warm_cpu": self.warm_cpu / len(warm),
             "warm_calls": self.warm_calls / len(warm),
             "memory": self.processor.peak_memory(),
-            "log_lines": len(own) / self.asked,
             "log_bytes": sum(len(line) + 1 for line in own) / self.asked,
         }
 

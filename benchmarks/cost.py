@@ -54,24 +54,21 @@ _CONTEXT = {
     "integration.requestId": _ID,
 }
 
-EVENT_OVERHEAD = 26
-"""Bytes that CloudWatch Logs adds to the size of each log event."""
 
-
-def log_cost(lines: int, size: float) -> float:
-    """Return the cost of a million requests that each write so many lines with `size` bytes together."""
-    return (size + lines * EVENT_OVERHEAD) * 1e6 / 1e9 * LOG_GIGABYTE
+def log_cost(size: float) -> float:
+    """Return the cost of a million requests that each write `size` bytes to a log."""
+    return size * 1e6 / 1e9 * LOG_GIGABYTE
 
 
 def system_log_cost() -> float:
     """Return the cost of Lambda's START, END and REPORT lines of a million requests."""
-    return log_cost(len(_SYSTEM_LINES), sum(map(len, _SYSTEM_LINES)))
+    return log_cost(sum(map(len, _SYSTEM_LINES)))
 
 
 def access_log_cost(log_format: str) -> float:
     """Return the cost of API Gateway's access log of a million requests. Raises `KeyError` for an unknown variable."""
     line = re.sub(r"\$context\.([\w.]*\w)", lambda found: _CONTEXT[found[1]], log_format)
-    return log_cost(1, len(line) + 1)
+    return log_cost(len(line) + 1)
 
 
 def compute_cost(figures: Mapping[str, float], memory: int) -> float:
@@ -93,8 +90,7 @@ def compute_cost(figures: Mapping[str, float], memory: int) -> float:
 def function_cost(figures: Mapping[str, float], memory: int) -> float:
     """Return the cost of a million tokens: Lambda, the function's own log lines, and reads of secrets."""
     reads = max(COLD_SHARE, SECONDS_BETWEEN / CACHED_SECONDS) if figures["cold_calls"] else 0
-    own_log = log_cost(round(figures["log_lines"]), figures["log_bytes"])
-    return compute_cost(figures, memory) + own_log + reads * MILLION_SECRET_READS
+    return compute_cost(figures, memory) + log_cost(figures["log_bytes"]) + reads * MILLION_SECRET_READS
 
 
 def alarm_metrics(template: str) -> int:

@@ -68,7 +68,6 @@ class AuditTrail:
                 version=__version__,
                 request_id=event.request_id,
                 lambda_request_id=event.lambda_request_id,
-                trace_id=event.trace_id,
                 cold_start=record.cold_start,
                 route=event.route_key,
                 platform=record.platform,

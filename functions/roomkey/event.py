@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_HEADERS = frozenset({"content-type", "origin", "x-amzn-trace-id"})
+_HEADERS = frozenset({"content-type", "origin"})
 """The headers that are read. The others, with the caller's credentials, stay in the event."""
 
 _PLAIN = re.compile(r"[\x21-\x7e]{1,128}")
@@ -46,10 +46,6 @@ class ApiEvent:
         self.request_id = _plain(request_context.get("requestId")) or self.lambda_request_id
         self.source_ip = _plain(http.get("sourceIp"))
         self.user_agent = _text(http.get("userAgent")).encode("ascii", "replace").decode()[:256]
-
-    @property
-    def trace_id(self) -> str | None:
-        return _plain(self.headers.get("x-amzn-trace-id")) or None
 
     @property
     def foreign_source(self) -> str | None:

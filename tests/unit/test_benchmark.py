@@ -30,7 +30,7 @@ def test_every_table_has_a_place() -> None:
 
 def _start(**figures: float) -> dict[str, float]:
     usual = {"init": 80, "first": 20, "cold": 100, "cold_cpu": 60, "warm": 2, "warm_cpu": 1, "memory": 30}
-    return {**usual, "round_trip": 8, "cold_calls": 2, "warm_calls": 0, "log_bytes": 0, "log_lines": 0, **figures}
+    return {**usual, "round_trip": 8, "cold_calls": 2, "warm_calls": 0, "log_bytes": 0, **figures}
 
 
 def test_ratios_are_of_the_same_round() -> None:
@@ -62,8 +62,8 @@ GB_SECONDS = 1769 / 1024 * 0.0000133334
         (1769, {}, 0.20 + GB_SECONDS * (0.995 * 2_000 + 0.005 * 100_000) + 5 / 200),
         # Half a processor: processor time doubles, the wait does not.
         (884.5, {}, 0.20 + GB_SECONDS / 2 * (0.995 * 3_000 + 0.005 * 160_000) + 5 / 200),
-        # Two lines of 974 bytes with 26 bytes each for CloudWatch are 2 KB per request.
-        (1769, {"log_bytes": 1948, "log_lines": 2}, 1.20 + GB_SECONDS * (0.995 * 2_000 + 500) + 5 / 200),
+        # 2 KB of log per request are 2 GB.
+        (1769, {"log_bytes": 2000}, 1.20 + GB_SECONDS * (0.995 * 2_000 + 500) + 5 / 200),
     ],
 )
 def test_the_cost_of_a_million_tokens(memory: float, figures: dict[str, float], dollars: float) -> None:

@@ -57,8 +57,8 @@ def test_a_minted_token_counts_in_every_set_of_dimensions(
         "platform": "agora",
         "kind": "app",
         "code": MINTED,
-        "TokenMinted": [1.0],
-        "Duration": [1500.0],
+        "TokenMinted": 1,
+        "Duration": 1500.0,
     }
 
 
@@ -90,9 +90,9 @@ def test_stale_values_are_counted_with_their_age(
 
     (line,) = _metric_lines(capsys)
     units = {metric["Name"]: metric["Unit"] for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
-    assert (line["KillSwitchStaleSeconds"], line["CredentialsStaleSeconds"]) == ([61.5], [900.0])
+    assert (line["KillSwitchStaleSeconds"], line["CredentialsStaleSeconds"]) == (61.5, 900.0)
     assert (units["KillSwitchStaleSeconds"], units["CredentialsStaleSeconds"]) == ("Seconds", "Seconds")
-    assert line["DependencyFailure"] == [2.0]
+    assert line["DependencyFailure"] == 2
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_only_failed_reads_count_as_dependency_failures(
     observability.request_finished(record, usage())
 
     (line,) = _metric_lines(capsys)
-    assert line.get("DependencyFailure") == (None if reads is None else [float(reads)])
+    assert line.get("DependencyFailure") == reads
 
 
 def test_a_line_that_could_not_be_printed_is_not_printed_later(
@@ -135,7 +135,7 @@ def test_a_line_that_could_not_be_printed_is_not_printed_later(
     observability.request_finished(minted(), usage(seconds=2.0))
 
     (line,) = _metric_lines(capsys)
-    assert (line["TokenMinted"], line["Duration"]) == ([1.0], [2000.0])
+    assert (line["TokenMinted"], line["Duration"]) == (1, 2000.0)
 
 
 def test_concurrent_requests_are_counted_separately(
@@ -158,7 +158,7 @@ def test_concurrent_requests_are_counted_separately(
 
     lines = _metric_lines(capsys)
     assert len(lines) == 200
-    assert {(line["platform"], *line["Duration"], *line["TokenMinted"]) for line in lines} == {
+    assert {(line["platform"], line["Duration"], line["TokenMinted"]) for line in lines} == {
         (platform, 1000.0 * number, 1.0) for number, platform in enumerate(platforms)
     }
 
