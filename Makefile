@@ -19,7 +19,7 @@ export SAM_CLI_TELEMETRY = 0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run sam-local test unit test-environment coverage fuzz check format lint types template audit docs build \
-  deploy environment bench screenshots time lock release clean
+  deploy stop-emulated-aws environment bench screenshots time lock release clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' \
@@ -103,10 +103,18 @@ build: $(TOOLS)/sam/.installed  ## Build the package for AWS, with bytecode. Nee
 	$(COMPILE) -s .aws-sam/build/Dependencies -p /opt .aws-sam/build/Dependencies
 COMPILE := python3.13 -m compileall -q --invalidation-mode unchecked-hash
 
-deploy: environment template build  ## Deploy an environment of config/ with your AWS credentials (ENV=staging).
+ifeq ($(AWS),emulated)
+deploy: environment build $(TOOLS)/ministack/.installed
+	@PYTHONPATH=tests $(TOOLS)/ministack/bin/python -m emulated.aws deploy config/$(ENV).yaml
+else
+deploy: environment template build  ## Deploy an environment of config/ with your AWS credentials (ENV=staging), or AWS=emulated.
 	@# A new value each time, or a changed parameter would publish no new version of the function.
 	$(SAM) deploy --stack-name roomkey-$(ENV) --tags service=roomkey environment=$(ENV) \
 	  --parameter-overrides file://config/$(ENV).yaml Release=$$(date +%s) $(ARGS)
+endif
+
+stop-emulated-aws:  ## Stop what `make deploy ENV=dev AWS=emulated` started.
+	@PYTHONPATH=tests $(TOOLS)/ministack/bin/python -m emulated.aws stop
 
 # Runs before the build. The file must contain the same name, or another environment would be overwritten.
 environment:
@@ -124,7 +132,7 @@ lock: $(TOOLS)/uv/.installed  ## Re-pin all dependencies, with hashes.
 	$(LOCK) --universal --python-version 3.12 --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) --universal --python-version 3.12 --extra local --group build -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	$(LOCK) --python-version 3.13 layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
-	for tool in sam ministack policy-sentry checkov bench uv; do \
+	for tool in sam oldest-sam ministack policy-sentry zizmor checkov bench uv; do \
 	  $(LOCK) --universal --python-version 3.12 requirements/$$tool.in -o requirements/$$tool.txt || exit; done
 	for part in runtime contenders/boto3 contenders/powertools; do \
 	  $(LOCK) --python-version 3.13 benchmarks/$$part/requirements.in -o benchmarks/$$part/requirements.txt || exit; done

@@ -90,8 +90,13 @@ def default_parameters() -> dict[str, str]:
 
 
 def configured(environment: str) -> dict[str, str]:
-    """The parameters in `config/` of this environment, as `sam deploy` hands them on."""
-    given = yaml_parse((ROOT / "config" / f"{environment}.yaml").read_text())
+    """Return the parameters in `config/` of this environment."""
+    return parameters_in(ROOT / "config" / f"{environment}.yaml")
+
+
+def parameters_in(path: Path) -> dict[str, str]:
+    """Return the parameters in a file as `sam deploy` passes them on."""
+    given = yaml_parse(path.read_text())
     return {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in given.items()}
 
 
@@ -110,7 +115,7 @@ def accepts(parameter: str, value: str) -> bool:
 def refusals(**given: str) -> list[str]:
     """What CloudFormation would say, by the template's `Rules`, instead of beginning; empty if it would begin."""
     template = _parsed()
-    resolver = _Resolver(template, default_parameters() | given)
+    resolver = Resolver(template, default_parameters() | given)
     return [
         assertion["AssertDescription"]
         for rule in template["Rules"].values()
@@ -179,32 +184,42 @@ def stack(**given: str) -> Stack:
     return _stack(frozenset(given.items()))
 
 
+def with_uploaded_code(sam: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy whose code is on S3, as `sam package` would leave it: the translator accepts nothing else."""
+    uploaded = copy.deepcopy(dict(sam))
+    uploaded["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://bucket/function.zip"
+    uploaded["Resources"]["Dependencies"]["Properties"]["ContentUri"] = "s3://bucket/layer.zip"
+    return uploaded
+
+
+def translated(sam: dict[str, Any], parameters: Mapping[str, str], region: str = REGION) -> dict[str, Any]:
+    """Return the CloudFormation template that a packaged SAM template stands for."""
+    # A real session would look for this machine's AWS profile.
+    session = SimpleNamespace(region_name=region)
+    template: dict[str, Any] = Translator({}, Parser(), boto_session=session).translate(sam, dict(parameters))
+    return template
+
+
 @functools.cache
 def _stack(given: frozenset[tuple[str, str]]) -> Stack:
     parameters = default_parameters() | dict(given)
-    sam = source()
-    # `sam package` would have put these on S3; the translator takes nothing else.
-    sam["Resources"]["Function"]["Properties"]["CodeUri"] = "s3://bucket/function.zip"
-    sam["Resources"]["Dependencies"]["Properties"]["ContentUri"] = "s3://bucket/layer.zip"
-    # A real session would look for this machine's AWS profile.
-    session = SimpleNamespace(region_name=REGION)
-    translated = Translator({}, Parser(), boto_session=session).translate(sam, dict(parameters))
-    resolver = _Resolver(translated, parameters)
-    resources = resolver.present(translated["Resources"])
+    template = translated(with_uploaded_code(source()), parameters)
+    resolver = Resolver(template, parameters)
+    resources = resolver.present(template["Resources"])
     for name, path in NESTED.items():
         nested = yaml_parse(path.read_text())
-        nested_resolver = _Resolver(nested, resources[name]["Properties"]["Parameters"])
+        nested_resolver = Resolver(nested, resources[name]["Properties"]["Parameters"])
         added = nested_resolver.present(nested["Resources"])
         assert not added.keys() & resources.keys(), "a logical id exists in two stacks"
         resources |= added
     return Stack(
         resources=resources,
-        outputs={name: output["Value"] for name, output in resolver.present(translated["Outputs"]).items()},
+        outputs={name: output["Value"] for name, output in resolver.present(template["Outputs"]).items()},
     )
 
 
-class _Resolver:
-    """CloudFormation's functions, as many as the template uses; any other is an error rather than a guess."""
+class Resolver:
+    """Resolve CloudFormation's functions, as many as the template uses; any other raises NotImplementedError."""
 
     def __init__(self, template: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
         self._conditions: Mapping[str, Any] = template.get("Conditions", {})
