@@ -107,7 +107,7 @@ ifeq ($(AWS),emulated)
 deploy: environment build $(TOOLS)/ministack/.installed
 	@PYTHONPATH=tests $(TOOLS)/ministack/bin/python -m emulated.aws deploy config/$(ENV).yaml
 else
-deploy: environment template build  ## Deploy an environment of config/ with your AWS credentials (ENV=staging), or AWS=emulated.
+deploy: environment template build  ## Deploy an environment of config/ (ENV=dev), or rehearse it with AWS=emulated.
 	@# A new value each time, or a changed parameter would publish no new version of the function.
 	$(SAM) deploy --stack-name roomkey-$(ENV) --tags service=roomkey environment=$(ENV) \
 	  --parameter-overrides file://config/$(ENV).yaml Release=$$(date +%s) $(ARGS)

@@ -5,6 +5,7 @@ Run `make docs`; `--check` only compares and exits with 1 if a file is out of da
 """
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -131,4 +132,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    logging.disable()  # The translator's remarks about its feature toggles.
     sys.exit(main(sys.argv[1:]))

@@ -274,6 +274,7 @@ def upgraded(api: Api, cloud: Cloud, tokens: dict[str, str], tmp_path_factory: p
         JwtAudience=tokens["audience"],
         GroupsClaim="cognito:groups",
         AllowedOrigins="https://app.example",
+        AlarmTopic="arn:aws:sns:us-east-1:000000000000:alarms",
     )
     allow_plain_http(cloud)
     cloud.aws.deploy(config, "jwt0000001", **cloud.user("deployer"))
@@ -292,6 +293,14 @@ def test_an_upgrade_publishes_a_new_version_and_leaves_the_operator_s_data(upgra
     assert int(_live(cloud)) == int(version) + 1
     assert _operator_data(cloud) == data
     assert data[0][0] == "100ms/app"
+
+
+def test_the_nested_stack_creates_the_alarms(upgraded: Any, cloud: Cloud) -> None:
+    """All but those on metric math, which the emulator does not support."""
+    alarms = cloud.aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"roomkey-{NAME}-")["MetricAlarms"]
+
+    assert len(alarms) > 15
+    assert f"roomkey-{NAME}-minting-off" in {alarm["AlarmName"] for alarm in alarms}
 
 
 def test_a_deployer_touches_no_operator_data_and_does_not_invoke(upgraded: Any, cloud: Cloud) -> None:
@@ -377,7 +386,7 @@ def test_with_open_access_a_management_token_still_needs_a_signature(api: Api) -
 @pytest.mark.usefixtures("opened")
 def test_deleting_the_stack_and_destroying_the_environment_leave_nothing(cloud: Cloud) -> None:
     cloud.aws.sam("delete", "--stack-name", f"roomkey-{NAME}", "--no-prompts", "--region", "us-east-1")
-    cloud.roomkey("env", "destroy", NAME, "--yes")
+    cloud.roomkey("env", "destroy", NAME, stdin=f"{NAME}\n")
 
     assert dict(_left(cloud)) == {}
 

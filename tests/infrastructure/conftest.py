@@ -1,4 +1,4 @@
-"""A stack for every way that a team can deploy."""
+"""Stacks with every access mode, with and without CORS."""
 
 import pytest
 
@@ -9,17 +9,17 @@ ORIGINS = {"no-origins": "", "origins": "https://app.example,http://localhost:51
 
 @pytest.fixture(params=ACCESS)
 def access(request: pytest.FixtureRequest) -> str:
-    """One of the ways to let callers in."""
+    """Return an access mode."""
     return str(request.param)
 
 
 @pytest.fixture(params=ORIGINS)
 def origins(request: pytest.FixtureRequest) -> str:
-    """With CORS, and without."""
+    """Return origins for CORS, or none."""
     return ORIGINS[request.param]
 
 
 @pytest.fixture
 def deployed(access: str, origins: str) -> Stack:
-    """The stack of this access and these origins."""
+    """Return the stack with this access mode and these origins."""
     return stack(**ACCESS[access], AllowedOrigins=origins)

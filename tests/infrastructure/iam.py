@@ -1,4 +1,4 @@
-"""As much of IAM's evaluation as roles and documents need: what no statement allows, or one denies, is denied."""
+"""Evaluate IAM statements, as far as roles and documents need: an explicit denial wins, the default is denied."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -8,14 +8,14 @@ NOTHING: Mapping[str, str] = {}
 
 
 def allowed(statements: Iterable[Any], action: str, arn: str, context: Mapping[str, str] = NOTHING) -> bool:
-    """Whether the statements let their holder do `action` to `arn`. Fails on one that it does not understand.
+    """Return whether the statements allow `action` on `arn`. An unsupported element fails the test.
 
-    `context` is what the request says beside that, by condition key.
+    `context` holds the request's condition keys.
     """
     verdict = False
     for statement in statements:
         unknown = statement.keys() - {"Sid", "Effect", "Action", "Resource", "Condition"}
-        assert not unknown, f"this evaluator knows nothing of {unknown}"
+        assert not unknown, f"not supported by this evaluator: {unknown}"
         if _applies(statement, action, arn, context):
             if statement["Effect"] == "Deny":
                 return False
@@ -25,7 +25,7 @@ def allowed(statements: Iterable[Any], action: str, arn: str, context: Mapping[s
 
 
 def as_list(value: Any) -> list[str]:
-    """A policy's value, which may be one or a list of them, as a list."""
+    """Return a policy's value, a single one or a list, as a list."""
     return value if isinstance(value, list) else [value]
 
 
@@ -39,12 +39,12 @@ def _applies(statement: Any, action: str, arn: str, context: Mapping[str, str]) 
 
 
 def _holds(operator: str, keys: Mapping[str, Any], context: Mapping[str, str]) -> bool:
-    """Every key must be in the request, and be one of the values."""
+    """Return whether every key is in the request with one of its values."""
     compare = {"StringEquals": str.__eq__, "StringLike": matches}[operator]
     return all(key in context and any(compare(one, context[key]) for one in as_list(of)) for key, of in keys.items())
 
 
 def matches(pattern: str, text: str) -> bool:
-    """IAM's wildcards: `*` is any run of characters, `?` is one. (`fnmatch` would take `[` for a third.)"""
+    """Match IAM's wildcards: `*` is any text, `?` one character. (`fnmatch` would also interpret `[`.)"""
     wild = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in pattern)
     return re.fullmatch(wild, text, re.DOTALL) is not None

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from infrastructure.template import ACCESS, EVERYTHING, Stack, stack
+from roomkey import routes
+from roomkey.routes import DEFAULT_ROUTE, HEALTH_ROUTE, MINTING_ROUTES, PREFLIGHT_ROUTE
 
-APP_ROUTES = {"POST /api/token", "POST /v1/{platform}/app-token"}
+APP_ROUTES = {key for key, route in MINTING_ROUTES.items() if route.access is None}
+"""Routes whose callers AppTokenAccess decides."""
 MANAGEMENT_ROUTE = "POST /v1/{platform}/management-token"
-ROUTES = APP_ROUTES | {MANAGEMENT_ROUTE, "GET /v1/health", "OPTIONS /{proxy+}", "$default"}
+ROUTES = {*MINTING_ROUTES, HEALTH_ROUTE, PREFLIGHT_ROUTE, DEFAULT_ROUTE}
 
 APP_SECURITY: dict[str, Any] = {
     "jwt": [{"jwt": []}],
@@ -92,16 +95,10 @@ def test_default_is_the_default_route(deployed: Stack) -> None:
 def test_cors_is_the_whole_block_or_absent(deployed: Stack, origins: str) -> None:
     expected = {
         "allowOrigins": ["https://app.example", "http://localhost:5173"],
-        "allowMethods": ["POST", "GET"],
-        "allowHeaders": [
-            "authorization",
-            "content-type",
-            "x-amz-date",
-            "x-amz-security-token",
-            "x-amz-content-sha256",
-        ],
-        "exposeHeaders": ["x-request-id", "retry-after"],
-        "maxAge": 600,
+        "allowMethods": routes.CORS_ALLOW_METHODS.split(","),
+        "allowHeaders": routes.CORS_ALLOW_HEADERS.split(","),
+        "exposeHeaders": routes.CORS_EXPOSE_HEADERS.split(","),
+        "maxAge": routes.CORS_MAX_AGE_SECONDS,
     }
 
     assert deployed.body.get("x-amazon-apigateway-cors") == (expected if origins else None)

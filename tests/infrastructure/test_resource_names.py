@@ -38,7 +38,7 @@ def test_the_runbooks_ask_for_resources_and_outputs_that_the_stack_has() -> None
 
     assert resources == {"ServerlessDeploymentApplication", "FunctionDeploymentGroup"}
     assert resources <= deployed.resources.keys()
-    assert outputs == {"ApiId", "ApiUrl"}
+    assert outputs == {"ApiId"}
     assert outputs <= deployed.outputs.keys()
 
 

@@ -1,7 +1,7 @@
-"""Writes the stacks as CloudFormation would make them, for a scanner that knows nothing of SAM, conditions or `Fn::If`.
+"""Write the stacks as CloudFormation would create them, for a scanner that does not evaluate SAM and conditions.
 
-`python tests/infrastructure/translated.py FOLDER`: one file for each environment in config/, and one for a stack with
-everything that a parameter can add.
+`python tests/infrastructure/translated.py FOLDER` writes one file for each environment in config/, and one for a stack
+with every resource.
 """
 
 import json
@@ -15,9 +15,9 @@ from infrastructure.template import EVERYTHING, JWT, ROOT, configured, stack
 
 
 def stacks() -> dict[str, dict[str, str]]:
-    """The parameters of each stack to look at, by its name."""
+    """Return the parameters of each stack, by its name."""
     environments = {path.stem: configured(path.stem) for path in (ROOT / "config").glob("*.yaml")}
-    # The issuer is each team's own to fill in; the stack is the same with any.
+    # staging and prod leave the issuer to the team.
     return {name: JWT | {n: v for n, v in given.items() if v} for name, given in environments.items()} | {
         "everything": EVERYTHING
     }
@@ -31,5 +31,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    logging.disable()  # The translator's remarks about itself.
+    logging.disable()  # The translator's remarks about its feature toggles.
     main(Path(sys.argv[1]))
