@@ -3,19 +3,22 @@
 import base64
 import hashlib
 import hmac
+import http.client
 import json
+import re
 import signal
+import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from e2e.stacks import ROOMKEY, LocalStack, shell, started
-from roomkey.platforms import PLATFORMS
 from roomkey_cli import credential_file
 
 SECRET = str(credential_file.demo()["100ms"]["app_secret"])
@@ -41,19 +44,23 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Any, M
         return error.code, json.load(error), error.headers
 
 
+def ask(stack: LocalStack, **headers: str) -> tuple[int, Any, Mapping[str, str]]:
+    return post(f"{stack.url}/api/token", json.dumps(ASKS).encode(), {"Content-Type": "text/plain", **headers})
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
 def test_the_printed_lines_get_the_first_tokens(local_stack: LocalStack) -> None:
     app, management, health = (json.loads(shell(command)) for command in local_stack.commands())
     assert claims_of(app["token"])["type"] == "app"
     assert app["user_id"] == claims_of(app["token"])["user_id"] == "1234"
     assert claims_of(management["token"])["type"] == "management"
-    assert management["authorization"] == {"header": "Authorization", "prefix": "Bearer "}
     assert health["minting"] == "on"
 
 
-def test_a_token_over_http_is_what_was_asked_for(local_stack: LocalStack) -> None:
-    status, answer, headers = post(
-        f"{local_stack.url}/api/token", json.dumps(ASKS).encode(), {"Content-Type": "text/plain"}
-    )
+def test_a_token_over_http_has_the_claims_of_the_request(local_stack: LocalStack) -> None:
+    status, answer, headers = ask(local_stack)
     claims = claims_of(answer["token"])
     assert status == 200
     assert {name: claims[name] for name in ASKS} == ASKS
@@ -63,10 +70,9 @@ def test_a_token_over_http_is_what_was_asked_for(local_stack: LocalStack) -> Non
 
 @pytest.mark.threat("E2")
 def test_old_clients_with_two_slashes_work(local_stack: LocalStack) -> None:
-    host = local_stack.url.removeprefix("http://")
     body = json.dumps(ASKS)
-    answer = shell(f"curl -s --path-as-is http://{host}//api/token -H 'Content-Type: application/json' -d '{body}'")
-    assert claims_of(json.loads(answer)["token"])["room_id"] == "room-1"
+    command = f"curl -s --path-as-is {local_stack.url}//api/token -H 'Content-Type: application/json' -d '{body}'"
+    assert claims_of(json.loads(shell(command))["token"])["room_id"] == "room-1"
 
 
 APP_TOKENS = {
@@ -77,7 +83,7 @@ APP_TOKENS = {
 }
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("platform", APP_TOKENS)
 def test_each_platform_mints_both_kinds(local_stack: LocalStack, platform: str, tmp_path: Path) -> None:
     body = json.dumps(APP_TOKENS[platform]).encode()
     url, headers = f"{local_stack.url}/v1/{platform}/app-token", {"Content-Type": "application/json"}
@@ -88,92 +94,208 @@ def test_each_platform_mints_both_kinds(local_stack: LocalStack, platform: str, 
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps(credential_file.demo()))
     for token in (app, management):
-        told = json.loads(shell(f"{ROOMKEY} explain --json --credentials {keys} '{token}'"))
-        assert (told["platform"], told["signature"], told["problems"]) == (platform, "valid", [])
+        report = json.loads(shell(f"{ROOMKEY} explain --json --credentials {keys} '{token}'"))
+        assert (report["platform"], report["signature"], report["problems"]) == (platform, "valid", [])
 
 
-def test_the_management_route_wants_a_signature(local_stack: LocalStack) -> None:
+def test_the_management_route_requires_a_signature(local_stack: LocalStack) -> None:
     status, answer, _ = post(f"{local_stack.url}/v1/100ms/management-token", b"", {})
     assert (status, answer) == (403, {"message": "Forbidden"})
 
 
-@pytest.mark.threat("B1")
-def test_the_kill_switch_stops_minting() -> None:
-    with started() as stack:
-        ssm = stack.client("ssm")
-        ssm.put_parameter(Name="/roomkey/local/disabled", Value="100ms/app", Type="String", Overwrite=True)
-        status, answer, _ = post(f"{stack.url}/api/token", json.dumps(ASKS).encode(), {})
-    assert status == 403
-    assert answer["code"] == "minting-disabled"
-    assert answer["msg"] == "Generating token using the room_id and role is disabled."
+def test_a_kept_connection_answers_without_the_delay_of_nagle(local_stack: LocalStack) -> None:
+    """With Nagle's algorithm each answer waits 40 ms for an acknowledgement."""
+    connection = http.client.HTTPConnection(urlsplit(local_stack.url).netloc, timeout=10)
+    times = []
+    for _ in range(30):
+        began = time.perf_counter()
+        connection.request("POST", "/api/token", json.dumps(ASKS).encode(), {"Content-Type": "text/plain"})
+        connection.getresponse().read()
+        times.append(time.perf_counter() - began)
+    connection.close()
+    assert min(times) < 0.03
 
 
-def test_jwt_access_binds_the_signed_in_user(start: Callable[..., LocalStack]) -> None:
-    stack = start("--access", "jwt")
-    sign_in, ask, *_ = stack.commands()
-    answer = json.loads(shell(f"{sign_in}\n{ask}"))
+# --- users who sign in -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def classroom(start: Callable[..., LocalStack]) -> LocalStack:
+    """A stack whose users sign in, with the claims of another issuer, and a policy for teachers and students."""
+    return start(
+        *("--access", "jwt", "--policy", "cli/roomkey_cli/data/policies/classroom.json"),
+        *("--user-id-claim", "uid", "--groups-claim", "roles", "--scope", "rooms:join"),
+    )
+
+
+def sign_in(stack: LocalStack, user: str) -> dict[str, str]:
+    _, answer, _ = post(f"{stack.url}/demo/token", json.dumps({"user": user}).encode(), {})
+    return {"Authorization": f"Bearer {answer['access_token']}", "Content-Type": "application/json"}
+
+
+def test_the_printed_lines_are_granted_by_the_policy(classroom: LocalStack) -> None:
+    sign_in_line, app, *others = classroom.commands()
+    answer = json.loads(shell(f"{sign_in_line}\n{app}"))
     assert claims_of(answer["token"])["user_id"] == "teacher"
-
-    _, signed_in, _ = post(f"{stack.url}/demo/token", b'{"user": "student"}', {})
-    headers = {"Authorization": f"Bearer {signed_in['access_token']}"}
-    assert post(f"{stack.url}/api/token", json.dumps(ASKS).encode(), headers)[1]["code"] == "user-mismatch"
-    assert post(f"{stack.url}/api/token", json.dumps(ASKS).encode(), {})[:2] == (401, {"message": "Unauthorized"})
+    assert [command for command in others if "management" in command] == []
 
 
 @pytest.mark.parametrize(
     ("user", "role", "status"), [("teacher", "host", 200), ("student", "host", 403), ("student", "guest", 200)]
 )
-def test_a_policy_tells_a_teacher_from_a_student(classroom: LocalStack, user: str, role: str, status: int) -> None:
-    _, signed_in, _ = post(f"{classroom.url}/demo/token", json.dumps({"user": user}).encode(), {})
-    headers = {"Authorization": f"Bearer {signed_in['access_token']}", "Content-Type": "application/json"}
+def test_the_policy_sees_the_groups_of_the_user(classroom: LocalStack, user: str, role: str, status: int) -> None:
     body = json.dumps({"room_id": "class-7b", "role": role}).encode()
-    assert post(f"{classroom.url}/v1/100ms/app-token", body, headers)[0] == status
+    assert post(f"{classroom.url}/v1/100ms/app-token", body, sign_in(classroom, user))[0] == status
 
 
-@pytest.fixture(scope="module")
-def classroom(start: Callable[..., LocalStack]) -> LocalStack:
-    """A stack whose users sign in, with a policy for teachers and students."""
-    return start("--access", "jwt", "--policy", "cli/roomkey_cli/data/policies/classroom.json")
+def test_a_token_is_bound_to_the_signed_in_user(classroom: LocalStack) -> None:
+    assert ask(classroom, **sign_in(classroom, "student"))[1]["code"] == "user-mismatch"
+    assert ask(classroom)[:2] == (401, {"message": "Unauthorized"})
 
 
-def test_iam_access_takes_the_demo_key(start: Callable[..., LocalStack]) -> None:
-    stack = start("--access", "iam")
+def test_iam_access_accepts_the_key_of_the_run(start: Callable[..., LocalStack]) -> None:
+    stack = start("--access", "iam", "--json-logs")
     answer = json.loads(shell(stack.commands()[0]))
     assert claims_of(answer["token"])["user_id"] == "1234"
     assert post(f"{stack.url}/api/token", b"{}", {})[0] == 403
 
+    lines = [json.loads(line) for line in wait_for(stack, '"status": 403') if line.startswith("{")]
+    audit = [line for line in lines if line.get("log_type") == "audit"]
+    assert [line["token"]["sha256"] for line in audit] == [hashlib.sha256(answer["token"].encode()).hexdigest()]
+    assert answer["token"] not in "".join(stack.since)
+    access = [line for line in lines if line.get("log_type") == "access"]
+    assert access[-1]["result"].startswith("the gateway refused the signature")
 
-def test_own_credentials_and_origins(start: Callable[..., LocalStack], tmp_path: Path) -> None:
+
+# --- a shell full of variables, keys for one platform ----------------------------------------------------------------
+
+SHELL = {
+    "PLATFORMS": "linux/amd64",
+    "LOG_LEVEL": "debug",
+    "GROUPS_CLAIM": "roles",
+    "APP_TOKEN_LIFETIME": "never",
+    "ALLOWED_ORIGINS": "*",
+    "AUDIT_USER_IDS": "perhaps",
+    "POWERTOOLS_LOG_LEVEL": "nonsense",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_ENDPOINT_URL_SSM": "http://127.0.0.1:9",
+    "AWS_REGION": "mars-north-1",
+    **dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"), "http://127.0.0.1:9"),
+    "NO_PROXY": "",
+    "no_proxy": "",
+}
+
+
+@pytest.fixture(scope="module")
+def one_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     keys = {"100ms": {"app_access_key": "0123456789abcdef01234567", "app_secret": "s" + "0123456789" * 4}, "zoom": {}}
-    path = tmp_path / "keys.json"
+    path = tmp_path_factory.mktemp("keys") / "keys.json"
     path.write_text(json.dumps(keys))
-    stack = start("--credentials", str(path), "--origin", "http://localhost:5173")
-    assert "zoom is no platform" in stack.printed
-    _, answer, headers = post(f"{stack.url}/api/token", json.dumps(ASKS).encode(), {"Origin": "http://localhost:5173"})
-    assert claims_of(answer["token"], keys["100ms"]["app_secret"])["access_key"] == "0123456789abcdef01234567"
-    assert headers["access-control-allow-origin"] == "http://localhost:5173"
+    with started("--credentials", str(path), "--origin", "https://app.example.com", shell_environ=SHELL) as stack:
+        yield stack
 
 
-def test_an_audit_line_is_printed_for_each_request(start: Callable[..., LocalStack]) -> None:
-    with started("--json-logs") as stack:
-        _, answer, _ = post(f"{stack.url}/api/token", json.dumps(ASKS).encode(), {})
-        stack.process.send_signal(signal.SIGINT)
-        stack.process.wait(timeout=20)
-    printed = "".join(stack.since)
-    [line] = [json.loads(line) for line in printed.splitlines() if '"log_type":"audit"' in line]
-    assert line["token"]["sha256"] == hashlib.sha256(answer["token"].encode()).hexdigest()
-    assert answer["token"] not in printed
+def wait_for(stack: LocalStack, text: str) -> list[str]:
+    """The output, once it contains `text`."""
+    for _ in range(100):
+        if any(text in line for line in stack.since):
+            return list(stack.since)
+        time.sleep(0.1)
+    raise AssertionError(f"{text} is not in {stack.since}")
+
+
+def test_it_serves_the_platforms_that_it_has_keys_for(one_platform: LocalStack) -> None:
+    assert "Serves 100ms\n" in one_platform.printed
+    assert "zoom" in one_platform.printed
+    with urllib.request.urlopen(f"{one_platform.url}/v1/health") as response:
+        assert json.load(response)["platforms"] == ["100ms"]
+    assert post(f"{one_platform.url}/v1/agora/app-token", b"{}", {"Content-Type": "application/json"})[0] == 404
+    token = ask(one_platform)[1]["token"]
+    assert claims_of(token, "s" + "0123456789" * 4)["access_key"] == "0123456789abcdef01234567"
+
+
+def test_the_root_leads_to_the_console(one_platform: LocalStack) -> None:
+    with urllib.request.urlopen(f"{one_platform.url}/") as response:
+        assert (response.status, urlsplit(response.url).path) == (200, "/console")
+        assert "Roomkey console" in response.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [("https://app.example.com", True), ("http://localhost:5173", True), ("https://evil.example", False)],
+)
+def test_cors_allows_localhost_and_the_named_origins(one_platform: LocalStack, origin: str, allowed: bool) -> None:
+    status, _, headers = ask(one_platform, Origin=origin)
+    assert (status, headers["access-control-allow-origin"]) == ((200, origin) if allowed else (403, None))
+
+
+def test_each_request_is_one_readable_line(one_platform: LocalStack) -> None:
+    token = ask(one_platform)[1]["token"]
+    post(f"{one_platform.url}/v1/nothing", b"{}", {})
+    post(f"{one_platform.url}/v1/100ms/management-token", b"{}", {})
+    ask(one_platform, Origin="https://evil.example")
+    post(f"{one_platform.url}/api/token", b"[", {"Content-Type": "application/json"})
+    preflight = {"Origin": "http://127.0.0.1:5173", "Access-Control-Request-Method": "POST"}
+    shell(f"curl -s -X OPTIONS {' '.join(f"-H '{k}: {v}'" for k, v in preflight.items())} {one_platform.url}/api/token")
+
+    printed = "".join(wait_for(one_platform, "--origin http://127.0.0.1:5173"))
+    for line in (
+        r"200  POST /api/token  minted: 100ms app, room room-1, role host, user zoë\?, by anyone",
+        r"404  POST /v1/nothing  not-found",
+        r"403  POST /v1/100ms/management-token  the gateway refused the signature: .*",
+        r"403  POST /api/token  CORS: https://evil.example is not allowed, start with --origin https://evil.example",
+        r"400  POST /api/token  malformed-body.*",
+        r"204  OPTIONS /api/token",
+    ):
+        assert re.search(rf"^\d\d:\d\d:\d\d  {line}  \d+ ms$", printed, re.MULTILINE), (line, printed)
+    assert "CORS: http://127.0.0.1:5173 is not allowed, start with --origin http://127.0.0.1:5173" in printed
+    assert "{" not in printed
+    assert token not in printed
     assert "Traceback" not in printed
 
 
-def test_a_port_that_is_taken_is_one_clear_line(local_stack: LocalStack) -> None:
-    port = local_stack.url.rpartition(":")[2]
-    with pytest.raises(AssertionError, match="in use"), started("--port", port):
+def test_ctrl_c_ends_it_without_an_error(one_platform: LocalStack) -> None:
+    """Last of this stack: a connection that is kept open does not hold it up."""
+    connection = http.client.HTTPConnection(urlsplit(one_platform.url).netloc, timeout=10)
+    connection.putrequest("POST", "/api/token")
+    connection.putheader("Content-Length", "5")
+    connection.endheaders()
+    one_platform.process.send_signal(signal.SIGINT)
+    assert one_platform.process.wait(timeout=20) == 0
+    assert "Traceback" not in "".join(one_platform.since)
+    connection.close()
+
+
+# --- other addresses -------------------------------------------------------------------------------------------------
+
+
+def test_a_phone_reaches_the_network_address_with_tls_and_a_key(start: Callable[..., LocalStack]) -> None:
+    stack = start("--lan")
+    url = urlsplit(stack.url)
+    assert url.scheme == "https"
+    assert re.fullmatch("/[0-9a-f]{16}", url.path)
+    assert "█" in stack.printed
+    assert f"{stack.url}/console" in stack.printed
+
+    authority = shell(f"curl -sk {stack.url}/ca.pem")
+    trusting = ssl.create_default_context(cadata=authority)
+    with urllib.request.urlopen(f"{stack.url}/v1/health", context=trusting) as response:
+        assert json.load(response)["minting"] == "on"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(stack.url.removesuffix(url.path) + "/v1/health", context=trusting)
+    for command in stack.commands():
+        assert json.loads(shell(command))["success"] is True
+
+
+@pytest.mark.parametrize("option", ["--host", "--aws-host"])
+def test_real_credentials_stay_off_the_network(option: str, tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps(credential_file.demo()))
+    with pytest.raises(AssertionError, match="use --lan"), started("--credentials", str(path), option, "0.0.0.0"):
         pass
 
 
-def test_it_is_ready_when_it_says_so() -> None:
-    begun = time.monotonic()
-    with started() as stack, urllib.request.urlopen(f"{stack.url}/v1/health") as response:
-        assert response.status == 200
-    assert time.monotonic() - begun < 60
+def test_a_port_in_use_is_one_clear_line(local_stack: LocalStack) -> None:
+    port = local_stack.url.rpartition(":")[2]
+    with pytest.raises(AssertionError, match="in use"), started("--port", port):
+        pass

@@ -42,6 +42,13 @@ def run(
     aws_host: Annotated[
         str, typer.Option(help="Address for Secrets Manager and SSM; containers need 0.0.0.0.")
     ] = "127.0.0.1",
+    lan: Annotated[
+        bool,
+        typer.Option(
+            "--lan",
+            help="Listen on this machine's network address, with TLS and a key in the path, for phones.",
+        ),
+    ] = False,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Print JSON lines, as on AWS.")] = False,
 ) -> None:
     """Run the whole stack on this machine, with demo credentials, no cloud account and no Docker.
@@ -55,9 +62,11 @@ def run(
 
     if access is not Access.JWT and (issuer or scope):
         fail("--issuer and --scope need --access jwt", USAGE)
-    if credentials and not (guard.is_loopback(host) and guard.is_loopback(aws_host)):
+    if lan:
+        host = _lan_address(host)
+    if credentials and not ((lan or guard.is_loopback(host)) and guard.is_loopback(aws_host)):
         fail(
-            "--credentials cannot be combined with --host or --aws-host of a network: other machines could use them",
+            "--credentials cannot be combined with a network address in --host or --aws-host; use --lan",
             USAGE,
         )
     secrets = files.secrets(credentials) if credentials else credential_file.demo()
@@ -76,6 +85,7 @@ def run(
         scopes=scope or [],
         origins=origin or [],
         json_logs=json_logs,
+        lan=lan,
     )
     try:
         Settings.from_environment(stack.function_environment(options, "", sigv4.LocalKey("", "")))
@@ -84,6 +94,18 @@ def run(
     _check_can_listen(host, port, "--host, --port")
     _check_can_listen(aws_host, aws_port, "--aws-host, --aws-port")
     stack.run(options)
+
+
+def _lan_address(host: str) -> str:
+    """Return the address that other machines reach, or `host` if the user chose one."""
+    from roomkey_cli.local import guard
+
+    if not guard.is_loopback(host):
+        return host
+    addresses = guard.own_addresses()
+    if not addresses:
+        fail("--lan needs a network; give the address with --host", REFUSED)
+    return addresses[0]
 
 
 def _in_option_names(message: str) -> str:

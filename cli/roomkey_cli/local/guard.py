@@ -217,6 +217,11 @@ class TimedProtocol(H11Protocol):
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
             self._stop_timer()
 
+    def abort_unfinished(self) -> None:
+        """Close the connection if its request has not arrived whole."""
+        if self._timer:
+            self.transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
         super().connection_lost(exc)

@@ -104,13 +104,11 @@ class _Answer:
 
 def _audited(line: Mapping[str, Any]) -> str:
     """Summarise an audit line: the result, the token and the caller."""
-    requested, caller = line.get("requested") or {}, line.get("caller") or {}
-    result = line.get("reason") or line.get("decision") or ""
-    token = " ".join(filter(None, (line.get("platform"), line.get("kind"))))
-    parts = [
-        f"{name} {requested[name.replace('user', 'user_id').replace('room', 'room_id')]}"
-        for name in ("room", "role", "user")
-        if requested.get(name.replace("user", "user_id").replace("room", "room_id"))
-    ]
+    requested, caller, token = (line.get(name) or {} for name in ("requested", "caller", "token"))
+    user = requested.get("user_id") or token.get("user_id")
+    facts = {"room": requested.get("room_id"), "role": requested.get("role"), "user": user}
+    what = ", ".join(
+        [f"{line['platform']} {line['kind']}", *(f"{name} {text}" for name, text in facts.items() if text)]
+    )
     by = caller.get("user_id") or caller.get("principal") or "anyone"
-    return f"{result}: {', '.join([token, *parts])}, by {by}"
+    return f"{line.get('reason') or line['decision']}: {what}, by {by}"

@@ -16,7 +16,7 @@ from typing import NamedTuple, TextIO
 
 import uvicorn
 from starlette.requests import Request
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from roomkey.api import Api
@@ -31,6 +31,7 @@ from roomkey_cli.local.demo_issuer import DemoIssuer
 from roomkey_cli.local.gateway import Gateway
 from roomkey_cli.local.guard import TimedProtocol
 from roomkey_cli.local.jwt_authorizer import JwtAuthorizer
+from roomkey_cli.local.lan import CA_MEDIA_TYPE, CA_PATH, LanCertificate, qr_code
 from roomkey_cli.local.request_log import RequestLog
 from roomkey_cli.local.sigv4 import LocalKey
 
@@ -70,6 +71,7 @@ class Options(NamedTuple):
     scopes: Sequence[str]
     origins: Sequence[str]
     json_logs: bool = False
+    lan: bool = False
 
 
 def function_environment(options: Options, endpoint: str, key: LocalKey) -> dict[str, str]:
@@ -113,11 +115,13 @@ def run(options: Options) -> None:
     stdout = sys.stdout
     with _listener(options.listen) as listener, _function_output(options) as output:
         path_key = "" if guard.is_loopback(options.listen.host) else secrets.token_hex(8)
-        base_url = f"http://{guard.url_host(options.listen.host)}:{listener.getsockname()[1]}"
+        certificate = LanCertificate(options.listen.host) if options.lan else None
+        scheme = "https" if certificate else "http"
+        base_url = f"{scheme}://{guard.url_host(options.listen.host)}:{listener.getsockname()[1]}"
         base_url = f"{base_url}/{path_key}" if path_key else base_url
         app = RequestLog(
             guard.Guard(
-                _application(options, environment, key, base_url, output),
+                _application(options, environment, key, base_url, output, certificate),
                 hosts=_hosts(options.listen.host),
                 origins=options.origins,
                 path_key=path_key,
@@ -135,6 +139,9 @@ def run(options: Options) -> None:
             lifespan="off",
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
+        if certificate:
+            config.load()
+            config.ssl = certificate.server_context()
         server = _Server(config, welcome(base_url, endpoint, options, key), stdout)
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
@@ -142,7 +149,12 @@ def run(options: Options) -> None:
 
 
 def _application(
-    options: Options, environment: Mapping[str, str], key: LocalKey, base_url: str, output: FunctionOutput
+    options: Options,
+    environment: Mapping[str, str],
+    key: LocalKey,
+    base_url: str,
+    output: FunctionOutput,
+    certificate: LanCertificate | None,
 ) -> Gateway:
     dependencies = Dependencies.build(environment, stdout=output)
     demo_issuer = DemoIssuer(
@@ -172,12 +184,26 @@ def _application(
         key=key,
         allowed_origins=options.origins,
         allow_localhost=True,
-        extra_routes=[Route("/", _to_console), *console.routes(), *(demo_issuer.routes() if demo_users else ())],
+        extra_routes=[
+            Route("/", _to_console),
+            *console.routes(),
+            *(demo_issuer.routes() if demo_users else ()),
+            *([_authority_route(certificate)] if certificate else ()),
+        ],
     )
 
 
 def _to_console(request: Request) -> RedirectResponse:
     return RedirectResponse(f"{guard.prefix(request.scope)}/console", headers={"cache-control": "no-store"})
+
+
+def _authority_route(certificate: LanCertificate) -> Route:
+    """Return the route that offers the certificate's authority to phones."""
+
+    def authority(_request: Request) -> Response:
+        return Response(certificate.authority_pem, media_type=CA_MEDIA_TYPE)
+
+    return Route(CA_PATH, authority)
 
 
 def _has_demo_users(options: Options) -> bool:
@@ -224,6 +250,12 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         print(self._ready, file=self._stdout, flush=True)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, TimedProtocol):
+                connection.abort_unfinished()
+        await super().shutdown(sockets)
+
 
 def welcome(base_url: str, endpoint: str, options: Options, key: LocalKey) -> str:
     """Return the text that `roomkey run` prints: what is running, and commands that work."""
@@ -235,9 +267,10 @@ def welcome(base_url: str, endpoint: str, options: Options, key: LocalKey) -> st
         f"Roomkey is ready at {base_url}  (environment {ENVIRONMENT}, app tokens: {options.access})",
         f"  Serves {', '.join(options.secrets)}",
         f"  Console:\n    {base_url}/console",
+        _phone_lines(base_url) if options.lan else "",
         _app_token_lines(base_url, options, signed),
         _management_lines(base_url, options, signed),
-        f"  Is minting on?\n    curl -s {base_url}/v1/health",
+        f"  Is minting on?\n    {_curl(options)} {base_url}/v1/health",
         f"  To use roomkey, the AWS CLI or an SDK with this stack (SSM and Secrets Manager only):\n"
         f"    export {credentials}",
     ]
@@ -247,24 +280,38 @@ def welcome(base_url: str, endpoint: str, options: Options, key: LocalKey) -> st
     return "\n" + "\n\n".join(filter(None, sections)) + "\n"
 
 
+def _phone_lines(base_url: str) -> str:
+    return (
+        f"  On a phone in the same network: scan the code, or give an app this address as its base URL.\n"
+        f"  The certificate is made for this run: accept the browser's warning, or trust its authority,\n"
+        f"    {base_url}{CA_PATH}\n{qr_code(f'{base_url}/console')}"
+    )
+
+
 def _app_token_lines(base_url: str, options: Options, signed: str) -> str:
     example = examples.app_token(options.policy, options.access, options.secrets, demo_users=_has_demo_users(options))
     if example is None:
         return "  The policy grants no app token that this stack can show."
     url = f"{base_url}/api/token" if example.platform == "100ms" else f"{base_url}/v1/{example.platform}/app-token"
     body = f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(example.body))}"
+    curl = _curl(options)
     bearer = '-H "Authorization: Bearer $ACCESS_TOKEN"'
     match options.access:
         case Access.OPEN:
-            lines = [f"curl -s {url} {body}"]
+            lines = [f"{curl} {url} {body}"]
         case Access.IAM:
-            lines = [f"curl -s {signed} {url} {body}"]
+            lines = [f"{curl} {signed} {url} {body}"]
         case Access.JWT if example.user:
-            sign_in = f"curl -s {base_url}/demo/token -d '{json.dumps({'user': example.user})}' | cut -d '\"' -f 4"
-            lines = [f"ACCESS_TOKEN=$({sign_in})", f"curl -s {bearer} {url} {body}"]
+            sign_in = f"{curl} {base_url}/demo/token -d '{json.dumps({'user': example.user})}' | cut -d '\"' -f 4"
+            lines = [f"ACCESS_TOKEN=$({sign_in})", f"{curl} {bearer} {url} {body}"]
         case Access.JWT:
-            lines = [f"curl -s {bearer} {url} {body}"]
+            lines = [f"{curl} {bearer} {url} {body}"]
     return "\n    ".join((f"  A first {example.platform} app token:", *lines))
+
+
+def _curl(options: Options) -> str:
+    """Return the beginning of a curl command; --lan has a certificate that curl does not know."""
+    return "curl -sk" if options.lan else "curl -s"
 
 
 def _management_lines(base_url: str, options: Options, signed: str) -> str:
@@ -275,7 +322,7 @@ def _management_lines(base_url: str, options: Options, signed: str) -> str:
     url = f"{base_url}/v1/{example.platform}/management-token"
     return (
         f"  A {example.platform} management token, signed with this run's key:\n"
-        f"    curl -s {signed} -X POST {url}{body}"
+        f"    {_curl(options)} {signed} -X POST {url}{body}"
     )
 
 
