@@ -95,14 +95,11 @@ def generated(path: Path) -> str:
     """Return the text of a page with its generated parts up to date."""
     text = path.read_text()
     for name, produce in PARTS[path].items():
-        text, found = re.subn(
-            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
-            lambda match, produce=produce: f"{match[1]}{produce()}\n{match[2]}",
-            text,
-            flags=re.DOTALL,
-        )
-        if found != 1:
+        parts = re.split(rf"(<!-- /?{name} -->\n?)", text)
+        if len(parts) != 5:
             raise ValueError(f"{path} needs one part {name}")
+        parts[2] = f"{produce()}\n"
+        text = "".join(parts)
     return text
 
 

@@ -56,10 +56,12 @@ def scripted(*replies: Reply) -> Iterator[ScriptedServer]:
             with lock:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 script.requests.append((self.path, headers, json.loads(body or b"null")))
-                status, headers, document = script.replies.pop(0) if len(script.replies) > 1 else script.replies[0]
+                status, reply_headers, document = (
+                    script.replies.pop(0) if len(script.replies) > 1 else script.replies[0]
+                )
             content = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            for name, value in {**reply_headers, "Content-Length": str(len(content))}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)

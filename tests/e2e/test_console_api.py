@@ -27,7 +27,7 @@ def ask(
         response = connection.getresponse()
         content = response.read()
         is_json = response.headers["content-type"] == "application/json"
-        return response.status, response.headers, json.loads(content) if is_json else content.decode()
+        return response.status, dict(response.headers), json.loads(content) if is_json else content.decode()
     finally:
         connection.close()
 

@@ -39,9 +39,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, Any, M
     request = urllib.request.Request(url, data=body, headers=dict(headers), method="POST")
     try:
         with urllib.request.urlopen(request) as response:
-            return response.status, json.load(response), response.headers
+            return response.status, json.load(response), dict(response.headers)
     except urllib.error.HTTPError as error:
-        return error.code, json.load(error), error.headers
+        return error.code, json.load(error), dict(error.headers)
 
 
 def ask(stack: LocalStack, **headers: str) -> tuple[int, Any, Mapping[str, str]]:

@@ -30,6 +30,7 @@ from roomkey.dependencies import Dependencies
 from roomkey.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
 from roomkey.identity import Caller
 from roomkey.kill_switch import KillSwitch
+from roomkey.limits import MAX_BODY_BYTES
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Signature, TokenKind
 from roomkey.platforms.credentials import Credentials
@@ -101,7 +102,7 @@ def body(data: bytes) -> None:
             else request_body.read_strict(event, content_type, may_be_empty=True)
         )
     except BodyTooLarge:
-        assert len(meant) > request_body.MAX_BODY_BYTES
+        assert len(meant) > MAX_BODY_BYTES
         return
     except UnsupportedMediaType:
         assert content_type not in (_TYPES[1:3] if not lenient else _TYPES[:5])
@@ -111,7 +112,7 @@ def body(data: bytes) -> None:
         form = lenient and content_type == _TYPES[4] and not meant.lstrip(b" \t\r\n").startswith(b"{")
         assert form or not isinstance(document, dict)
         return
-    assert len(meant) <= request_body.MAX_BODY_BYTES
+    assert len(meant) <= MAX_BODY_BYTES
     if not meant and not lenient:
         assert fields == {}
     elif meant.lstrip(b" \t\r\n").startswith(b"{") or not lenient:

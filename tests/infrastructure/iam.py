@@ -34,7 +34,7 @@ def _applies(statement: Any, action: str, arn: str, context: Mapping[str, str]) 
         # Actions are compared without regard to case, resources are not.
         any(matches(pattern.lower(), action.lower()) for pattern in as_list(statement["Action"]))
         and any(matches(pattern, arn) for pattern in as_list(statement["Resource"]))
-        and all(_holds(*condition, context) for condition in statement.get("Condition", {}).items())
+        and all(_holds(operator, keys, context) for operator, keys in statement.get("Condition", {}).items())
     )
 
 

@@ -286,7 +286,8 @@ class Model:
             raise BUDGET_EXCEEDED
         expires_in = ask.expires_in or int(min(DEFAULT_LIFE[ask.kind], longest or math.inf))
         stale = [f"{name}-stale" for name, of in (("kill-switch", state), ("credentials", signing)) if of.problem]
-        return Granted(*signing.value, expires_in, stale)
+        number, version_id = signing.value
+        return Granted(number, version_id, expires_in, stale)
 
     # How a value is kept fresh.
 

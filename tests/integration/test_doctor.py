@@ -1,6 +1,7 @@
 """`roomkey doctor`: each thing that can be wrong is found, and comes with its cure."""
 
 import json
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from roomkey import __version__
+from roomkey_cli.aws import stacks
 from roomkey_cli.commands import doctor
 from support.aws.moto_proxy import GET_SECRET, SSM, Failure
 from support.commands import DEMO, Account, roomkey
@@ -246,8 +248,8 @@ def test_a_stack_without_its_function(account: Account) -> None:
     ],
 )
 def test_the_state_of_the_stack(account: Account, monkeypatch: pytest.MonkeyPatch, status: str, level: str) -> None:
-    found = doctor.stacks.Stack(status, {}, {})
-    monkeypatch.setattr(doctor.stacks, "stack", lambda *_: found)
+    found = stacks.Stack(status, {}, {})
+    monkeypatch.setattr(stacks, "stack", lambda *_: found)
 
     assert examine(account.born())["stack"][0][0] == level
 
@@ -384,9 +386,9 @@ def test_an_operator_who_may_not_read_secrets_is_not_told_that_they_are_bad(acco
 
 
 def test_a_machine_without_tools(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     monkeypatch.setattr(doctor, "_SAM", Path("/nowhere"))
-    monkeypatch.setattr(doctor.sys, "version_info", (3, 12, 1))
+    monkeypatch.setattr(sys, "version_info", (3, 12, 1))
 
     found = examine(account.born())
 

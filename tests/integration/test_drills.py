@@ -50,7 +50,7 @@ def _run(*command: object, stdin: str = "") -> Any:
 @pytest.mark.usefixtures("account")
 def test_a_leaked_secret(deploy: Deploy) -> None:
     deployed = deploy()
-    claims_of(_ask(deployed).token, SECRET)
+    claims_of(_ask(deployed).token or "", SECRET)
 
     _run("env", "disable", deployed.environment, "100ms")
     deployed.clock.advance(COUNTS)
@@ -62,7 +62,7 @@ def test_a_leaked_secret(deploy: Deploy) -> None:
     _run("env", "enable", deployed.environment, "100ms")
     deployed.clock.advance(COUNTS)
 
-    claims_of(_ask(deployed).token, NEW_KEY)
+    claims_of(_ask(deployed).token or "", NEW_KEY)
 
 
 @pytest.mark.usefixtures("account")
@@ -74,13 +74,13 @@ def test_a_leaked_secret_without_the_wait_is_signed_with_again(deploy: Deploy) -
     _run("secret", "put", deployed.environment, "100ms", stdin=DEMO["100ms"])
     deployed.clock.advance(COUNTS)
 
-    claims_of(_ask(deployed).token, SECRET)
+    claims_of(_ask(deployed).token or "", SECRET)
 
 
 @pytest.mark.usefixtures("account")
 def test_a_leaked_management_token(deploy: Deploy) -> None:
     deployed = deploy()
-    leaked = _ask_as_a_backend(deployed).token
+    leaked = _ask_as_a_backend(deployed).token or ""
 
     explained = roomkey("explain", "--at", int(deployed.clock.wall), "-", stdin=leaked)
     assert "100ms" in explained.out

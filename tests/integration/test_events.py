@@ -317,7 +317,7 @@ def test_a_token_says_exactly_what_was_asked_for(exchange: Exchanges, case: Case
         assert UUID(user_id).version == 4
     else:
         assert user_id == says.user_id
-    asked = {"room_id": says.room_id, "role": says.role, "user_id": user_id, "services": says.services}
+    asked: dict[str, Any] = {"room_id": says.room_id, "role": says.role, "user_id": user_id, "services": says.services}
     assert_same(read(sent.platform, token).says, due(sent.platform, sent.kind, expires_in=says.expires_in, **asked))
     body: dict[str, Any] = {"expires_in": says.expires_in, "expires_at": NOW + says.expires_in}
     if user_id is not None:

@@ -113,7 +113,7 @@ def talkative(deploy: Deploy) -> Deploy:
     """Stacks of all platforms that say all they can say, to standard output as they do in Lambda."""
 
     def deploy_talkative(access: str = "open", **options: Any) -> Deployed:
-        talk = {"LOG_LEVEL": "DEBUG", "ALLOWED_ORIGINS": "https://app.example.com"}
+        talk: dict[str, Any] = {"LOG_LEVEL": "DEBUG", "ALLOWED_ORIGINS": "https://app.example.com"}
         deployed = deploy(access, platforms=EVERY_PLATFORM, **talk, **options)
         return deployed.with_parts(audit=_to_stdout(deployed))
 

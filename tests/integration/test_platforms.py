@@ -117,7 +117,7 @@ def assert_says(deployed: Deployed, platform: str, kind: str, asked: Mapping[str
     lifetime = asked.get("expires_in", DEFAULT_LIFE[kind])
 
     reading = read(platform, token)
-    words = {"room_id": asked.get("room_id"), "role": role, "user_id": user_id, "services": services}
+    words: dict[str, Any] = {"room_id": asked.get("room_id"), "role": role, "user_id": user_id, "services": services}
     assert_same(reading.says, due(platform, kind, expires_in=lifetime, at=at, **words))
     expected = {"token": token, "expires_in": lifetime, "expires_at": at // 1000 + lifetime}
     expected |= {"user_id": user_id} if user_id is not None else {}
@@ -146,7 +146,7 @@ def stacks(aws_for_all: Aws) -> Iterable[Mapping[str, Deployed]]:
 
 # --- what a request may hold, and what not --------------------------------------------------------------------------
 
-NOT_SHOWN = ("Cc", "Cs", "Cn", "Co", "Zl", "Zp")
+NOT_SHOWN: Any = ("Cc", "Cs", "Cn", "Co", "Zl", "Zp")
 BIDI_CONTROLS = "".join(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
 NO_TEXT = st.one_of(
     st.none(),
@@ -888,7 +888,11 @@ def test_a_broken_secret_stops_its_own_platform_and_no_other(
 def test_a_stack_may_let_tokens_live_longer_than_a_day_and_agora_does_not(
     deploy: Deploy, platform: str, kind: str
 ) -> None:
-    lifetimes = {"APP_TOKEN_LIFETIME": "172800", "MANAGEMENT_TOKEN_LIFETIME": "172800", "MAX_TOKEN_LIFETIME": "604800"}
+    lifetimes: dict[str, Any] = {
+        "APP_TOKEN_LIFETIME": "172800",
+        "MANAGEMENT_TOKEN_LIFETIME": "172800",
+        "MAX_TOKEN_LIFETIME": "604800",
+    }
     deployed = deploy(platforms=(platform,), **lifetimes)
     lifetime_limit = DAY if platform == "agora" else 604800
 
@@ -971,7 +975,7 @@ def test_a_signed_in_user_gets_no_token_for_another(stacks: Mapping[str, Deploye
         assert (answer.status, answer.code) == (403, "user-mismatch")
 
 
-RULES = [
+GRANTS: list[dict[str, Any]] = [
     {
         "who": ["anyone"],
         "kinds": ["app"],
@@ -985,7 +989,7 @@ RULES = [
     {"who": [{"principal": "*"}], "kinds": ["management"], "platforms": ["agora-whiteboard"], "roles": ["reader"]},
     {"who": [{"principal": "*"}], "kinds": ["management"], "platforms": ["agora"]},
 ]
-RULES = [{"name": f"rule {number}", "roles": ["*"], **rule} for number, rule in enumerate(RULES)]
+RULES = [{"name": f"rule {number}", "roles": ["*"], **rule} for number, rule in enumerate(GRANTS)]
 
 
 @pytest.mark.threat("F2")

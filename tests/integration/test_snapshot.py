@@ -390,7 +390,8 @@ class Stack:
     @property
     def calls(self) -> dict[str, int]:
         """The AWS calls of the last request."""
-        return {"ssm": 0, "secretsmanager": 0} | checked(self.audit.getvalue().splitlines()[-1]).get("calls", {})
+        calls: dict[str, int] = checked(self.audit.getvalue().splitlines()[-1]).get("calls", {})
+        return {"ssm": 0, "secretsmanager": 0} | calls
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_the_order_in_which_a_token_is_put_together_does_not_matter(vector: Mapp
     token = token_of(vector)
     by_type: dict[int, list[Service]] = {}
     for service in token.services:
-        backwards = dict(reversed(service.privileges.items()))
+        backwards = dict(reversed(list(service.privileges.items())))
         by_type.setdefault(service.type, []).append(service._replace(privileges=backwards))
     shuffled = tuple(service for number in sorted(by_type, reverse=True) for service in by_type[number])
     assert pack(token._replace(services=shuffled)) == pack(token)
@@ -349,7 +349,7 @@ FIELDS = {"role": st.integers(-(2**15), 2**15 - 1), "permissions": permissions}
 @st.composite
 def services(draw: st.DrawFn) -> Service:
     number = draw(st.sampled_from(sorted(SERVICE_TYPES)))
-    fields = {name: draw(FIELDS.get(name, texts)) for name in SERVICE_TYPES[number].fields}
+    fields: dict[str, Any] = {name: draw(FIELDS.get(name, texts)) for name in SERVICE_TYPES[number].fields}
     return Service(number, draw(st.dictionaries(u16, u32, max_size=5)), fields)
 
 

@@ -76,7 +76,7 @@ ARRIVED = {
     "user_agent": "curl/8.5.0",
     "duration_ms": 12.3,
 }
-MINTED = {name: value for name, value in ARRIVED.items() if name != "reason"} | {
+MINTED: dict[str, Any] = {name: value for name, value in ARRIVED.items() if name != "reason"} | {
     "decision": "minted",
     "status": 200,
     "calls": {"ssm": 2, "secretsmanager": 1},
@@ -361,7 +361,7 @@ def test_the_line_after_a_torn_one_begins_on_a_new_line() -> None:
 def test_a_written_line_is_flushed() -> None:
     """Through two buffers: an environment that is frozen loses what only lies in one of them."""
     raw = io.BytesIO()
-    stream = io.TextIOWrapper(io.BufferedWriter(raw, buffer_size=1 << 20), write_through=False)  # type: ignore[arg-type]
+    stream = io.TextIOWrapper(io.BufferedWriter(raw, buffer_size=1 << 20), write_through=False)
     AuditTrail("prod", user_ids=True, stream=stream).write(minted(), status=200, usage=usage())
     assert raw.getvalue().decode() == written(minted())
 

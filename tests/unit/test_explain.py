@@ -20,7 +20,8 @@ from roomkey_cli import credential_file
 from roomkey_cli.tokens.explain import Explanation, as_json, explain
 
 NOW = 1_800_000_000
-KEYS = {name: Credentials(dict(secret)) for name, secret in credential_file.demo().items()}
+DEMO: dict[str, Any] = dict(credential_file.demo())
+KEYS = {name: Credentials(secret) for name, secret in DEMO.items()}
 HMS = KEYS["100ms"]
 
 

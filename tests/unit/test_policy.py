@@ -275,7 +275,10 @@ def joins(
     by: By,
 ) -> dict[Asked, By]:
     """What these people, their names with a space between them, may have app tokens for."""
-    return {(name, platform, APP, *rest): by for name, *rest in product(who.split(), roles, rooms, services)}
+    return {
+        (name, platform, APP, role, room, asked): by
+        for name, role, room, asked in product(who.split(), roles, rooms, services)
+    }
 
 
 def manages(who: str, platforms: tuple[str, ...], roles: tuple[str, ...], *, by: By) -> dict[Asked, By]:
@@ -1098,6 +1101,7 @@ def damaged(draw: st.DrawFn) -> Any:
     """A policy in which a thing or two were replaced, added or taken away."""
     holder: Any = {"whole": deepcopy(document(*draw(st.lists(RULES, min_size=1, max_size=2))))}
     for _ in range(draw(st.integers(1, 2))):
+        path: list[str | int]
         *path, last = draw(st.sampled_from([place for place in places(holder) if place]))
         parent = holder
         for key in path:
@@ -1106,7 +1110,7 @@ def damaged(draw: st.DrawFn) -> Any:
             parent[last][draw(NAMES)] = draw(JUNK)
         elif isinstance(parent[last], list) and draw(st.booleans()):
             parent[last].append(draw(JUNK))
-        elif path and draw(st.booleans()):
+        elif bool(path) and draw(st.booleans()):
             del parent[last]
         else:
             parent[last] = draw(JUNK)

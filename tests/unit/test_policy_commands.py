@@ -200,7 +200,8 @@ def test_bytes_that_are_no_text_have_a_line(file: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
-    for command in (["check"], ["test", POLICIES / "open.cases.csv"]):
+    commands: list[list[Any]] = [["check"], ["test", POLICIES / "open.cases.csv"]]
+    for command in commands:
         status, lines, errors = run(command[0], tmp_path / "none.json", *command[1:])
         assert (status, lines) == (2, [])
         assert errors == f"roomkey: {tmp_path / 'none.json'}: No such file or directory\n"
@@ -639,7 +640,8 @@ def test_cases_that_are_not_there_are_wrong_usage(tmp_path: Path) -> None:
 def test_a_policy_with_problems_is_not_tested_at_all(file: Path) -> None:
     file.write_text(BROKEN)
 
-    for arguments in (["test", file, POLICIES / "open.cases.csv"], ["explain", file, "--as", "anyone"]):
+    commands: list[list[Any]] = [["test", file, POLICIES / "open.cases.csv"], ["explain", file, "--as", "anyone"]]
+    for arguments in commands:
         more = ["--platform", "100ms"] if arguments[0] == "explain" else []
         assert run(*arguments, *more)[:2] == (2, [])
         assert f"\n  {file}:1: mode is missing\n" in run(*arguments, *more)[2]

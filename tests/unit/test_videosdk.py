@@ -378,7 +378,7 @@ def test_only_the_three_sets_of_permissions_are_a_role(listed: list[str]) -> Non
 IDS = st.text(st.characters(categories=("L", "M", "N", "P", "S", "Zs")), min_size=1, max_size=256).filter(
     lambda value: value == value.strip()
 )
-NO_IDS = st.sampled_from(
+NO_IDS: st.SearchStrategy[Any] = st.sampled_from(
     (None, "", " ", " a", "a ", "a\tb", "a\x00", "\u202eroom", "\ud800", "x" * 257, 7, True, ["a"], {})
 )
 LIVES = st.none() | st.integers(60, 86400)
