@@ -299,9 +299,7 @@ def test_warm_a_transient_fault_is_bridged_and_the_next_try_rests(
 
 
 @pytest.mark.threat("A3")
-def test_a3_credentials_that_cannot_be_read_again_sign_for_an_hour_and_no_longer(
-    stack: Stack, clock: FakeClock
-) -> None:
+def test_credentials_that_cannot_be_read_again_sign_for_an_hour_and_no_longer(stack: Stack, clock: FakeClock) -> None:
     stack.jitter = 0  # No pause between attempts: the clock moves only here.
     stack.ask()
     stack.stand_in.behave(SECRETS, faults.server_error)
@@ -518,7 +516,7 @@ def test_warm_an_authoritative_no_fails_closed_at_once_and_nothing_old_comes_bac
 
 
 @pytest.mark.threat("A8")
-def test_a8_a_secret_that_never_had_a_value(stack: Stack) -> None:
+def test_a_secret_that_never_had_a_value(stack: Stack) -> None:
     stack.stand_in.secrets[SECRET].stages.clear()
     reply = stack.ask()
     assert reply.problem == (503, "credentials-unavailable", "60")
@@ -526,7 +524,7 @@ def test_a8_a_secret_that_never_had_a_value(stack: Stack) -> None:
 
 
 @pytest.mark.threat("B4")
-def test_b4_a_flag_that_is_deleted_while_minting_is_on(stack: Stack, clock: FakeClock) -> None:
+def test_a_flag_that_is_deleted_while_minting_is_on(stack: Stack, clock: FakeClock) -> None:
     stack.ask()
     del stack.stand_in.parameters[FLAG]
     clock.advance(31)
@@ -578,7 +576,7 @@ def test_a_flag_outside_the_grammar_is_not_on(stack: Stack, text: str, capsys: p
 
 
 @pytest.mark.threat("B5")
-def test_b5_a_flag_that_stops_making_sense_is_not_on(stack: Stack, clock: FakeClock) -> None:
+def test_a_flag_that_stops_making_sense_is_not_on(stack: Stack, clock: FakeClock) -> None:
     stack.ask()
     stack.stand_in.put_parameter(FLAG, "flase")
     clock.advance(31)
@@ -622,7 +620,7 @@ def test_a_missing_or_invalid_policy_or_block_list_allows_nothing_and_off_stays_
 
 
 @pytest.mark.threat("B7")
-def test_b7_a_flag_that_is_stored_encrypted_is_not_on(stack: Stack) -> None:
+def test_a_flag_that_is_stored_encrypted_is_not_on(stack: Stack) -> None:
     stack.stand_in.put_parameter(FLAG, "false", type="SecureString")
     assert stack.ask().problem == (503, "kill-switch-unavailable", "60")
 
@@ -731,7 +729,7 @@ def test_a_policy_that_is_changed_bites_within_its_fresh_bound(
 
 
 @pytest.mark.threat("B15")
-def test_b15_who_was_taken_out_of_the_policy_is_let_in_for_300_seconds_at_most(stack: Stack, clock: FakeClock) -> None:
+def test_who_was_taken_out_of_the_policy_is_let_in_for_300_seconds_at_most(stack: Stack, clock: FakeClock) -> None:
     stack.jitter = 0
     stack.ask()
     stack.stand_in.put_parameter(POLICY, NO_RULES)
@@ -746,7 +744,7 @@ def test_b15_who_was_taken_out_of_the_policy_is_let_in_for_300_seconds_at_most(s
 
 
 @pytest.mark.threat("A16", "A17")
-def test_a16_a17_a_rotation_signs_with_the_current_secret_and_takes_effect_within_its_fresh_bound(
+def test_a_rotation_signs_with_the_current_secret_and_takes_effect_within_its_fresh_bound(
     stack: Stack, clock: FakeClock
 ) -> None:
     stack.jitter = 1.0
@@ -769,7 +767,7 @@ def test_a16_a17_a_rotation_signs_with_the_current_secret_and_takes_effect_withi
 
 
 @pytest.mark.threat("A19")
-def test_a19_a_new_environment_holds_nothing_of_the_old_one(stack: Stack, clock: FakeClock) -> None:
+def test_a_new_environment_holds_nothing_of_the_old_one(stack: Stack, clock: FakeClock) -> None:
     assert stack.ask().signed_with(APP_SECRET)
     stack.stand_in.put_secret(SECRET, secret(OTHER_SECRET))
     assert stack.ask().signed_with(APP_SECRET)
@@ -777,7 +775,7 @@ def test_a19_a_new_environment_holds_nothing_of_the_old_one(stack: Stack, clock:
 
 
 @pytest.mark.threat("A20")
-def test_a20_an_environment_asks_for_its_own_flag_and_secret_and_nothing_else(stack: Stack, clock: FakeClock) -> None:
+def test_an_environment_asks_for_its_own_flag_and_secret_and_nothing_else(stack: Stack, clock: FakeClock) -> None:
     stack.stand_in.put_parameter("/roomkey/prod/disabled", "false")
     stack.stand_in.put_parameter("/roomkey/prod/policy", OPEN_POLICY)
     stack.stand_in.put_parameter("/roomkey/prod/blocked", "{}")
@@ -830,7 +828,7 @@ def test_credentials_are_read_again_when_the_wall_clock_jumps(stack: Stack, cloc
 
 
 @pytest.mark.threat("C2")
-def test_c2_a_thaw_after_hours_refreshes_before_it_mints(stack: Stack, clock: FakeClock) -> None:
+def test_a_thaw_after_hours_refreshes_before_it_mints(stack: Stack, clock: FakeClock) -> None:
     stack.ask()
     stack.stand_in.put_secret(SECRET, secret(OTHER_SECRET))
     clock.wall += 8 * 3600
@@ -859,13 +857,13 @@ class TestAnAnswerThatComesAfterAThaw:
         stack.stand_in.behave(at, faults.in_turn(faults.meanwhile(freeze), faults.ok))
 
     @pytest.mark.threat("C2")
-    def test_c2_on_is_dropped_by_a_cold_environment(self, stack: Stack) -> None:
+    def test_on_is_dropped_by_a_cold_environment(self, stack: Stack) -> None:
         self.freeze_during(stack, SSM, lambda: stack.stand_in.put_parameter(FLAG, "true"))
         assert stack.ask().problem == (503, "deadline-exceeded", "5")
         assert stack.ask().problem == (403, "minting-disabled", None)
 
     @pytest.mark.threat("C2")
-    def test_c2_on_is_dropped_by_a_warm_environment(self, stack: Stack, clock: FakeClock) -> None:
+    def test_on_is_dropped_by_a_warm_environment(self, stack: Stack, clock: FakeClock) -> None:
         stack.ask()
         clock.advance(31)
         self.freeze_during(stack, SSM, lambda: stack.stand_in.put_parameter(FLAG, "true"))
@@ -874,7 +872,7 @@ class TestAnAnswerThatComesAfterAThaw:
         assert stack.ask().problem == (403, "minting-disabled", None)
 
     @pytest.mark.threat("C2")
-    def test_c2_on_does_not_switch_on_what_was_off(self, stack: Stack, clock: FakeClock) -> None:
+    def test_on_does_not_switch_on_what_was_off(self, stack: Stack, clock: FakeClock) -> None:
         stack.stand_in.put_parameter(FLAG, "true")
         stack.ask()
         clock.advance(31)
@@ -885,7 +883,7 @@ class TestAnAnswerThatComesAfterAThaw:
         assert stack.ask().problem == (403, "minting-disabled", None)
 
     @pytest.mark.threat("C2")
-    def test_c2_credentials_are_dropped(self, stack: Stack) -> None:
+    def test_credentials_are_dropped(self, stack: Stack) -> None:
         self.freeze_during(stack, SECRETS, lambda: stack.stand_in.put_secret(SECRET, secret(OTHER_SECRET)))
         assert stack.ask().problem == (503, "deadline-exceeded", "5")
         reply = stack.ask()
@@ -894,7 +892,7 @@ class TestAnAnswerThatComesAfterAThaw:
 
 
 @pytest.mark.threat("C3")
-def test_c3_no_two_tokens_are_alike_whatever_chance_is_seeded_with(stack: Stack) -> None:
+def test_no_two_tokens_are_alike_whatever_chance_is_seeded_with(stack: Stack) -> None:
     replies = []
     for _ in range(50):
         random.seed(0)
@@ -918,7 +916,7 @@ def test_a_dead_connection_after_a_thaw_costs_a_retry_and_no_token(
 
 
 @pytest.mark.threat("C8", "I6")
-def test_c8_what_lambda_leaves_is_all_that_a_request_takes(stack: Stack) -> None:
+def test_what_lambda_leaves_is_all_that_a_request_takes(stack: Stack) -> None:
     running = Stack(stack.stand_in, ShiftedClock())
     stack.stand_in.behave(SSM, faults.server_error)
     running.ask()  # Makes the client: that takes its time, once.
@@ -932,14 +930,14 @@ def test_c8_what_lambda_leaves_is_all_that_a_request_takes(stack: Stack) -> None
 
 
 @pytest.mark.threat("C8")
-def test_c8_a_warm_request_without_time_is_not_answered_with_a_token(stack: Stack) -> None:
+def test_a_warm_request_without_time_is_not_answered_with_a_token(stack: Stack) -> None:
     stack.ask()
     assert stack.ask(context=LambdaContext(remaining_ms=250)).problem == (503, "deadline-exceeded", "5")
     assert stack.ask().minted
 
 
 @pytest.mark.threat("C10")
-def test_c10_a_token_is_good_for_a_vendor_whose_clock_is_half_a_minute_behind(stack: Stack, clock: FakeClock) -> None:
+def test_a_token_is_good_for_a_vendor_whose_clock_is_half_a_minute_behind(stack: Stack, clock: FakeClock) -> None:
     claims = stack.ask().claims
     assert claims["iat"] == claims["nbf"] == int(clock.wall) - 30
     assert claims["exp"] == int(clock.wall) + 3600
@@ -972,7 +970,7 @@ def _statuses(stack: Stack, number: int) -> list[int]:
 
 
 @pytest.mark.threat("B14")
-def test_b14_fifty_threads_make_one_call(stack: Stack, clock: FakeClock) -> None:
+def test_fifty_threads_make_one_call(stack: Stack, clock: FakeClock) -> None:
     for operation in Operation:
         stack.stand_in.behave(operation, faults.slow(0.1))
     for _ in ("cold", "thawed"):
@@ -983,7 +981,7 @@ def test_b14_fifty_threads_make_one_call(stack: Stack, clock: FakeClock) -> None
 
 
 @pytest.mark.threat("B14")
-def test_b14_fifty_threads_share_one_failed_refresh(stack: Stack, clock: FakeClock) -> None:
+def test_fifty_threads_share_one_failed_refresh(stack: Stack, clock: FakeClock) -> None:
     stack.ask()
     clock.advance(31)
     stack.stand_in.behave(SSM, faults.slow(0.1, then=faults.throttled))
@@ -993,7 +991,7 @@ def test_b14_fifty_threads_share_one_failed_refresh(stack: Stack, clock: FakeClo
 
 
 @pytest.mark.threat("C12", "I8")
-def test_c12_an_environment_reads_each_once_for_all_its_requests(stack: Stack, clock: FakeClock) -> None:
+def test_an_environment_reads_each_once_for_all_its_requests(stack: Stack, clock: FakeClock) -> None:
     for _ in range(20):
         for kind in ("app", "management"):
             assert stack.ask(kind).minted
@@ -1003,7 +1001,7 @@ def test_c12_an_environment_reads_each_once_for_all_its_requests(stack: Stack, c
 
 
 @pytest.mark.threat("B8")
-def test_b8_a_cold_storm_costs_two_calls_an_environment_and_is_over_when_the_quota_allows(stand_in: AwsStandIn) -> None:
+def test_a_cold_storm_costs_two_calls_an_environment_and_is_over_when_the_quota_allows(stand_in: AwsStandIn) -> None:
     environments = 16
     stacks = [Stack(stand_in, ShiftedClock(), jitter=index / environments) for index in range(environments)]
 
@@ -1155,7 +1153,7 @@ def test_a_service_that_keeps_one_waiting_is_waited_for_three_seconds_at_most(
 
 
 @pytest.mark.threat("B9", "I6")
-def test_b9_the_very_first_request_too(stand_in: AwsStandIn) -> None:
+def test_the_very_first_request_too(stand_in: AwsStandIn) -> None:
     """Nothing has been made yet, the SDK's clients least of all."""
     stand_in.behave(SSM, faults.drip_header)
     with contextlib.redirect_stdout(io.StringIO()):

@@ -114,7 +114,7 @@ UNREADABLE = {
 @pytest.mark.threat("D1")
 @both
 @pytest.mark.parametrize("body", NO_OBJECT)
-def test_d1_what_is_no_object_is_malformed(anyone: Deployed, name: str, body: str) -> None:
+def test_what_is_no_object_is_malformed(anyone: Deployed, name: str, body: str) -> None:
     answer = _refused(anyone, _with_body(name, body), 400, "malformed-body")
 
     assert answer.faulty_fields == ["body"]
@@ -123,7 +123,7 @@ def test_d1_what_is_no_object_is_malformed(anyone: Deployed, name: str, body: st
 @pytest.mark.threat("D1")
 @both
 @pytest.mark.parametrize("absent", [True, False], ids=["absent", "null"])
-def test_d1_no_body_is_malformed(anyone: Deployed, name: str, absent: bool) -> None:
+def test_no_body_is_malformed(anyone: Deployed, name: str, absent: bool) -> None:
     event = _with_body(name, None)
     if absent:
         del event["body"]
@@ -179,7 +179,7 @@ def test_bytes_that_are_no_text_are_malformed(anyone: Deployed, name: str, body:
 @pytest.mark.threat("D7")
 @both
 @pytest.mark.parametrize("flag", ["true", "false", "", 2, [], {}, "1"], ids=repr)
-def test_d7_an_encoding_flag_of_another_type_is_malformed(anyone: Deployed, name: str, flag: object) -> None:
+def test_an_encoding_flag_of_another_type_is_malformed(anyone: Deployed, name: str, flag: object) -> None:
     event = load_event(name)
     event["isBase64Encoded"] = flag
 
@@ -189,7 +189,7 @@ def test_d7_an_encoding_flag_of_another_type_is_malformed(anyone: Deployed, name
 @pytest.mark.threat("C11")
 @both
 @pytest.mark.parametrize("body", [{"room_id": "r", "role": "guest"}, ["room_id"], 5, True, 1.5], ids=repr)
-def test_c11_a_body_that_was_parsed_on_the_way_is_malformed(anyone: Deployed, name: str, body: object) -> None:
+def test_a_body_that_was_parsed_on_the_way_is_malformed(anyone: Deployed, name: str, body: object) -> None:
     event = load_event(name)
     event["body"] = body
 
@@ -242,9 +242,7 @@ def test_an_id_that_is_no_plain_text_is_refused_by_name(anyone: Deployed, name: 
 @pytest.mark.threat("D6")
 @both
 @pytest.mark.parametrize(("field", "longest"), [("room_id", 256), ("user_id", 256), ("role", 128)])
-def test_d6_the_longest_id_is_taken_and_a_longer_one_is_not(
-    anyone: Deployed, name: str, field: str, longest: int
-) -> None:
+def test_the_longest_id_is_taken_and_a_longer_one_is_not(anyone: Deployed, name: str, field: str, longest: int) -> None:
     taken = anyone.answer(_with_body(name, json.dumps({**ASK, field: "é" * longest})))
     assert taken.token
     assert claims_of(taken.token)[field] == "é" * longest
@@ -259,7 +257,7 @@ def test_d6_the_longest_id_is_taken_and_a_longer_one_is_not(
     "text",
     ["Zoë", "Zoe\u0308", "👩‍👩‍👧", "ab?", ">>>", "~~~", "a b", "北京", "ꯍꯥꯏ", "O'Brien\\\"", "</script>", "a+b&c=d"],
 )
-def test_d6_text_is_kept_as_it_was_sent(anyone: Deployed, name: str, text: str) -> None:
+def test_text_is_kept_as_it_was_sent(anyone: Deployed, name: str, text: str) -> None:
     """Two spellings are two ids: nothing is normalised, stripped or folded."""
     asked = {"room_id": text, "role": text, "user_id": text}
     form = name == "api-token-flutter.json"
@@ -283,7 +281,7 @@ WRONG_TYPES = [
 
 @pytest.mark.threat("D9")
 @pytest.mark.parametrize("content_type", WRONG_TYPES)
-def test_d9_v1_takes_json_by_its_name_alone(anyone: Deployed, content_type: str | None) -> None:
+def test_v1_takes_json_by_its_name_alone(anyone: Deployed, content_type: str | None) -> None:
     _refused(anyone, _with_body(STRICT, json.dumps(ASK), content_type), 415, "unsupported-media-type")
     _refused(anyone, _with_body(MANAGEMENT, "{}", content_type), 415, "unsupported-media-type")
 
@@ -297,27 +295,27 @@ def test_d9_v1_takes_json_by_its_name_alone(anyone: Deployed, content_type: str 
         "application/json ; charset=utf-8",
     ],
 )
-def test_d9_the_name_may_be_written_as_http_allows(anyone: Deployed, content_type: str) -> None:
+def test_the_name_may_be_written_as_http_allows(anyone: Deployed, content_type: str) -> None:
     assert anyone.answer(_with_body(STRICT, json.dumps(ASK), content_type)).token
 
 
 @pytest.mark.threat("D9")
 @pytest.mark.parametrize("content_type", WRONG_TYPES)
-def test_d9_a_management_request_may_say_nothing_in_any_type(anyone: Deployed, content_type: str | None) -> None:
+def test_a_management_request_may_say_nothing_in_any_type(anyone: Deployed, content_type: str | None) -> None:
     assert anyone.answer(_with_body(MANAGEMENT, "", content_type)).token
     assert anyone.answer(_with_body(MANAGEMENT, b"", content_type)).token
 
 
 @pytest.mark.threat("D9")
 @pytest.mark.parametrize("content_type", WRONG_TYPES)
-def test_d9_on_the_drop_in_a_brace_is_json_whatever_the_type_says(anyone: Deployed, content_type: str | None) -> None:
+def test_on_the_drop_in_a_brace_is_json_whatever_the_type_says(anyone: Deployed, content_type: str | None) -> None:
     assert anyone.answer(_with_body(LENIENT, " \r\n\t" + json.dumps(ASK), content_type)).token
     assert anyone.answer(_with_body(LENIENT, json.dumps(ASK).encode(), content_type)).token
 
 
 @pytest.mark.threat("D9")
 @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=x", "application/octet-stream", "image/png"])
-def test_d9_on_the_drop_in_what_is_neither_is_415(anyone: Deployed, content_type: str) -> None:
+def test_on_the_drop_in_what_is_neither_is_415(anyone: Deployed, content_type: str) -> None:
     _refused(anyone, _with_body(LENIENT, b"--x\r\n", content_type), 415, "unsupported-media-type")
 
 
@@ -328,7 +326,7 @@ LIMIT = 16 * 1024
 @pytest.mark.parametrize("name", [STRICT, LENIENT, MANAGEMENT])
 @pytest.mark.parametrize("encoded", [False, True], ids=["text", "base64"])
 @pytest.mark.parametrize("size", [LIMIT + 1, LIMIT + 2, LIMIT + 3, 100_000, 6_000_000])
-def test_d10_a_body_over_the_limit_is_413_before_it_is_parsed(
+def test_a_body_over_the_limit_is_413_before_it_is_parsed(
     anyone: Deployed, name: str, encoded: bool, size: int
 ) -> None:
     body = "[" * size  # Parsed, it would be a 400.
@@ -339,7 +337,7 @@ def test_d10_a_body_over_the_limit_is_413_before_it_is_parsed(
 @pytest.mark.threat("D10")
 @both
 @pytest.mark.parametrize("encoded", [False, True], ids=["text", "base64"])
-def test_d10_a_body_at_the_limit_is_read(anyone: Deployed, name: str, encoded: bool) -> None:
+def test_a_body_at_the_limit_is_read(anyone: Deployed, name: str, encoded: bool) -> None:
     body = json.dumps(ASK).ljust(LIMIT)
 
     assert anyone.answer(_with_body(name, body.encode() if encoded else body)).token
@@ -347,7 +345,7 @@ def test_d10_a_body_at_the_limit_is_read(anyone: Deployed, name: str, encoded: b
 
 @pytest.mark.threat("D10")
 @both
-def test_d10_the_limit_counts_bytes_and_not_characters(anyone: Deployed, name: str) -> None:
+def test_the_limit_counts_bytes_and_not_characters(anyone: Deployed, name: str) -> None:
     body = json.dumps({**ASK, "stray": "é" * 9_000}, ensure_ascii=False)
     assert len(body) < LIMIT
 
@@ -357,7 +355,7 @@ def test_d10_the_limit_counts_bytes_and_not_characters(anyone: Deployed, name: s
 @pytest.mark.threat("D10")
 @both
 @pytest.mark.parametrize("length", ["0", "-1", "999999999", "x", ""])
-def test_d10_what_the_headers_say_of_the_length_is_nobodys_business(anyone: Deployed, name: str, length: str) -> None:
+def test_what_the_headers_say_of_the_length_is_nobodys_business(anyone: Deployed, name: str, length: str) -> None:
     event = load_event(name)
     event["headers"]["content-length"] = length
 
@@ -398,7 +396,7 @@ STRAY = {
 
 @pytest.mark.threat("D11")
 @pytest.mark.parametrize(("field", "value"), STRAY.items(), ids=[repr(name) for name in STRAY])
-def test_d11_v1_refuses_a_field_that_it_does_not_know(anyone: Deployed, field: str, value: object) -> None:
+def test_v1_refuses_a_field_that_it_does_not_know(anyone: Deployed, field: str, value: object) -> None:
     answer = _refused(anyone, _with_body(STRICT, json.dumps({**ASK, field: value})), 400, "invalid-request")
 
     printable = field.isprintable() and field.strip() == field != ""
@@ -407,7 +405,7 @@ def test_d11_v1_refuses_a_field_that_it_does_not_know(anyone: Deployed, field: s
 
 @pytest.mark.threat("D11")
 @pytest.mark.parametrize(("field", "value"), STRAY.items(), ids=[repr(name) for name in STRAY])
-def test_d11_on_the_drop_in_a_stray_field_never_becomes_a_claim(anyone: Deployed, field: str, value: object) -> None:
+def test_on_the_drop_in_a_stray_field_never_becomes_a_claim(anyone: Deployed, field: str, value: object) -> None:
     answer = anyone.answer(_with_body(LENIENT, json.dumps({**ASK, "user_id": "u", field: value})))
 
     assert answer.token
@@ -418,7 +416,7 @@ def test_d11_on_the_drop_in_a_stray_field_never_becomes_a_claim(anyone: Deployed
 
 
 @pytest.mark.threat("D11")
-def test_d11_a_thousand_unknown_fields_are_not_listed_one_by_one(anyone: Deployed) -> None:
+def test_a_thousand_unknown_fields_are_not_listed_one_by_one(anyone: Deployed) -> None:
     body = json.dumps({**ASK, **{f"f{number}": 0 for number in range(1000)}})
 
     assert len(_refused(anyone, _with_body(STRICT, body), 400).faulty_fields) == 20
@@ -428,12 +426,12 @@ def test_d11_a_thousand_unknown_fields_are_not_listed_one_by_one(anyone: Deploye
 @pytest.mark.parametrize(
     "field", ["a<script>", "a b", "é", "a\nb", "\ud800", "x" * 65, "\u202eelor", "{{7*7}}", "${jndi:x}"]
 )
-def test_d11_the_name_of_a_field_is_not_a_way_to_say_things(anyone: Deployed, field: str) -> None:
+def test_the_name_of_a_field_is_not_a_way_to_say_things(anyone: Deployed, field: str) -> None:
     assert _refused(anyone, _with_body(STRICT, json.dumps({**ASK, field: 1})), 400).faulty_fields == ["(unprintable)"]
 
 
 @pytest.mark.threat("D12")
-def test_d12_every_wrong_field_is_named(anyone: Deployed) -> None:
+def test_every_wrong_field_is_named(anyone: Deployed) -> None:
     body = json.dumps({"room_id": 42, "user_id": [], "expires_in": "60", "stray": 1})
 
     answer = _refused(anyone, _with_body(STRICT, body), 400, "invalid-request")
@@ -446,7 +444,7 @@ def test_d12_every_wrong_field_is_named(anyone: Deployed) -> None:
 @pytest.mark.parametrize("name", [LENIENT, STRICT])
 @pytest.mark.parametrize("missing", ["room_id", "role"])
 @pytest.mark.parametrize("value", [None, ""], ids=["null", "empty"])
-def test_d12_a_required_field_that_is_null_or_empty_never_mints(
+def test_a_required_field_that_is_null_or_empty_never_mints(
     anyone: Deployed, name: str, missing: str, value: object
 ) -> None:
     answer = _refused(anyone, _with_body(name, json.dumps({**ASK, missing: value})), 400, "invalid-request")
@@ -456,7 +454,7 @@ def test_d12_a_required_field_that_is_null_or_empty_never_mints(
 
 @pytest.mark.threat("D13")
 @both
-def test_d13_the_query_says_nothing(anyone: Deployed, name: str) -> None:
+def test_the_query_says_nothing(anyone: Deployed, name: str) -> None:
     event = _with_body(name, json.dumps(ASK))
     event["rawQueryString"] = "room_id=other&role=host&user_id=root&expires_in=86400&platform=agora"
     event["queryStringParameters"] = {"room_id": "other", "role": "host", "user_id": "root", "expires_in": "86400"}
@@ -471,7 +469,7 @@ def test_d13_the_query_says_nothing(anyone: Deployed, name: str) -> None:
 
 
 @pytest.mark.threat("D13")
-def test_d13_the_query_fills_no_gap(anyone: Deployed) -> None:
+def test_the_query_fills_no_gap(anyone: Deployed) -> None:
     event = _with_body(LENIENT, json.dumps({"room_id": "r"}))
     event["queryStringParameters"] = {"role": "host"}
 
@@ -479,7 +477,7 @@ def test_d13_the_query_fills_no_gap(anyone: Deployed) -> None:
 
 
 @pytest.mark.threat("D13")
-def test_d13_the_platform_is_the_paths(anyone: Deployed) -> None:
+def test_the_platform_is_the_paths(anyone: Deployed) -> None:
     _refused(anyone, _with_body(STRICT, json.dumps({**ASK, "platform": "100ms"})), 400, "invalid-request")
 
     event = _with_body(LENIENT, json.dumps(ASK))
@@ -507,7 +505,7 @@ def test_a_form_that_could_be_read_in_two_ways_is_malformed(anyone: Deployed, bo
 
 @pytest.mark.threat("D1")
 @pytest.mark.parametrize("body", [b"", b"room_id", b"room_id=&role=", b"&&&", b"=", b"room_id;role"])
-def test_d1_a_form_with_nothing_in_it_lacks_everything(anyone: Deployed, body: bytes) -> None:
+def test_a_form_with_nothing_in_it_lacks_everything(anyone: Deployed, body: bytes) -> None:
     answer = _refused(anyone, _with_body(LENIENT, body, FORM), 400, "invalid-request")
 
     assert sorted(answer.faulty_fields) == ["role", "room_id"]
@@ -529,7 +527,7 @@ def test_a_form_is_held_to_the_same_rules(anyone: Deployed, name: str, value: st
 @pytest.mark.threat("F8")
 @both
 @pytest.mark.parametrize("seconds", [60, 61, 3600, 86399, 86400])
-def test_f8_a_life_within_bounds_is_the_life_of_the_token(anyone: Deployed, name: str, seconds: int) -> None:
+def test_a_life_within_bounds_is_the_life_of_the_token(anyone: Deployed, name: str, seconds: int) -> None:
     answer = anyone.answer(_with_body(name, json.dumps({**ASK, "expires_in": seconds})))
 
     assert answer.token
@@ -545,7 +543,7 @@ BAD_LIVES = [
 
 @pytest.mark.threat("F8")
 @pytest.mark.parametrize("seconds", BAD_LIVES, ids=repr)
-def test_f8_any_other_is_refused_and_never_clamped(anyone: Deployed, seconds: object) -> None:
+def test_any_other_is_refused_and_never_clamped(anyone: Deployed, seconds: object) -> None:
     for name in (STRICT, LENIENT):
         answer = _refused(anyone, _with_body(name, json.dumps({**ASK, "expires_in": seconds})), 400, "invalid-request")
         assert answer.faulty_fields == ["expires_in"]
@@ -555,7 +553,7 @@ def test_f8_any_other_is_refused_and_never_clamped(anyone: Deployed, seconds: ob
 
 @pytest.mark.threat("F8")
 @pytest.mark.parametrize("seconds", ["60", "600", "86400", "0600"])
-def test_f8_in_a_form_digits_are_a_number(anyone: Deployed, seconds: str) -> None:
+def test_in_a_form_digits_are_a_number(anyone: Deployed, seconds: str) -> None:
     answer = anyone.answer(_with_body(LENIENT, urlencode({**ASK, "expires_in": seconds}).encode(), FORM))
 
     assert answer.body["expires_in"] == int(seconds)
@@ -569,7 +567,7 @@ def test_f8_in_a_form_digits_are_a_number(anyone: Deployed, seconds: str) -> Non
         *("\u0666\u0660", "\uff16\uff10", "\xb2", "9" * 11, "9" * 5000),
     ],
 )
-def test_f8_in_a_form_nothing_else_is(anyone: Deployed, seconds: str) -> None:
+def test_in_a_form_nothing_else_is(anyone: Deployed, seconds: str) -> None:
     body = urlencode({**ASK, "expires_in": seconds}).encode()
 
     assert _refused(anyone, _with_body(LENIENT, body, FORM), 400).faulty_fields == ["expires_in"]
@@ -616,7 +614,7 @@ def _spelt(route_key: str, path: str, method: str, authorizer: Any, body: str | 
 @pytest.mark.threat("E1")
 @pytest.mark.parametrize("access", MODES)
 @pytest.mark.parametrize("who", AUTHORIZERS)
-def test_e1_no_spelling_leads_from_another_route_to_a_management_token(
+def test_no_spelling_leads_from_another_route_to_a_management_token(
     stacks: Mapping[str, Deployed], access: str, who: str
 ) -> None:
     """What the gateway authorised is what runs: with any other route key, path and method lead nowhere."""
@@ -650,7 +648,7 @@ def test_e1_no_spelling_leads_from_another_route_to_a_management_token(
     ],
     ids=repr,
 )
-def test_f5_a_management_token_takes_an_iam_block_that_names_somebody(
+def test_a_management_token_takes_an_iam_block_that_names_somebody(
     stacks: Mapping[str, Deployed], access: str, authorizer: Any
 ) -> None:
     for path, method in itertools.product(("/v1/100ms/management-token", "/api/token", ""), ("POST", "GET", "")):
@@ -658,7 +656,7 @@ def test_f5_a_management_token_takes_an_iam_block_that_names_somebody(
 
 
 @pytest.mark.threat("F5")
-def test_f5_headers_prove_nothing(anyone: Deployed) -> None:
+def test_headers_prove_nothing(anyone: Deployed) -> None:
     """Under `sam local` there is no authorizer: a signature that nobody has checked is none."""
     event = load_event(MANAGEMENT)
     assert event["headers"]["authorization"].startswith("AWS4-HMAC-SHA256 ")
@@ -683,7 +681,7 @@ def test_f5_headers_prove_nothing(anyone: Deployed) -> None:
     ],
 )
 @pytest.mark.parametrize("access", MODES)
-def test_e2_by_default_there_is_nothing(stacks: Mapping[str, Deployed], access: str, path: str) -> None:
+def test_by_default_there_is_nothing(stacks: Mapping[str, Deployed], access: str, path: str) -> None:
     deployed = stacks[access]
     before = deployed.stream.tell()
 
@@ -712,7 +710,7 @@ def test_e2_by_default_there_is_nothing(stacks: Mapping[str, Deployed], access: 
     ],
 )
 @pytest.mark.parametrize("name", [STRICT, MANAGEMENT])
-def test_e2_a_platform_is_one_of_a_list(anyone: Deployed, name: str, platform: object) -> None:
+def test_a_platform_is_one_of_a_list(anyone: Deployed, name: str, platform: object) -> None:
     event = load_event(name)
     event["pathParameters"] = {"platform": platform}
 
@@ -720,7 +718,7 @@ def test_e2_a_platform_is_one_of_a_list(anyone: Deployed, name: str, platform: o
 
 
 @pytest.mark.threat("E2", "F15")
-def test_e2_a_platform_that_this_stack_does_not_serve_is_not_there(deploy: Deploy) -> None:
+def test_a_platform_that_this_stack_does_not_serve_is_not_there(deploy: Deploy) -> None:
     """Whether Roomkey knows it or not: the two answers are the same to the byte, but for the request's id."""
     event, unknown = load_event(STRICT), load_event(STRICT)
     event["pathParameters"], unknown["pathParameters"] = {"platform": "agora"}, {"platform": "carrier-pigeon"}
@@ -740,9 +738,7 @@ ALLOWED = {
 @pytest.mark.threat("E5")
 @pytest.mark.parametrize("access", MODES)
 @pytest.mark.parametrize("path", ALLOWED)
-def test_e5_another_method_is_405_and_says_which_is_right(
-    stacks: Mapping[str, Deployed], access: str, path: str
-) -> None:
+def test_another_method_is_405_and_says_which_is_right(stacks: Mapping[str, Deployed], access: str, path: str) -> None:
     deployed = stacks[access]
     before = deployed.stream.tell()
     for method in METHODS:
@@ -755,7 +751,7 @@ def test_e5_another_method_is_405_and_says_which_is_right(
 
 @pytest.mark.threat("E5")
 @pytest.mark.parametrize("path", ["//api/token", "/api/token/"])
-def test_e5_the_old_spellings_answer_post_alone(stacks: Mapping[str, Deployed], path: str) -> None:
+def test_the_old_spellings_answer_post_alone(stacks: Mapping[str, Deployed], path: str) -> None:
     for method in METHODS:
         if method not in ("POST", "OPTIONS"):
             answer = _refused(stacks["open"], _spelt("$default", path, method, None), 405, "method-not-allowed")
@@ -765,7 +761,7 @@ def test_e5_the_old_spellings_answer_post_alone(stacks: Mapping[str, Deployed], 
 
 @pytest.mark.threat("E2", "E5")
 @pytest.mark.parametrize("path", ["//v1/100ms/app-token", "//v1/100ms/management-token", "/v1/100ms/management-token/"])
-def test_e5_no_other_route_has_an_old_spelling(anyone: Deployed, path: str) -> None:
+def test_no_other_route_has_an_old_spelling(anyone: Deployed, path: str) -> None:
     _refused(anyone, _spelt("$default", path, "POST", IAM), 404, "not-found")
 
 
@@ -787,7 +783,7 @@ OVERRIDES = (
 
 @pytest.mark.threat("E6")
 @pytest.mark.parametrize(("header", "value"), OVERRIDES)
-def test_e6_no_header_changes_what_a_request_is(anyone: Deployed, header: str, value: str) -> None:
+def test_no_header_changes_what_a_request_is(anyone: Deployed, header: str, value: str) -> None:
     for name in (
         "api-token-get.json",
         "app-token-open.json",
@@ -822,7 +818,7 @@ def test_e6_no_header_changes_what_a_request_is(anyone: Deployed, header: str, v
     ],
     ids=lambda header: next(iter(header)),
 )
-def test_e10_no_header_comes_back(anyone: Deployed, header: Mapping[str, str]) -> None:
+def test_no_header_comes_back(anyone: Deployed, header: Mapping[str, str]) -> None:
     event = load_event(STRICT)
     event["headers"] |= header
     event["requestContext"]["http"]["userAgent"] = event["headers"]["user-agent"]
@@ -841,7 +837,7 @@ def test_e10_no_header_comes_back(anyone: Deployed, header: Mapping[str, str]) -
     ids=repr,
 )
 @pytest.mark.parametrize("name", [STRICT, "app-token-unknown-field.json"])
-def test_e10_a_request_id_that_is_none_is_not_repeated(anyone: Deployed, name: str, request_id: object) -> None:
+def test_a_request_id_that_is_none_is_not_repeated(anyone: Deployed, name: str, request_id: object) -> None:
     event = load_event(name)
     event["requestContext"]["requestId"] = request_id
 
@@ -875,7 +871,7 @@ UNPROVEN: dict[str, Any] = {
 @pytest.mark.threat("F1")
 @pytest.mark.parametrize("authorizer", UNPROVEN.values(), ids=UNPROVEN)
 @pytest.mark.parametrize("name", ["app-token-jwt.json", "api-token-jwt.json"])
-def test_f1_without_the_gateways_word_nobody_is_signed_in(
+def test_without_the_gateways_word_nobody_is_signed_in(
     stacks: Mapping[str, Deployed], name: str, authorizer: Any
 ) -> None:
     """The event still carries the bearer token that a caller sent: nobody reads it."""
@@ -888,7 +884,7 @@ def test_f1_without_the_gateways_word_nobody_is_signed_in(
 
 @pytest.mark.threat("E7", "F1")
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Bearer null", "Bearer undefined", "Basic cm9vdDpyb290"])
-def test_f1_an_authorization_header_is_no_proof(stacks: Mapping[str, Deployed], header: str) -> None:
+def test_an_authorization_header_is_no_proof(stacks: Mapping[str, Deployed], header: str) -> None:
     event = load_event("app-token-unauthenticated.json")
     event["headers"]["authorization"] = header
 
@@ -899,7 +895,7 @@ def test_f1_an_authorization_header_is_no_proof(stacks: Mapping[str, Deployed], 
 @pytest.mark.threat("F1")
 @pytest.mark.parametrize("name", ["app-token-iam-role.json", "api-token-iam.json"])
 @pytest.mark.parametrize("authorizer", [None, {}, JWT, {"iam": None}, {"iam": {}}, {"iam": {"userArn": ""}}], ids=repr)
-def test_f1_iam_takes_an_iam_block(stacks: Mapping[str, Deployed], name: str, authorizer: Any) -> None:
+def test_iam_takes_an_iam_block(stacks: Mapping[str, Deployed], name: str, authorizer: Any) -> None:
     event = load_event(name)
     event["requestContext"]["authorizer"] = authorizer
 
@@ -912,9 +908,7 @@ def test_f1_iam_takes_an_iam_block(stacks: Mapping[str, Deployed], name: str, au
     ["student-7", "Teacher-1", "teacher-1\u200b", "teacher-10", "teacher", "\uff54eacher-1", "*", "root"],
 )
 @pytest.mark.parametrize("name", ["app-token-jwt.json", "api-token-jwt.json"])
-def test_f3_a_signed_in_user_gets_a_token_for_nobody_else(
-    stacks: Mapping[str, Deployed], name: str, other: str
-) -> None:
+def test_a_signed_in_user_gets_a_token_for_nobody_else(stacks: Mapping[str, Deployed], name: str, other: str) -> None:
     event = load_event(name)
     event["body"] = json.dumps({**ASK, "user_id": other})
 
@@ -922,7 +916,7 @@ def test_f3_a_signed_in_user_gets_a_token_for_nobody_else(
 
 
 @pytest.mark.threat("F3")
-def test_f3_a_spelling_of_the_same_name_is_another_name(stacks: Mapping[str, Deployed]) -> None:
+def test_a_spelling_of_the_same_name_is_another_name(stacks: Mapping[str, Deployed]) -> None:
     event = load_event("app-token-jwt.json")
     event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"] = "Zo\u00eb"
     event["body"] = json.dumps({**ASK, "user_id": "Zoe\u0308"})
@@ -937,7 +931,7 @@ def test_f3_a_spelling_of_the_same_name_is_another_name(stacks: Mapping[str, Dep
     ids=repr,
 )
 @pytest.mark.parametrize("name", ["app-token-jwt.json", "api-token-jwt.json"])
-def test_f3_a_claim_that_is_no_id_is_nobody(stacks: Mapping[str, Deployed], name: str, sub: object) -> None:
+def test_a_claim_that_is_no_id_is_nobody(stacks: Mapping[str, Deployed], name: str, sub: object) -> None:
     event = load_event(name)
     event["requestContext"]["authorizer"]["jwt"]["claims"]["sub"] = sub
 
@@ -946,7 +940,7 @@ def test_f3_a_claim_that_is_no_id_is_nobody(stacks: Mapping[str, Deployed], name
 
 @pytest.mark.threat("F3")
 @pytest.mark.parametrize("stray", ["sub", "userId", "USER_ID", "user-id", "customer_user_id", "peer_id"])
-def test_f3_on_the_drop_in_only_user_id_is_the_user(stacks: Mapping[str, Deployed], stray: str) -> None:
+def test_on_the_drop_in_only_user_id_is_the_user(stacks: Mapping[str, Deployed], stray: str) -> None:
     event = load_event("api-token-jwt.json")
     event["body"] = json.dumps({**ASK, stray: "root"})
 
@@ -958,7 +952,7 @@ def test_f3_on_the_drop_in_only_user_id_is_the_user(stacks: Mapping[str, Deploye
 
 @pytest.mark.threat("F3")
 @pytest.mark.parametrize("empty", [None, ""], ids=["null", "empty"])
-def test_f3_an_empty_user_on_the_drop_in_is_the_one_who_signed_in(
+def test_an_empty_user_on_the_drop_in_is_the_one_who_signed_in(
     stacks: Mapping[str, Deployed], empty: str | None
 ) -> None:
     event = load_event("api-token-jwt.json")
@@ -1040,7 +1034,7 @@ def test_an_event_from_elsewhere_is_not_found(stacks: Mapping[str, Deployed], ac
 @pytest.mark.threat("C11")
 @pytest.mark.parametrize("name", [STRICT, LENIENT, MANAGEMENT])
 @pytest.mark.parametrize("access", ["jwt", "iam"])
-def test_c11_a_direct_invocation_that_names_a_route_is_not_signed_in(
+def test_a_direct_invocation_that_names_a_route_is_not_signed_in(
     stacks: Mapping[str, Deployed], access: str, name: str
 ) -> None:
     whole = load_event(name)
@@ -1072,7 +1066,7 @@ def _put(event: Any, path: tuple[Any, ...], value: Any) -> Any:
     ("access", "name"),
     [("open", LENIENT), ("jwt", "app-token-jwt.json"), ("iam", "app-token-iam-role.json"), ("open", MANAGEMENT)],
 )
-def test_c7_a_lone_surrogate_anywhere_ends_in_an_answer_that_can_be_sent(
+def test_a_lone_surrogate_anywhere_ends_in_an_answer_that_can_be_sent(
     stacks: Mapping[str, Deployed], access: str, name: str, surrogate: str
 ) -> None:
     """`Deployed.answer` sends every answer through the runtime's own marshaller."""
@@ -1178,7 +1172,7 @@ def _due(event: Any, access: str) -> str | None:
 @pytest.mark.parametrize("access", MODES)
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(event=ANYTHING | SHAPED | bent_events())
-def test_d14_whatever_comes_nothing_is_raised_nothing_is_5xx_and_no_token_is_minted_that_is_not_due(
+def test_whatever_comes_nothing_is_raised_nothing_is_5xx_and_no_token_is_minted_that_is_not_due(
     stacks: Mapping[str, Deployed], access: str, event: Any
 ) -> None:
     deployed = stacks[access]
@@ -1206,7 +1200,7 @@ def test_d14_whatever_comes_nothing_is_raised_nothing_is_5xx_and_no_token_is_min
     content_type=st.none() | st.sampled_from([JSON, FORM, "text/plain;charset=UTF-8", "multipart/form-data"]) | TEXT,
     name=st.sampled_from([STRICT, LENIENT, MANAGEMENT]),
 )
-def test_d14_whatever_body_comes_is_read_or_refused(
+def test_whatever_body_comes_is_read_or_refused(
     stacks: Mapping[str, Deployed], body: str | bytes, content_type: str | None, name: str
 ) -> None:
     answer = stacks["open"].answer(_with_body(name, body, content_type))

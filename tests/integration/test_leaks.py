@@ -150,7 +150,7 @@ def test_the_search_finds_what_it_looks_for() -> None:
 @pytest.mark.threat("H1", "I7")
 @pytest.mark.parametrize("flag", ["false", "true", None], ids=["on", "off", "unknown"])
 @pytest.mark.parametrize("access", MODES)
-def test_h1_no_event_makes_anything_secret_come_out(
+def test_no_event_makes_anything_secret_come_out(
     talkative: Deploy,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
@@ -204,7 +204,7 @@ def test_a_token_comes_out_once_in_its_own_answer_and_in_no_other_place(
 
 
 @pytest.mark.threat("H8")
-def test_h8_metrics_and_logs_name_no_user_room_or_token(talkative: Deploy, capfd: pytest.CaptureFixture[str]) -> None:
+def test_metrics_and_logs_name_no_user_room_or_token(talkative: Deploy, capfd: pytest.CaptureFixture[str]) -> None:
     """Only the audit line does. Dimensions are few words each, or every user would be a metric of their own."""
     deployed = talkative("jwt")
 
@@ -249,7 +249,7 @@ STRAY = {
 
 @pytest.mark.threat("H1", "I7")
 @pytest.mark.parametrize("body", STRAY.values(), ids=STRAY)
-def test_h1_what_a_caller_sends_beside_what_was_asked_for_comes_out_nowhere(
+def test_what_a_caller_sends_beside_what_was_asked_for_comes_out_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str], body: str
 ) -> None:
     deployed, answers = talkative(), []
@@ -265,7 +265,7 @@ def test_h1_what_a_caller_sends_beside_what_was_asked_for_comes_out_nowhere(
 
 
 @pytest.mark.threat("H1")
-def test_h1_claims_beside_those_that_are_asked_for_come_out_nowhere(
+def test_claims_beside_those_that_are_asked_for_come_out_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str]
 ) -> None:
     event = load_event("app-token-jwt.json")
@@ -284,7 +284,7 @@ def test_h1_claims_beside_those_that_are_asked_for_come_out_nowhere(
 
 
 @pytest.mark.threat("H5")
-def test_h5_no_line_can_be_forged(talkative: Deploy, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_line_can_be_forged(talkative: Deploy, capfd: pytest.CaptureFixture[str]) -> None:
     """What a caller may choose and the audit line repeats stays inside one line of ASCII."""
     forged = 'x"}\n{"log_type": "audit", "decision": "minted"}\r\u2028\u2029\x1b[2J\x85'
     deployed = talkative()
@@ -327,7 +327,7 @@ FAILURES = {
 @pytest.mark.threat("A6", "H3", "I7")
 @pytest.mark.parametrize("service", [SSM, SECRETS_MANAGER])
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_a6_the_words_of_a_dependency_come_out_nowhere(
+def test_the_words_of_a_dependency_come_out_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str], service: str, failure: Failure
 ) -> None:
     deployed = talkative("iam")
@@ -366,7 +366,7 @@ UNUSABLE = {
 
 @pytest.mark.threat("A10", "H3", "I7")
 @pytest.mark.parametrize("text", UNUSABLE.values(), ids=UNUSABLE)
-def test_a10_a_secret_that_cannot_be_used_is_told_by_its_fields_and_comes_out_nowhere(
+def test_a_secret_that_cannot_be_used_is_told_by_its_fields_and_comes_out_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str], text: str
 ) -> None:
     deployed = talkative(secret=text)
@@ -394,7 +394,7 @@ class _Broken:
 
 @pytest.mark.threat("H3")
 @pytest.mark.parametrize("part", ["operator_config", "credentials", "randomness", "platforms"])
-def test_h3_the_words_of_an_exception_come_out_nowhere(
+def test_the_words_of_an_exception_come_out_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str], part: str
 ) -> None:
     deployed = talkative().with_parts(**{part: _Broken()})

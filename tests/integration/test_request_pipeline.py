@@ -231,7 +231,7 @@ class _FullDisk(io.StringIO):
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
-def test_h4_a_token_that_cannot_be_recorded_is_not_handed_out(deploy: Deploy, method: str, error: Exception) -> None:
+def test_a_token_that_cannot_be_recorded_is_not_handed_out(deploy: Deploy, method: str, error: Exception) -> None:
     deployed = deploy(stream=_FullDisk(method, error))
 
     for name in MINTING:
@@ -351,7 +351,7 @@ STEPS = ("conflicts", "operator_config", "credentials", "randomness", "token", "
         *(("operator_config", error) for error in (KeyError, TypeError, RecursionError, MemoryError, OSError)),
     ],
 )
-def test_c5_an_exception_that_nobody_expects_is_a_fault_in_the_envelope_with_one_audit_line(
+def test_an_exception_that_nobody_expects_is_a_fault_in_the_envelope_with_one_audit_line(
     deploy: Deploy, capsys: pytest.CaptureFixture[str], step: str, error_type: type[Exception]
 ) -> None:
     deployed = deploy().with_parts(**_part(step, error_type(UNEXPECTED)))
@@ -429,7 +429,7 @@ def _cors(answer: Answer) -> dict[str, str]:
 
 @pytest.mark.threat("E8")
 @pytest.mark.parametrize("origin", ORIGINS.split(","))
-def test_e8_a_listed_origin_may_read_every_answer(deploy: Deploy, origin: str) -> None:
+def test_a_listed_origin_may_read_every_answer(deploy: Deploy, origin: str) -> None:
     deployed = deploy(ALLOWED_ORIGINS=ORIGINS)
 
     for name in ("api-token-web.json", "api-token-role-missing.json", "not-found.json", "health.json"):
@@ -443,7 +443,7 @@ def test_e8_a_listed_origin_may_read_every_answer(deploy: Deploy, origin: str) -
 
 
 @pytest.mark.threat("E8")
-def test_e8_a_listed_origin_is_told_before_it_sends(deploy: Deploy) -> None:
+def test_a_listed_origin_is_told_before_it_sends(deploy: Deploy) -> None:
     answer = deploy(ALLOWED_ORIGINS=ORIGINS).answer(_from("preflight.json", "http://localhost:5173"))
 
     assert answer.status == 204
@@ -472,7 +472,7 @@ def test_e8_a_listed_origin_is_told_before_it_sends(deploy: Deploy) -> None:
         *("https://example.com", "https://sub.app.example.com", "file://", "x" * 8192),
     ],
 )
-def test_e8_any_other_origin_gets_the_answer_and_no_leave_to_read_it(deploy: Deploy, origin: str | None) -> None:
+def test_any_other_origin_gets_the_answer_and_no_leave_to_read_it(deploy: Deploy, origin: str | None) -> None:
     deployed = deploy(ALLOWED_ORIGINS=ORIGINS)
 
     for name, status in {"api-token-role-missing.json": 400, "preflight.json": 204, "not-found.json": 404}.items():
@@ -484,7 +484,7 @@ def test_e8_any_other_origin_gets_the_answer_and_no_leave_to_read_it(deploy: Dep
 
 
 @pytest.mark.threat("E8")
-def test_e8_an_origin_that_is_not_listed_still_gets_its_token(deploy: Deploy) -> None:
+def test_an_origin_that_is_not_listed_still_gets_its_token(deploy: Deploy) -> None:
     """Native apps send none; and CORS is the browser's to enforce, not ours."""
     answer = deploy(ALLOWED_ORIGINS=ORIGINS).answer(_from("api-token-web.json", "https://elsewhere.example"))
 
@@ -494,7 +494,7 @@ def test_e8_an_origin_that_is_not_listed_still_gets_its_token(deploy: Deploy) ->
 
 @pytest.mark.threat("E8")
 @pytest.mark.parametrize("origin", [None, "https://app.example.com", "null", "*"])
-def test_e8_without_a_list_there_is_no_cors_at_all(deploy: Deploy, origin: str | None) -> None:
+def test_without_a_list_there_is_no_cors_at_all(deploy: Deploy, origin: str | None) -> None:
     deployed = deploy()
 
     for name in ("preflight.json", "health.json", "not-found.json"):

@@ -108,7 +108,7 @@ def test_platforms_do_not_share_their_faults(subject: Subject) -> None:
 
 
 @pytest.mark.threat("A17")
-def test_a17_a_new_version_is_found_after_300_seconds(subject: Subject) -> None:
+def test_a_new_version_is_found_after_300_seconds(subject: Subject) -> None:
     assert subject.secret() == OLD
     subject.secrets.says = stored(NEW, "v2")
     subject.clock.advance(299.9)
@@ -120,7 +120,7 @@ def test_a17_a_new_version_is_found_after_300_seconds(subject: Subject) -> None:
 
 
 @pytest.mark.threat("A2", "A3")
-def test_a2_a3_credentials_that_cannot_be_read_again_sign_for_3600_seconds(subject: Subject) -> None:
+def test_credentials_that_cannot_be_read_again_sign_for_3600_seconds(subject: Subject) -> None:
     subject.read()
     subject.secrets.says = DOWN
     subject.clock.advance(3599.9)
@@ -135,7 +135,7 @@ def test_a2_a3_credentials_that_cannot_be_read_again_sign_for_3600_seconds(subje
 
 
 @pytest.mark.threat("A6", "A7")
-def test_a6_a7_an_authoritative_no_ends_them_at_once(subject: Subject) -> None:
+def test_an_authoritative_no_ends_them_at_once(subject: Subject) -> None:
     subject.read()
     subject.secrets.says = GONE
     subject.clock.advance(301)

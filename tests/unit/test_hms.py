@@ -215,7 +215,7 @@ def problems(token: str, at: float = NOW, credentials: Credentials | None = CRED
 
 
 @pytest.mark.threat("F6", "G2", "G7")
-def test_g2_claims_are_exactly_those_of_each_kind() -> None:
+def test_claims_are_exactly_those_of_each_kind() -> None:
     _, app = opened(_app_token(), SECRET)
     assert app == {
         "access_key": ACCESS_KEY,
@@ -360,7 +360,7 @@ def test_plain_atob_reads_every_token_whatever_the_ids(room_id: str, role: str, 
 @given(st.integers(0, 2**40), st.integers(60, 90 * DAY - 30), st.floats(0, 0.999))
 @example(2**31 - 1, 3600, 0.999)
 @example(253402300799, 60, 0.0)
-def test_g3_times_are_whole_seconds_in_order(minted_at: int, lifetime: int, fraction: float) -> None:
+def test_times_are_whole_seconds_in_order(minted_at: int, lifetime: int, fraction: float) -> None:
     assume(minted_at >= 30)
     context = MintContext(minted_at + fraction, Randomness())
     grant = Grant(TokenKind.MANAGEMENT, int(context.minted_at) + lifetime)
