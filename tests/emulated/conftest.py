@@ -49,7 +49,7 @@ class Api:
     def ask(
         self, path: str, body: dict[str, Any] | None = None, *, bearer: str | None = None, signed_by: User | None = None
     ) -> Answer:
-        """Send a POST, or a GET where there is no body, without credentials, with a bearer token or signed."""
+        """Send a POST, or a GET without a body: unauthenticated, with a bearer token, or signed."""
         data = None if body is None else json.dumps(body)
         headers = {} if body is None else {"Content-Type": "application/json"}
         if bearer:

@@ -43,7 +43,7 @@ EVERYTHING = {
     **JWT,
 }
 
-# Every way to let callers in, complete enough to be deployed.
+# Every access mode, complete enough to be deployed.
 ACCESS: dict[str, dict[str, str]] = {
     "jwt": {"AppTokenAccess": "jwt", **JWT},
     "jwt-scopes": {"AppTokenAccess": "jwt", "JwtScopes": "rooms/join,rooms/host", **JWT},
@@ -62,7 +62,7 @@ _PSEUDO: dict[str, Any] = {
 
 
 def source() -> dict[str, Any]:
-    """The template as it is written, a fresh copy."""
+    """Return a copy of the template as written."""
     return copy.deepcopy(_parsed())
 
 
@@ -73,7 +73,7 @@ def _parsed() -> dict[str, Any]:
 
 
 def every_value(document: Any) -> Iterator[Any]:
-    """All mappings, lists and scalars within `document`, itself included; a mapping's keys too."""
+    """Yield `document` and every mapping, list, scalar and key within."""
     yield document
     if isinstance(document, dict):
         for key, value in document.items():
@@ -85,7 +85,7 @@ def every_value(document: Any) -> Iterator[Any]:
 
 
 def default_parameters() -> dict[str, str]:
-    """Every parameter's default, as the text that CloudFormation hands on."""
+    """Return every parameter's default as text, as CloudFormation passes it on."""
     return {name: str(parameter["Default"]) for name, parameter in _parsed()["Parameters"].items()}
 
 
@@ -101,7 +101,7 @@ def parameters_in(path: Path) -> dict[str, str]:
 
 
 def accepts(parameter: str, value: str) -> bool:
-    """Whether CloudFormation would take `value` for `parameter`."""
+    """Return whether CloudFormation accepts `value` for `parameter`."""
     declared = _parsed()["Parameters"][parameter]
     if "AllowedValues" in declared and value not in map(str, declared["AllowedValues"]):
         return False
@@ -113,7 +113,7 @@ def accepts(parameter: str, value: str) -> bool:
 
 
 def refusals(**given: str) -> list[str]:
-    """What CloudFormation would say, by the template's `Rules`, instead of beginning; empty if it would begin."""
+    """Return the messages of the template's `Rules` that refuse these parameters."""
     template = _parsed()
     resolver = Resolver(template, default_parameters() | given)
     return [
@@ -133,22 +133,22 @@ class Stack:
     outputs: Mapping[str, Any]
 
     def of_type(self, kind: str) -> dict[str, Any]:
-        """The resources of this type, by logical id."""
+        """Return the resources of this type, by logical id."""
         return {name: resource for name, resource in self.resources.items() if resource["Type"] == kind}
 
     def only(self, kind: str) -> Any:
-        """The properties of the one resource of this type; an error if there are none or several."""
+        """Return the properties of the only resource of this type. Raises ValueError if it is not the only one."""
         (resource,) = self.of_type(kind).values()
         return resource["Properties"]
 
     @property
     def body(self) -> Any:
-        """The OpenAPI document that API Gateway imports."""
+        """Return the OpenAPI document that API Gateway imports."""
         return self.only("AWS::ApiGatewayV2::Api")["Body"]
 
     @property
     def routes(self) -> dict[str, Any]:
-        """Every operation that API Gateway would make a route of, by its route key."""
+        """Return every operation of the document, by route key."""
         return {
             path if method == "x-amazon-apigateway-any-method" else f"{method.upper()} {path}": operation
             for path, methods in self.body["paths"].items()
@@ -165,11 +165,11 @@ class Stack:
 
     @property
     def statements(self) -> list[Any]:
-        """Every statement of the function's role."""
+        """Return the statements of the function's role."""
         return self.statements_of("Role")
 
     def statements_of(self, role: str) -> list[Any]:
-        """Every statement of the role with this logical id."""
+        """Return the statements of the role with this logical id."""
         return [
             statement
             for policy in self.resources[role]["Properties"]["Policies"]
@@ -178,9 +178,9 @@ class Stack:
 
 
 def stack(**given: str) -> Stack:
-    """The stack that these parameters make; the others keep their defaults."""
+    """Return the stack with these parameters and defaults for the others."""
     unknown = given.keys() - _parsed()["Parameters"].keys()
-    assert not unknown, f"no such parameter: {unknown}"
+    assert not unknown, f"unknown parameter: {unknown}"
     return _stack(frozenset(given.items()))
 
 
@@ -235,7 +235,7 @@ class Resolver:
         }
 
     def present(self, members: Mapping[str, Any]) -> dict[str, Any]:
-        """The resources or outputs whose condition holds, resolved."""
+        """Return the resources or outputs whose condition holds, resolved."""
         return {
             name: self.value(member)
             for name, member in members.items()

@@ -1,4 +1,4 @@
-"""The routes, who is let in at each, CORS, throttles and the access log."""
+"""Routes, authorizers, CORS, throttles, the access log and the domain."""
 
 import json
 import re
@@ -24,30 +24,30 @@ APP_SECURITY: dict[str, Any] = {
 
 
 @pytest.mark.threat("J1")
-def test_the_routes_are_the_contract_and_no_others(deployed: Stack) -> None:
+def test_the_routes_are_those_of_the_function(deployed: Stack) -> None:
     assert set(deployed.routes) == ROUTES
 
 
 @pytest.mark.parametrize("path", ["//api/token", "/api/token/"])
-def test_the_odd_spellings_of_the_100ms_path_are_no_routes(deployed: Stack, path: str) -> None:
-    """As routes of their own they would need an authorizer of their own; they belong to `$default`."""
+def test_legacy_spellings_of_the_100ms_path_have_no_route(deployed: Stack, path: str) -> None:
+    """A route would need its own authorizer; they match `$default`."""
     assert path not in deployed.body["paths"]
 
 
 @pytest.mark.threat("F1", "J1")
-def test_an_app_token_takes_what_the_access_mode_says(deployed: Stack, access: str) -> None:
+def test_the_access_mode_decides_about_app_tokens(deployed: Stack, access: str) -> None:
     security = {route: deployed.routes[route].get("security") for route in APP_ROUTES}
 
     assert security == dict.fromkeys(APP_ROUTES, APP_SECURITY[access])
 
 
 @pytest.mark.threat("F5", "J1")
-def test_a_management_token_takes_iam_in_every_mode(deployed: Stack) -> None:
+def test_a_management_token_needs_iam_in_every_mode(deployed: Stack) -> None:
     assert deployed.routes[MANAGEMENT_ROUTE]["security"] == [{"iam": []}]
 
 
-def test_a_route_without_authorizer_has_no_security_at_all(deployed: Stack, access: str) -> None:
-    """How API Gateway imports an empty list is nowhere written."""
+def test_a_route_without_an_authorizer_has_no_security_entry(deployed: Stack, access: str) -> None:
+    """How API Gateway imports an empty list is not documented."""
     guarded = {route for route, operation in deployed.routes.items() if "security" in operation}
 
     assert guarded == {MANAGEMENT_ROUTE} | (APP_ROUTES if access != "open" else set())
@@ -92,7 +92,7 @@ def test_default_is_the_default_route(deployed: Stack) -> None:
 
 
 @pytest.mark.threat("E8")
-def test_cors_is_the_whole_block_or_absent(deployed: Stack, origins: str) -> None:
+def test_cors_is_complete_or_absent(deployed: Stack, origins: str) -> None:
     expected = {
         "allowOrigins": ["https://app.example", "http://localhost:5173"],
         "allowMethods": routes.CORS_ALLOW_METHODS.split(","),
@@ -102,7 +102,7 @@ def test_cors_is_the_whole_block_or_absent(deployed: Stack, origins: str) -> Non
     }
 
     assert deployed.body.get("x-amazon-apigateway-cors") == (expected if origins else None)
-    # SAM's own property would replace the block, and `sam local` would answer preflights itself.
+    # SAM's own property would replace the block and make `sam local` answer preflights.
     assert "CorsConfiguration" not in deployed.only("AWS::ApiGatewayV2::Api")
 
 
@@ -128,7 +128,7 @@ def test_only_the_api_may_call_and_only_the_alias(deployed: Stack) -> None:
 
 
 @pytest.mark.threat("E4")
-def test_there_is_one_stage_and_it_adds_nothing_to_the_path(deployed: Stack) -> None:
+def test_the_only_stage_adds_nothing_to_the_path(deployed: Stack) -> None:
     assert deployed.stage["StageName"] == "$default"
 
 
@@ -152,8 +152,8 @@ def test_each_rate_throttles_its_routes_and_no_others(parameter: str) -> None:
 
 
 @pytest.mark.threat("J1")
-def test_route_settings_say_everything_for_routes_that_exist(deployed: Stack) -> None:
-    """An entry inherits nothing from the default one, and an entry for no route fails the deploy."""
+def test_route_settings_are_complete_and_name_existing_routes(deployed: Stack) -> None:
+    """An entry inherits nothing from the default; an entry for an unknown route fails the deploy."""
     settings = deployed.stage["RouteSettings"]
 
     assert set(settings) == ROUTES - {"GET /v1/health"}
@@ -163,7 +163,7 @@ def test_route_settings_say_everything_for_routes_that_exist(deployed: Stack) ->
         assert int(entry["ThrottlingBurstLimit"]) >= int(entry["ThrottlingRateLimit"]) > 0
 
 
-def test_a_flood_of_unknown_paths_is_let_in_slowly(deployed: Stack) -> None:
+def test_unknown_paths_have_a_low_rate(deployed: Stack) -> None:
     flood = deployed.stage["RouteSettings"]["$default"]
 
     assert (int(flood["ThrottlingRateLimit"]), int(flood["ThrottlingBurstLimit"])) == (10, 20)
@@ -187,8 +187,8 @@ HARMLESS = {
 
 
 @pytest.mark.threat("H2", "J1")
-def test_the_access_log_is_json_without_anything_that_a_client_wrote(deployed: Stack) -> None:
-    """A claim, a header, a path or a body may hold a token, and could break the line that it stands in."""
+def test_the_access_log_is_json_without_text_from_clients(deployed: Stack) -> None:
+    """A claim, header, path or body may contain a token or break the line."""
     format_ = deployed.stage["AccessLogSettings"]["Format"]
 
     assert "\n" not in format_
@@ -203,13 +203,13 @@ def test_the_access_log_leads_to_the_audit_line() -> None:
     assert values >= {"$context.requestId", "$context.routeKey", "$context.integration.requestId"}
 
 
-# --- a domain of one's own -----------------------------------------------------------------------------------------
+# --- the domain -----------------------------------------------------------------------------------------
 
 DOMAIN = {name: EVERYTHING[name] for name in ("DomainName", "CertificateArn")}
 
 
 @pytest.mark.threat("E4")
-def test_the_domain_leads_to_the_api_at_its_root_over_tls_1_2() -> None:
+def test_the_domain_serves_the_api_at_its_root_over_tls_1_2() -> None:
     deployed = stack(**ACCESS["jwt"], **DOMAIN)
     mapping = deployed.only("AWS::ApiGatewayV2::ApiMapping")
 
@@ -221,7 +221,7 @@ def test_the_domain_leads_to_the_api_at_its_root_over_tls_1_2() -> None:
 
 @pytest.mark.threat("E11")
 @pytest.mark.parametrize(("endpoint", "disabled"), [("on", False), ("off", True)])
-def test_aws_s_own_address_goes_only_where_there_is_another(endpoint: str, disabled: bool) -> None:
+def test_the_default_endpoint_can_be_disabled_with_a_domain(endpoint: str, disabled: bool) -> None:
     (server,) = stack(**ACCESS["jwt"], **DOMAIN, DefaultEndpoint=endpoint).body["servers"]
 
     assert server == {

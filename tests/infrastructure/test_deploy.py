@@ -20,7 +20,7 @@ ENVIRONMENTS = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
 
 
 def _make(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    # `-o`: whatever requirements are newer, the environment that these tests run in stays as it is.
+    # `-o` keeps the environment that these tests run in.
     return subprocess.run(
         ["make", "--no-print-directory", "-o", ".venv", *arguments],
         cwd=ROOT,
@@ -35,12 +35,12 @@ def _make(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]
 # --- the environments ----------------------------------------------------------------------------------------------
 
 
-def test_there_is_a_file_for_each_of_three_environments() -> None:
+def test_there_are_three_environments() -> None:
     assert ENVIRONMENTS == ["dev", "prod", "staging"]
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_its_parameters_exist_are_valid_and_are_this_environment_s(environment: str) -> None:
+def test_an_environment_s_parameters_are_valid(environment: str) -> None:
     given = configured(environment)
 
     assert given["Environment"] == environment
@@ -49,14 +49,14 @@ def test_its_parameters_exist_are_valid_and_are_this_environment_s(environment: 
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_as_it_is_in_the_repository_it_deploys_or_is_refused_in_plain_words(environment: str) -> None:
+def test_dev_deploys_as_it_is_and_the_others_need_an_issuer(environment: str) -> None:
     said = refusals(**configured(environment))
 
     assert (said == []) is (environment == "dev")
     assert all(sentence.startswith("AppTokenAccess is jwt, so Jwt") for sentence in said)
 
 
-def test_prod_moves_slowly_and_dev_at_once() -> None:
+def test_prod_rolls_out_gradually_and_dev_at_once() -> None:
     prod, dev = (stack(**stacks()[name]).only("AWS::CodeDeploy::DeploymentGroup") for name in ("prod", "dev"))
 
     assert "Canary" in prod["DeploymentConfigName"]
@@ -67,7 +67,7 @@ def test_prod_moves_slowly_and_dev_at_once() -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["ENV="], ["ENV=nowhere"], ["ENV=../config/dev"], ["ENV=local.env"]])
-def test_an_unknown_environment_is_refused_in_one_sentence_before_anything_is_built(arguments: list[str]) -> None:
+def test_an_unknown_environment_is_refused_before_the_build(arguments: list[str]) -> None:
     done = _make("deploy", *arguments, SAM="false")
 
     assert done.returncode != 0
@@ -75,7 +75,7 @@ def test_an_unknown_environment_is_refused_in_one_sentence_before_anything_is_bu
 
 
 def test_a_file_of_another_environment_is_refused(tmp_path: Path) -> None:
-    """A copy whose name was not changed inside would be deployed over the environment that it was copied from."""
+    """A copy with the old name inside would be deployed over the original environment."""
     (tmp_path / "config").mkdir()
     shutil.copy(ROOT / "config/dev.yaml", tmp_path / "config/test.yaml")
     shutil.copy(ROOT / "Makefile", tmp_path)

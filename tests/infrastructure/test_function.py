@@ -1,4 +1,4 @@
-"""The function, its versions, its environment, its logs, its layer."""
+"""The function, its versions, variables, logs and layer."""
 
 import re
 from importlib.metadata import requires, version
@@ -14,12 +14,12 @@ from roomkey.settings import Settings
 
 
 @pytest.mark.threat("J3")
-def test_there_is_one_function_however_it_is_deployed(deployed: Stack) -> None:
+def test_there_is_one_function(deployed: Stack) -> None:
     assert set(deployed.of_type("AWS::Lambda::Function")) == {"Function"}
     assert not deployed.of_type("AWS::Lambda::Url")
 
 
-def test_the_handler_is_there() -> None:
+def test_the_handler_exists() -> None:
     properties = source()["Resources"]["Function"]["Properties"]
     *module, _ = properties["Handler"].split(".")
 
@@ -39,7 +39,7 @@ def test_it_is_named_after_its_environment() -> None:
 
 
 @pytest.mark.threat("A21")
-def test_every_parameter_reaches_its_variable_and_nothing_else_is_set() -> None:
+def test_every_parameter_reaches_its_variable() -> None:
     given = {
         "Environment": "stage-2",
         "Platforms": "agora,100ms",
@@ -74,7 +74,7 @@ def test_every_parameter_reaches_its_variable_and_nothing_else_is_set() -> None:
     }
 
 
-def test_the_function_understands_what_every_stack_tells_it(deployed: Stack) -> None:
+def test_the_function_accepts_every_stack_s_variables(deployed: Stack) -> None:
     variables = deployed.function["Environment"]["Variables"]
 
     assert Settings.from_environment(variables).environment == "dev"
@@ -87,11 +87,11 @@ def _version(deployed: Stack) -> str:
 
 @pytest.mark.threat("J6")
 def test_a_new_release_publishes_a_new_version() -> None:
-    """CloudFormation publishes one only under a new logical id; a changed parameter by itself makes none."""
+    """CloudFormation publishes one only under a new logical id, not for a changed parameter."""
     before, after = stack(Release="a000000001"), stack(Release="a000000002")
 
     assert _version(before) != _version(after)
-    # Lambda itself publishes nothing where the function is as it was; SAM writes the release into this.
+    # Lambda publishes only a changed function; SAM writes the release into its description.
     assert before.function["Description"] != after.function["Description"]
 
 
@@ -108,7 +108,7 @@ def test_snapshots_are_a_parameter(parameter: str, applied: str) -> None:
     assert stack(SnapStart=parameter).function["SnapStart"] == {"ApplyOn": applied}
 
 
-def test_snapshots_are_off_unless_asked_for() -> None:
+def test_snapshots_are_off_by_default() -> None:
     assert stack().function["SnapStart"] == {"ApplyOn": "None"}
 
 
@@ -121,22 +121,22 @@ def test_function_and_layer_run_on_either_processor(architecture: str) -> None:
 
 
 def test_lambda_does_not_filter_log_lines() -> None:
-    """With its JSON format, Lambda's own level filter can drop an audit line."""
+    """With its JSON format, Lambda's level filter can drop an audit line."""
     assert stack().function["LoggingConfig"] == {"LogGroup": "/aws/lambda/roomkey-dev", "LogFormat": "Text"}
 
 
-def test_logs_are_kept_as_long_as_asked_and_outlive_the_stack() -> None:
+def test_logs_outlive_the_stack() -> None:
     groups = stack(LogRetentionDays="731").of_type("AWS::Logs::LogGroup")
 
     assert set(groups) == {"LogGroup", "AccessLogGroup"}
     for group in groups.values():
         assert group["Properties"]["RetentionInDays"] == "731"
-        # But for a first deploy that fails: its groups, left behind, would make the next one fail too.
+        # Groups left by a failed first deploy would make the next one fail.
         assert group["DeletionPolicy"] == "RetainExceptOnCreate"
         assert group["UpdateReplacePolicy"] == "Retain"
 
 
-def test_logs_are_kept_a_year_unless_told_otherwise() -> None:
+def test_logs_are_kept_a_year_by_default() -> None:
     groups = stack().of_type("AWS::Logs::LogGroup").values()
 
     assert {group["Properties"]["RetentionInDays"] for group in groups} == {"365"}
@@ -188,7 +188,7 @@ def test_the_tests_run_on_the_layer_s_versions(package: str) -> None:
     assert version(package) == _layer()[package]
 
 
-def test_what_is_optional_is_absent_unless_asked_for() -> None:
+def test_optional_properties_are_absent_by_default() -> None:
     plain, full = stack(), stack(**EVERYTHING)
 
     assert "ReservedConcurrentExecutions" not in plain.function

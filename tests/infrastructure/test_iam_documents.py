@@ -1,4 +1,4 @@
-"""The IAM policies in docs/iam: what each lets its holder do, and what it does not."""
+"""The IAM policies in docs/iam: allowed and denied actions of each."""
 
 import json
 import re
@@ -35,7 +35,6 @@ def _statements(document: str) -> list[Any]:
 
 
 QUESTIONS = [
-    # Operators turn the switch and change the policy; they see no secret.
     ("operator", PUT, f"{SSM}/prod/disabled", True),
     ("operator", PUT, f"{SSM}/prod/policy", True),
     ("operator", "ssm:GetParameterHistory", f"{SSM}/prod/disabled", True),
@@ -63,10 +62,9 @@ QUESTIONS = [
     ("operator", GET_SECRET, f"{SECRET}/prod/100ms-AbC12f", False),
     ("operator", PUT_SECRET, f"{SECRET}/prod/100ms-AbC12f", False),
     ("operator", INVOKE, f"{API}/v1/100ms/management-token", False),
-    # Whoever rotates keys has to do with those secrets alone.
     ("secrets", PUT_SECRET, f"{SECRET}/prod/agora-AbC12f", True),
     ("secrets", GET_SECRET, f"{SECRET}/prod/agora-whiteboard-AbC12f", True),
-    ("secrets", "secretsmanager:DescribeSecret", f"{SECRET}/prod/agora", True),  # As long as there is none.
+    ("secrets", "secretsmanager:DescribeSecret", f"{SECRET}/prod/agora", True),  # Before it exists.
     ("secrets", "secretsmanager:UpdateSecret", f"{SECRET}/prod/agora-AbC12f", True),
     ("secrets", "secretsmanager:UpdateSecret", f"{SECRET}/dev/agora-AbC12f", False),
     ("secrets", PUT_SECRET, f"{SECRET}/dev/agora-AbC12f", False),
@@ -75,14 +73,13 @@ QUESTIONS = [
     ("secrets", "secretsmanager:DeleteSecret", f"{SECRET}/prod/agora-AbC12f", False),
     ("secrets", "secretsmanager:PutResourcePolicy", f"{SECRET}/prod/agora-AbC12f", False),
     ("secrets", PUT, f"{SSM}/prod/disabled", False),
-    # Deployers make the stack of their environment. State is denied them, whatever else they may do.
     ("deployer", "cloudformation:CreateChangeSet", f"{STACK}-prod/1", True),
     ("deployer", "cloudformation:CreateChangeSet", f"{STACK}-dev/1", False),
     ("deployer", "lambda:UpdateFunctionCode", f"{LAMBDA}-prod", True),
     ("deployer", "lambda:UpdateFunctionCode", f"{LAMBDA}-dev", False),
     ("deployer", "lambda:UpdateFunctionCode", f"{LAMBDA}-prod2", False),
     ("deployer", "lambda:AddPermission", f"{LAMBDA}-prod:live", True),
-    # By an event of their own they could mint for anybody.
+    # With their own event they could mint for anyone.
     ("deployer", "lambda:InvokeFunction", f"{LAMBDA}-prod", False),
     ("deployer", "lambda:InvokeFunction", f"{LAMBDA}-prod:live", False),
     ("deployer", "lambda:InvokeFunctionUrl", f"{LAMBDA}-prod:live", False),
@@ -115,13 +112,11 @@ QUESTIONS = [
     ("deployer", PUT, f"{SSM}/prod/policy", False),
     ("deployer", "ssm:DeleteParameter", f"{SSM}/prod/disabled", False),
     ("deployer", INVOKE, f"{API}/v1/100ms/management-token", False),
-    # A prober asks as a backend does, and counts (below).
     ("prober", INVOKE, f"{API}/v1/100ms/management-token", True),
     ("prober", INVOKE, f"{API}/v1/100ms/app-token", False),
     ("prober", "cloudformation:DescribeStacks", f"{STACK}-prod/1", True),
     ("prober", "cloudformation:DescribeStacks", f"{STACK}-dev/1", False),
     ("prober", PUT, f"{SSM}/prod/disabled", False),
-    # Callers ask, and nothing else.
     ("management-caller", INVOKE, f"{API}/v1/100ms/management-token", True),
     ("management-caller", INVOKE, f"{API}/v1/agora/app-token", False),
     ("management-caller", INVOKE, f"{API}/api/token", False),
@@ -136,18 +131,18 @@ QUESTIONS = [
 
 @pytest.mark.threat("B12", "F5", "J4")
 @pytest.mark.parametrize(("document", "action", "arn", "answer"), QUESTIONS)
-def test_may_the_holder(document: str, action: str, arn: str, answer: bool) -> None:
+def test_a_document_allows(document: str, action: str, arn: str, answer: bool) -> None:
     assert allowed(_statements(document), action, arn) is answer
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_a_document_is_asked_about_is_in_the_docs_and_belongs_to_no_account(document: str) -> None:
+def test_a_document_is_tested_documented_and_of_no_account(document: str) -> None:
     assert document in {question[0] for question in QUESTIONS}
     assert f"(iam/{document}.json)" in (ROOT / "docs" / "deploy.md").read_text()
     assert not re.search(r"\d{12}|[a-z]{2}-[a-z]+-\d", (FOLDER / f"{document}.json").read_text())
 
 
-def test_a_deployer_hands_its_roles_to_no_other_service() -> None:
+def test_a_deployer_passes_its_roles_to_lambda_and_codedeploy_only() -> None:
     deployer, role = _statements("deployer"), f"{ROLE}-prod-Role-1A2B"
 
     for service, answer in [("lambda", True), ("codedeploy", True), ("ec2", False)]:
@@ -159,7 +154,7 @@ def test_a_deployer_hands_its_roles_to_no_other_service() -> None:
     )
 
 
-def test_a_deployer_has_aws_make_one_role_of_its_own_and_no_other() -> None:
+def test_a_deployer_creates_api_gateway_s_service_linked_role_only() -> None:
     deployer, create = _statements("deployer"), "iam:CreateServiceLinkedRole"
     own = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/{{0}}.amazonaws.com/AWSServiceRoleFor"
 
@@ -168,7 +163,7 @@ def test_a_deployer_has_aws_make_one_role_of_its_own_and_no_other() -> None:
         assert allowed(deployer, create, own.format(service), context) is answer
 
 
-def test_a_prober_counts_in_this_namespace_and_no_other() -> None:
+def test_a_prober_writes_metrics_of_roomkey_only() -> None:
     prober, count = _statements("prober"), "cloudwatch:PutMetricData"
 
     assert allowed(prober, count, "*", {"cloudwatch:namespace": NAMESPACE})
@@ -177,7 +172,7 @@ def test_a_prober_counts_in_this_namespace_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("action", ["kms:Decrypt", "kms:GenerateDataKey"])
-def test_whoever_rotates_uses_the_key_by_way_of_secrets_manager_alone(action: str) -> None:
+def test_the_key_is_used_through_secrets_manager_only(action: str) -> None:
     secrets, key = _statements("secrets"), f"arn:aws:kms:{REGION}:{ACCOUNT}:key/k"
 
     assert allowed(secrets, action, key, {"kms:ViaService": f"secretsmanager.{REGION}.amazonaws.com"})
@@ -187,7 +182,7 @@ def test_whoever_rotates_uses_the_key_by_way_of_secrets_manager_alone(action: st
 
 
 @pytest.mark.threat("B11", "B12")
-def test_a_denial_outweighs_what_else_the_deployer_may() -> None:
+def test_the_deployer_s_denials_win_over_other_policies() -> None:
     everything = [{"Effect": "Allow", "Action": "*", "Resource": "*"}, *_statements("deployer")]
 
     assert allowed(everything, PUT, f"{SSM}x/prod")
@@ -197,7 +192,7 @@ def test_a_denial_outweighs_what_else_the_deployer_may() -> None:
     assert not allowed(everything, "sts:AssumeRole", f"{ROLE}-prod-Role-1A2B")
 
 
-def test_callers_are_allowed_what_the_outputs_name() -> None:
+def test_callers_may_invoke_the_resources_in_the_outputs() -> None:
     outputs = stack(Environment="prod", AppTokenAccess="iam").outputs
     named = {arn for name, arn in outputs.items() if name.endswith("InvokeArn")}
     granted = {
@@ -219,8 +214,8 @@ def test_secrets_creates_secrets_of_its_environment_and_no_other() -> None:
     assert not allowed(secrets, create, "*")
 
 
-def test_the_deployer_may_make_everything_that_has_a_name_in_the_stack() -> None:
-    """By the names that the template gives; what AWS names itself begins with the stack's name."""
+def test_the_deployer_may_create_every_named_resource() -> None:
+    """Names that AWS generates begin with the stack's name."""
     deployed = stack(**EVERYTHING)
     logs = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:"
     needed = [

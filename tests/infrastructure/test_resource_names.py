@@ -1,4 +1,4 @@
-"""What the commands call an environment's things, held against what the template calls them."""
+"""Names in the commands and docs against names in the template."""
 
 import re
 from typing import Any
@@ -6,18 +6,19 @@ from typing import Any
 import pytest
 
 from infrastructure.template import JWT, ROOT, source, stack
+from roomkey.platforms import PLATFORM_NAMES
 from roomkey_cli.environment import ALIAS, Environment
 
 RESOURCES: dict[str, Any] = source()["Resources"]
 
 
 def named(resource: str, prop: str, environment: str) -> str:
-    """A name that the template makes from the environment's."""
+    """Return a name that the template derives from the environment's."""
     return str(RESOURCES[resource]["Properties"][prop]["Fn::Sub"]).replace("${Environment}", environment)
 
 
 @pytest.mark.parametrize("name", ["dev", "prod-eu-1"])
-def test_the_commands_look_for_what_the_template_makes(name: str) -> None:
+def test_the_commands_use_the_template_s_names(name: str) -> None:
     environment = Environment.from_name(name)
 
     assert environment.function_name == named("Function", "FunctionName", name)
@@ -29,8 +30,8 @@ def test_the_commands_look_for_what_the_template_makes(name: str) -> None:
     assert RESOURCES["Function"]["Properties"]["AutoPublishAlias"] == ALIAS
 
 
-def test_the_runbooks_ask_for_resources_and_outputs_that_the_stack_has() -> None:
-    """Those that move requests are of SAM's making, and of its naming."""
+def test_the_runbooks_name_existing_resources_and_outputs() -> None:
+    """SAM generates CodeDeploy's resources and their names."""
     deployed = stack(Environment="prod", Rollout="Canary10Percent10Minutes", **JWT)
     shown = "".join((ROOT / "docs" / name).read_text() for name in ("deploy.md", "runbooks.md"))
     resources = set(re.findall(r"--logical-resource-id (\w+)", shown))
@@ -42,7 +43,7 @@ def test_the_runbooks_ask_for_resources_and_outputs_that_the_stack_has() -> None
     assert outputs <= deployed.outputs.keys()
 
 
-def test_the_commands_ask_the_stack_for_what_it_tells() -> None:
+def test_the_commands_read_existing_outputs_and_parameters() -> None:
     assert "ApiUrl" in source()["Outputs"]
     assert "KmsKeyArn" in source()["Parameters"]
 
@@ -60,7 +61,7 @@ def test_the_commands_ask_the_stack_for_what_it_tells() -> None:
         ("non-pro", False),
     ],
 )
-def test_production_is_known_by_its_name(name: str, is_prod: bool) -> None:
+def test_a_production_environment_has_prod_in_its_name(name: str, is_prod: bool) -> None:
     assert Environment.from_name(name).is_prod is is_prod
 
 
@@ -68,3 +69,11 @@ def test_production_is_known_by_its_name(name: str, is_prod: bool) -> None:
 def test_what_is_no_name(name: str) -> None:
     with pytest.raises(ValueError, match="is no environment's name"):
         Environment.from_name(name)
+
+
+def test_the_runbooks_end_a_session_on_every_platform() -> None:
+    page = (ROOT / "docs/runbooks.md").read_text()
+    section = page[page.index("## Somebody must go, now") : page.index("### What ends a token")]
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|", section, re.MULTILINE)
+
+    assert set(rows) == set(PLATFORM_NAMES)

@@ -31,7 +31,7 @@ def test_the_role_grants_exactly_this(deployed: Stack) -> None:
 
 
 def test_the_role_has_no_other_policy() -> None:
-    """To a role of its own making SAM would add AWS's basic execution policy, good for every log group."""
+    """SAM would add AWS's basic execution policy, with all log groups, to a role that it creates."""
     deployed = stack()
 
     assert deployed.function["Role"] == "arn:aws:iam::111122223333:role/Role"
@@ -43,7 +43,7 @@ def test_the_role_has_no_other_policy() -> None:
 
 
 @pytest.mark.parametrize(("role", "service"), [("Role", "lambda"), ("RolloutRole", "codedeploy")])
-def test_only_its_service_may_take_a_role(role: str, service: str) -> None:
+def test_only_its_service_may_assume_a_role(role: str, service: str) -> None:
     assert stack().resources[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"] == [
         {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": f"{service}.amazonaws.com"}}
     ]
@@ -65,7 +65,7 @@ GET_SECRET = "secretsmanager:GetSecretValue"
 PUT_EVENTS = "logs:PutLogEvents"
 
 QUESTIONS = [
-    # The flag and the policy: read both, change neither, read nobody else's.
+    # Operator data: read this environment's, change none.
     (GET_PARAMETERS, f"{SSM}/roomkey/dev/disabled", True),
     (GET_PARAMETERS, f"{SSM}/roomkey/dev/policy", True),
     ("SSM:getparameters", f"{SSM}/roomkey/dev/disabled", True),  # IAM ignores an action's case.
@@ -107,7 +107,7 @@ QUESTIONS = [
     ("secretsmanager:UpdateSecret", f"{SECRETS}:roomkey/dev/100ms-AbC12f", False),
     ("secretsmanager:DeleteSecret", f"{SECRETS}:roomkey/dev/100ms-AbC12f", False),
     ("secretsmanager:PutResourcePolicy", f"{SECRETS}:roomkey/dev/100ms-AbC12f", False),
-    # Its own log, and to write only.
+    # Its own log: write only.
     (PUT_EVENTS, f"{LOGS}:/aws/lambda/roomkey-dev:log-stream:2026/01/01/[1]abc", True),
     ("logs:CreateLogStream", f"{LOGS}:/aws/lambda/roomkey-dev:log-stream:2026/01/01/[1]abc", True),
     ("logs:CreateLogGroup", f"{LOGS}:/aws/lambda/roomkey-dev:*", False),
@@ -146,7 +146,7 @@ SECRET_ARN = "kms:EncryptionContext:SecretARN"
         (GET_SECRET, PROD_SECRET, {}, True),
     ],
 )
-def test_may_the_function_with_a_key_and_traces(action: str, arn: str, context: dict[str, str], answer: bool) -> None:
+def test_the_role_with_a_key_and_traces_allows(action: str, arn: str, context: dict[str, str], answer: bool) -> None:
     assert allowed(stack(**EVERYTHING).statements, action, arn, context) is answer
 
 
@@ -169,11 +169,11 @@ ALIAS = "arn:aws:lambda:eu-central-1:111122223333:function:roomkey-dev"
         (GET_PARAMETERS, f"{SSM}/roomkey/dev/disabled", False),
     ],
 )
-def test_may_whoever_moves_the_alias(action: str, arn: str, answer: bool) -> None:
+def test_codedeploy_s_role_allows(action: str, arn: str, answer: bool) -> None:
     assert allowed(stack(**ACCESS["iam"]).statements_of("RolloutRole"), action, arn) is answer
 
 
-def test_every_role_has_the_boundary_that_the_account_asks_for_and_none_unasked() -> None:
+def test_every_role_has_the_boundary_if_one_is_given() -> None:
     roles = stack(**EVERYTHING).of_type("AWS::IAM::Role").values()
 
     assert {role["Properties"]["PermissionsBoundary"] for role in roles} == {EVERYTHING["PermissionsBoundary"]}
@@ -184,5 +184,5 @@ def test_every_role_has_the_boundary_that_the_account_asks_for_and_none_unasked(
 
 @pytest.mark.threat("B12", "J4")
 @pytest.mark.parametrize(("action", "arn", "answer"), QUESTIONS)
-def test_may_the_function(action: str, arn: str, answer: bool) -> None:
+def test_the_role_allows(action: str, arn: str, answer: bool) -> None:
     assert allowed(stack(**ACCESS["jwt"]).statements, action, arn) is answer

@@ -1,4 +1,4 @@
-"""The stack as a whole: its parameters, its rules, its outputs, and what it must not hold."""
+"""The stack as a whole: parameters, rules, outputs, and resources that it must not contain."""
 
 import json
 import os
@@ -30,8 +30,8 @@ from infrastructure.template import (
 
 
 @pytest.mark.threat("B11")
-def test_a_deploy_cannot_touch_what_operators_own(deployed: Stack) -> None:
-    """No flag, policy or secret among the resources: an update in an incident would put an old value back."""
+def test_no_resource_is_operator_data(deployed: Stack) -> None:
+    """An update during an incident would restore an old kill switch, policy or secret."""
     assert {resource["Type"] for resource in deployed.resources.values()} == {
         "AWS::ApiGatewayV2::Api",
         "AWS::ApiGatewayV2::Stage",
@@ -59,16 +59,16 @@ def test_no_secret_passes_through_the_template() -> None:
     assert [name for name in default_parameters() if re.search("(?i)secret|password|key", name)] == ["KmsKeyArn"]
 
 
-def test_the_template_belongs_to_no_account_or_region() -> None:
+def test_the_template_names_no_account_or_region() -> None:
     text = TEMPLATE.read_text()
 
     assert not re.findall(r"\b[0-9]{12}\b|\b[a-z]{2}-[a-z]+-[0-9]\b", text)
-    # A partition other than aws has other host names; the service principals are the same in all of them.
+    # Host names differ by partition; service principals do not.
     assert re.findall(r"[a-z.]*amazonaws\.com", text) == ["lambda.amazonaws.com", "codedeploy.amazonaws.com"]
 
 
 @pytest.mark.parametrize("parameter", source()["Parameters"])
-def test_a_parameter_explains_itself_and_has_a_default_that_it_accepts(parameter: str) -> None:
+def test_a_parameter_has_a_description_and_a_valid_default(parameter: str) -> None:
     declared = source()["Parameters"][parameter]
 
     assert len(declared["Description"]) > 15
@@ -160,17 +160,17 @@ ACCEPTED: list[tuple[str, str, bool]] = [
 
 
 @pytest.mark.parametrize(("parameter", "value", "expected"), ACCEPTED)
-def test_a_parameter_takes(parameter: str, value: str, expected: bool) -> None:
+def test_a_parameter_accepts(parameter: str, value: str, expected: bool) -> None:
     assert accepts(parameter, value) is expected
 
 
 @pytest.mark.parametrize("access", ACCESS, indirect=True)
-def test_no_access_mode_is_refused_once_it_is_complete(access: str) -> None:
+def test_a_complete_access_mode_is_accepted(access: str) -> None:
     assert refusals(**ACCESS[access]) == []
 
 
 @pytest.mark.parametrize("missing", [["JwtIssuer"], ["JwtAudience"], ["JwtIssuer", "JwtAudience"]])
-def test_jwt_without_issuer_or_audience_is_refused_in_plain_words(missing: list[str]) -> None:
+def test_jwt_without_issuer_or_audience_is_refused(missing: list[str]) -> None:
     said = refusals(AppTokenAccess="jwt", **(JWT | dict.fromkeys(missing, "")))
 
     assert len(said) == len(missing)
@@ -179,7 +179,7 @@ def test_jwt_without_issuer_or_audience_is_refused_in_plain_words(missing: list[
 
 
 @pytest.mark.threat("F1")
-def test_the_defaults_by_themselves_let_nobody_in() -> None:
+def test_the_defaults_alone_are_refused() -> None:
     assert refusals()
 
 
@@ -192,21 +192,21 @@ def test_the_defaults_by_themselves_let_nobody_in() -> None:
         ({**EVERYTHING}, []),
     ],
 )
-def test_an_api_without_an_address_is_refused_in_plain_words(given: dict[str, str], said: list[str]) -> None:
+def test_an_api_without_an_address_is_refused(given: dict[str, str], said: list[str]) -> None:
     found = refusals(**({"AppTokenAccess": "iam"} | given))
 
     assert [sentence[: len(expected)] for sentence, expected in zip(found, said, strict=True)] == said
 
 
 @pytest.mark.threat("B11")
-def test_what_an_operator_owns_is_not_made_even_with_everything_there_is() -> None:
+def test_no_parameter_adds_operator_data() -> None:
     kinds = {resource["Type"] for resource in stack(**EVERYTHING).resources.values()}
 
     assert not [kind for kind in kinds if re.search("SSM|SecretsManager|KMS|Custom|Schedule|Events", kind)]
 
 
-def test_rules_use_only_what_cloudformation_evaluates_there() -> None:
-    """A rule with, say, Fn::Join passes every validation and fails the deploy."""
+def test_rules_use_functions_that_cloudformation_evaluates_there() -> None:
+    """A rule with Fn::Join passes validation and fails the deploy."""
     texts = (value for value in every_value(source()["Rules"]) if isinstance(value, str))
     functions = {text for text in texts if re.match("Fn::|Ref$", text)}
 
@@ -217,7 +217,7 @@ def _outputs(environment: str, **given: str) -> Any:
     return stack(Environment=environment, **given).outputs
 
 
-def test_the_outputs_are_what_clients_and_operators_type() -> None:
+def test_the_outputs() -> None:
     url = "https://Api.execute-api.eu-central-1.amazonaws.com"
     api = "arn:aws:execute-api:eu-central-1:111122223333:Api"
 
@@ -240,7 +240,7 @@ def test_the_outputs_are_what_clients_and_operators_type() -> None:
     }
 
 
-def test_with_a_domain_the_outputs_name_it_and_say_where_dns_must_lead() -> None:
+def test_with_a_domain_the_outputs_name_it_and_its_target() -> None:
     outputs = stack(**EVERYTHING).outputs
 
     assert (
@@ -256,11 +256,11 @@ def test_with_a_domain_the_outputs_name_it_and_say_where_dns_must_lead() -> None
 
 
 @pytest.mark.parametrize("mode", [mode for mode in ACCESS if mode != "iam"])
-def test_an_arn_to_invoke_for_app_tokens_is_offered_only_where_it_helps(mode: str) -> None:
+def test_app_token_arns_are_outputs_with_iam_access_only(mode: str) -> None:
     assert not {"AppTokenInvokeArn", "TokenEndpointInvokeArn"} & _outputs("prod", **ACCESS[mode]).keys()
 
 
-# What is made once for each stack, and holds state, costs money or has rights. `make deploy` tags the rest as well.
+# Types with their own Tags property here. `make deploy` tags the others as well.
 TAGGED = {
     "AWS::ApiGatewayV2::DomainName",
     "AWS::ApiGatewayV2::Stage",
@@ -287,7 +287,7 @@ def test_the_stack_needs_no_more_than_capability_iam() -> None:
         assert "RoleName" not in role["Properties"]
 
 
-def test_the_sam_cli_s_settings_name_parameters_that_exist() -> None:
+def test_samconfig_names_existing_parameters() -> None:
     settings = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
     overrides = [
         pair.split("=", 1)
@@ -300,8 +300,8 @@ def test_the_sam_cli_s_settings_name_parameters_that_exist() -> None:
         assert accepts(name, value)
 
 
-def test_local_runs_set_only_variables_that_the_template_names() -> None:
-    """`sam local` drops all others, without a word."""
+def test_local_runs_set_variables_of_the_template() -> None:
+    """`sam local` silently drops all others."""
     settings = tomllib.loads((ROOT / "samconfig.toml").read_text())["default"]
     files = {command["parameters"]["env_vars"] for command in settings.values() if "env_vars" in command["parameters"]}
 
@@ -330,14 +330,14 @@ def test_the_generated_parts_are_up_to_date() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-# What the serverless rules find here, and why it stays.
-MEANT = {
-    "WS1000": "X-Ray is the parameter Tracing, off by default: what it costs is the team's to decide",
-    "WS1004": "the rule looks for a log group by the name that Lambda would choose; LoggingConfig names ours",
+# Accepted findings of the serverless rules.
+ACCEPTED_FINDINGS = {
+    "WS1000": "X-Ray is the parameter Tracing, off by default because of its cost",
+    "WS1004": "the rule looks for Lambda's default log group; LoggingConfig names another",
 }
 
 
-def test_the_serverless_rules_find_only_what_is_meant() -> None:
+def test_the_serverless_rules_find_accepted_findings_only() -> None:
     config = ManualArgs(regions=["us-east-1"], append_rules=["cfn_lint_serverless.rules"])
 
-    assert {found.rule.id for found in lint_file(TEMPLATE, config=config)} == MEANT.keys()
+    assert {found.rule.id for found in lint_file(TEMPLATE, config=config)} == ACCEPTED_FINDINGS.keys()
