@@ -17,7 +17,6 @@ from roomkey.errors import AuditUnavailable, Fault
 from roomkey.record import RequestRecord
 
 SCHEMA = 1
-_EMPTY: tuple[object, ...] = (None, "", (), {})
 
 
 class AuditTrail:
@@ -149,7 +148,7 @@ def _reading(age: float, failure: object) -> dict[str, object]:
 
 def _present(**fields: object) -> dict[str, object]:
     """Return the fields that have a value: not None, not False, not empty. Zero is a value."""
-    return {name: value for name, value in fields.items() if value is not False and value not in _EMPTY}
+    return {name: value for name, value in fields.items() if value or type(value) in (int, float)}
 
 
 def _timestamp(seconds: float) -> str:

@@ -474,7 +474,7 @@ def test_a_rule_grants_what_it_names_field_by_field(one: Any, request: TokenRequ
     """What `policy explain` says of a rule is what the rule does."""
     [compiled] = policy(one).rules
 
-    assert compiled.grants(request, caller) == all(compiled.checks(request, caller).values())
+    assert compiled.grants(request, caller) == all(dict(compiled.checks(request, caller)).values())
 
 
 @given(RULES_OF_A_POLICY, requests(), SOMEBODY)
@@ -601,7 +601,7 @@ def test_a_star_alone_is_all_of_them_also_those_that_come_later() -> None:
 def test_a_rule_says_field_by_field_what_it_does_not_name() -> None:
     [one] = policy(rule(roles=["host"], platforms=["100ms"], services=...)).rules
 
-    assert one.checks(JOIN, user()) == {
+    assert dict(one.checks(JOIN, user())) == {
         "kinds": True,
         "platforms": False,
         "services": False,

@@ -162,7 +162,7 @@ def as_json(policy: Policy, question: Question, verdict: Verdict) -> dict[str, o
 
 def reasons(index: int, rule: Rule, question: Question) -> Iterator[str]:
     """What a rule has to say to a question, a line for the rule and one for each field that does not name it."""
-    lacking = [name for name, named in rule.checks(question.request, question.caller).items() if not named]
+    lacking = [name for name, named in rule.checks(question.request, question.caller) if not named]
     place = f"rules[{index}]"
     title = place if rule.name == place else f'{place} "{rule.name}"'
     lifetime = "" if rule.max_lifetime is None else f", for {rule.max_lifetime} s at most"

@@ -22,6 +22,7 @@ _CLAIMS: Mapping[str, Set[str]] = {
 }
 """The claims of Roomkey's tokens, and those that 100ms's own API writes."""
 
+_KINDS = tuple(TokenKind)
 _BAD_TOKEN = "40109 Bad JWT Token"  # noqa: S105 - 100ms's name of the error.
 
 
@@ -74,7 +75,7 @@ class Hms(Platform):
         return hs256.sign(claims, credentials["app_secret"])
 
     def recognizes(self, claims: Mapping[str, object]) -> bool:
-        without_key = claims.get("type") in list(TokenKind) and "version" in claims
+        without_key = claims.get("type") in _KINDS and "version" in claims
         return without_key or super().recognizes(claims)
 
     def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:
@@ -135,7 +136,7 @@ def _warnings(claims: Mapping[str, Any]) -> Iterator[str]:
 def _content(claims: Mapping[str, Any]) -> TokenContent:
     kind = claims.get("type")
     return TokenContent(
-        kind=TokenKind(kind) if kind in list(TokenKind) else None,
+        kind=TokenKind(kind) if kind in _KINDS else None,
         expires_at=hs256.number(claims.get("exp")),
         room_id=hs256.string(claims.get("room_id")),
         role=hs256.string(claims.get("role")),

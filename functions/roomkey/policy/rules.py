@@ -4,7 +4,7 @@ Rules only grant: a request that no rule grants is refused. A rule grants a requ
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -54,25 +54,24 @@ class Rule(NamedTuple):
     rooms: PatternSet
     max_lifetime: int | None
 
-    def checks(self, request: TokenRequest, caller: Caller) -> Mapping[str, bool]:
-        """Return whether each member of the rule covers `request`. A part that the request lacks is covered."""
-        return {
-            "kinds": request.kind in self.kinds,
-            "platforms": request.platform.name in self.platforms,
-            "services": self.services.issuperset(request.services),
-            "who": any(subject.matches(caller) for subject in self.who),
-            "roles": request.role is None or self.roles.match(request.role, caller),
-            "rooms": self._covers_room(request, caller),
-        }
+    def checks(self, request: TokenRequest, caller: Caller) -> Iterator[tuple[str, bool]]:
+        """Yield each member of the rule, and whether it covers `request`. A part that the request lacks is covered."""
+        yield "kinds", request.kind in self.kinds
+        yield "platforms", request.platform.name in self.platforms
+        yield "services", self.services.issuperset(request.services)
+        yield "who", any(subject.matches(caller) for subject in self.who)
+        yield "roles", request.role is None or self.roles.match(request.role, caller)
+        yield "rooms", self._covers_room(request, caller)
 
     def _covers_room(self, request: TokenRequest, caller: Caller) -> bool:
-        if request.opens_every_room:  # Granted only by the pattern `*`.
-            return any(pattern.text == "*" for pattern in self.rooms)
-        return request.room_id is None or self.rooms.match(request.room_id, caller)
+        if request.room_id is not None:
+            return self.rooms.match(request.room_id, caller)
+        # Every room is granted only by the pattern `*`.
+        return not request.opens_every_room or any(pattern.text == "*" for pattern in self.rooms)
 
     def grants(self, request: TokenRequest, caller: Caller) -> bool:
         """Return whether the rule grants `request`, whatever lifetime it asks for."""
-        return all(self.checks(request, caller).values())
+        return all(covers for _, covers in self.checks(request, caller))
 
 
 class Decision(NamedTuple):
