@@ -27,7 +27,7 @@ from roomkey.api import Api
 from roomkey.dependencies import Dependencies
 from roomkey_cli.data import POLICIES
 from support.aws import faulty as faults
-from support.aws.faulty import AwsStandIn, Behaviour, Operation
+from support.aws.faulty import Behaviour, FaultyAws, Operation
 from support.clocks import FakeClock, ShiftedClock
 from support.events import HEALTH, LambdaContext, token_event
 
@@ -100,7 +100,7 @@ class Reply:
 class Stack:
     """One execution environment: the real API, on a clock of its own, in front of the stand-in."""
 
-    stand_in: AwsStandIn
+    stand_in: FaultyAws
     clock: Clock
     jitter: float = 0.5
     environment: str = "dev"
@@ -164,9 +164,9 @@ def assert_nothing_leaks(text: str) -> None:
 
 
 @contextlib.contextmanager
-def working_stand_in() -> Iterator[AwsStandIn]:
+def working_stand_in() -> Iterator[FaultyAws]:
     """A stand-in with minting on and good credentials."""
-    with AwsStandIn() as stand_in:
+    with FaultyAws() as stand_in:
         stand_in.put_parameter(FLAG, "false")
         stand_in.put_parameter(POLICY, OPEN_POLICY)
         stand_in.put_parameter(BLOCKED, "{}")
@@ -175,7 +175,7 @@ def working_stand_in() -> Iterator[AwsStandIn]:
 
 
 @pytest.fixture
-def stand_in() -> Iterator[AwsStandIn]:
+def stand_in() -> Iterator[FaultyAws]:
     with working_stand_in() as stand_in:
         yield stand_in
 
@@ -186,7 +186,7 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def stack(stand_in: AwsStandIn, clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> Iterator[Stack]:
+def stack(stand_in: FaultyAws, clock: FakeClock, capsys: pytest.CaptureFixture[str]) -> Iterator[Stack]:
     stack = Stack(stand_in, clock)
     yield stack
     printed = capsys.readouterr()
@@ -583,7 +583,7 @@ def test_a_flag_that_stops_making_sense_is_not_on(stack: Stack, clock: FakeClock
     assert stack.ask().problem == (503, "kill-switch-unavailable", "60")
 
 
-NO_POLICY: Mapping[str, Callable[[AwsStandIn], object]] = {
+NO_POLICY: Mapping[str, Callable[[FaultyAws], object]] = {
     "B4-policy-missing": lambda stand_in: stand_in.parameters.pop(POLICY),
     "B4-policy-malformed": lambda stand_in: stand_in.put_parameter(POLICY, "{"),
     "B4-policy-empty": lambda stand_in: stand_in.put_parameter(POLICY, ""),
@@ -1001,7 +1001,7 @@ def test_an_environment_reads_each_once_for_all_its_requests(stack: Stack, clock
 
 
 @pytest.mark.threat("B8")
-def test_a_cold_storm_costs_two_calls_an_environment_and_is_over_when_the_quota_allows(stand_in: AwsStandIn) -> None:
+def test_a_cold_storm_costs_two_calls_an_environment_and_is_over_when_the_quota_allows(stand_in: FaultyAws) -> None:
     environments = 16
     stacks = [Stack(stand_in, ShiftedClock(), jitter=index / environments) for index in range(environments)]
 
@@ -1153,7 +1153,7 @@ def test_a_service_that_keeps_one_waiting_is_waited_for_three_seconds_at_most(
 
 
 @pytest.mark.threat("B9", "I6")
-def test_the_very_first_request_too(stand_in: AwsStandIn) -> None:
+def test_the_very_first_request_too(stand_in: FaultyAws) -> None:
     """Nothing has been made yet, the SDK's clients least of all."""
     stand_in.behave(SSM, faults.drip_header)
     with contextlib.redirect_stdout(io.StringIO()):

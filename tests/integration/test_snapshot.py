@@ -35,7 +35,7 @@ from roomkey.api import Api
 from roomkey.dependencies import Dependencies
 from support.audit_lines import checked
 from support.aws import faulty as faults
-from support.aws.faulty import AwsStandIn, Behaviour, Exchange, Operation, Port
+from support.aws.faulty import Behaviour, Exchange, FaultyAws, Operation, Port
 from support.aws.virtual import ENVIRON, VirtualAws
 from support.clocks import FakeClock
 from support.events import LambdaContext, token_event
@@ -75,7 +75,7 @@ def event(platform: str = "100ms", kind: str = "app") -> dict[str, Any]:
     return token_event(platform, kind, body, authorizer={"iam": {"userArn": "arn:aws:iam::999999999999:role/backend"}})
 
 
-def set_up(aws: faults.Stored) -> None:
+def set_up(aws: faults.AwsState) -> None:
     """Minting is on, and there are good credentials for every platform."""
     aws.put_parameter(FLAG, "false")
     aws.put_parameter(POLICY, OPEN_POLICY)
@@ -85,14 +85,14 @@ def set_up(aws: faults.Stored) -> None:
 
 
 @contextlib.contextmanager
-def working_stand_in() -> Iterator[AwsStandIn]:
-    with AwsStandIn() as stand_in:
+def working_stand_in() -> Iterator[FaultyAws]:
+    with FaultyAws() as stand_in:
         set_up(stand_in)
         yield stand_in
 
 
 @pytest.fixture
-def stand_in() -> Iterator[AwsStandIn]:
+def stand_in() -> Iterator[FaultyAws]:
     with working_stand_in() as stand_in:
         yield stand_in
 
@@ -471,7 +471,7 @@ def test_a_snapshot_wakes_on_another_machine_months_later(stack: Stack) -> None:
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
 @pytest.mark.parametrize("at", [SSM, SM], ids=["ssm", "sm"])
 def test_an_answer_that_a_frozen_environment_finds_when_it_thaws_is_not_kept(
-    stand_in: AwsStandIn, at: Operation
+    stand_in: FaultyAws, at: Operation
 ) -> None:
     """It was true when it was asked for, and is not now. For a process that was stopped it came at once."""
 
@@ -532,7 +532,7 @@ class RoleCredentials:
 
 
 @contextlib.contextmanager
-def under_snapstart(stand_in: AwsStandIn, role: RoleCredentials) -> Iterator[Environment]:
+def under_snapstart(stand_in: FaultyAws, role: RoleCredentials) -> Iterator[Environment]:
     """No access key, but where to get one. Nothing of it is ever printed."""
     environ = {name: value for name, value in stand_in.environ.items() if "KEY" not in name}
     with Environment(environ | role.environ) as environment:
@@ -542,7 +542,7 @@ def under_snapstart(stand_in: AwsStandIn, role: RoleCredentials) -> Iterator[Env
 
 
 @pytest.mark.threat("C1", "C2")
-def test_the_roles_credentials_are_fetched_with_the_first_request_and_not_before(stand_in: AwsStandIn) -> None:
+def test_the_roles_credentials_are_fetched_with_the_first_request_and_not_before(stand_in: FaultyAws) -> None:
     with RoleCredentials(faults.ok) as role, under_snapstart(stand_in, role) as environment:
         assert role.authorizations == []
         assert stand_in.requests == []
@@ -573,7 +573,7 @@ ROLE_FAULTS: Mapping[str, Behaviour] = {
 
 @pytest.mark.threat("C1", "C2", "H3", "I6")
 @pytest.mark.parametrize("fault", ROLE_FAULTS.values(), ids=ROLE_FAULTS)
-def test_credentials_that_cannot_be_had_are_a_fault_that_passes(stand_in: AwsStandIn, fault: Behaviour) -> None:
+def test_credentials_that_cannot_be_had_are_a_fault_that_passes(stand_in: FaultyAws, fault: Behaviour) -> None:
     with RoleCredentials(fault) as role, under_snapstart(stand_in, role) as environment:
         status, code, retry_after = environment.ask(remaining_ms=1600).problem
         assert (status, retry_after) == (503, "5")
@@ -587,7 +587,7 @@ def test_credentials_that_cannot_be_had_are_a_fault_that_passes(stand_in: AwsSta
 @pytest.mark.threat("C2", "H3")
 @pytest.mark.parametrize("fault", [faults.server_error, faults.hang], ids=["500", "hang"])
 def test_credentials_that_are_still_good_serve_while_newer_ones_cannot_be_had(
-    stand_in: AwsStandIn, fault: Behaviour
+    stand_in: FaultyAws, fault: Behaviour
 ) -> None:
     behaviour = faults.in_turn(faults.ok, fault)
     with (
@@ -601,7 +601,7 @@ def test_credentials_that_are_still_good_serve_while_newer_ones_cannot_be_had(
 @pytest.mark.threat("C2", "H3", "I6")
 @pytest.mark.parametrize("fault", [faults.server_error, faults.drip_body], ids=["500", "drip"])
 def test_credentials_that_are_about_to_expire_and_cannot_be_renewed_are_a_fault(
-    stand_in: AwsStandIn, fault: Behaviour
+    stand_in: FaultyAws, fault: Behaviour
 ) -> None:
     behaviour = faults.in_turn(faults.ok, fault)
     with (

@@ -1,4 +1,4 @@
-"""Audit lines, held against their published schema."""
+"""Validate audit lines against their published schema."""
 
 import functools
 import json
@@ -13,7 +13,7 @@ VALIDATOR = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FOR
 
 
 def checked(line: str) -> dict[str, Any]:
-    """What `line` says. Raises `AssertionError` or `ValidationError` where it is no audit line."""
+    """Parse `line`. Raises AssertionError or ValidationError if it is not a valid audit line."""
     _check(line.removesuffix("\n"))
     said: dict[str, Any] = json.loads(line)
     return said
@@ -21,7 +21,7 @@ def checked(line: str) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=4096)
 def _check(line: str) -> None:
-    """Once for each line: it is checked when it is written, and by each test that reads it."""
+    """Validate each line once: it is checked when it is written and when a test reads it."""
     assert line.isascii()
     assert "\n" not in line
     VALIDATOR.validate(json.loads(line))

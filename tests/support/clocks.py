@@ -1,4 +1,4 @@
-"""Clocks for tests: one that stands still until it is told to move, and one that runs and can be set."""
+"""Clocks for tests: one that stands still, and one that runs with an offset."""
 
 import time
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from roomkey.clock import Instant
 
 @dataclass(slots=True)
 class FakeClock:
-    """Time that passes only when told to, its two clocks together or apart. `sleep` passes it at once."""
+    """A clock that moves only by `advance` or `sleep`, which returns at once."""
 
     wall: float = 1_800_000_000.0
     monotonic: float = 5_000.0
@@ -20,14 +20,14 @@ class FakeClock:
         self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Lets time pass: both clocks move."""
+        """Move both clocks forward by `seconds`."""
         self.wall += seconds
         self.monotonic += seconds
 
 
 @dataclass(slots=True)
 class ShiftedClock:
-    """The machine's clocks, running, each ahead or behind by an offset that can be changed at any time."""
+    """The machine's clocks, each with an offset in seconds that can change at any time."""
 
     wall_offset: float = 0.0
     monotonic_offset: float = 0.0
@@ -39,6 +39,6 @@ class ShiftedClock:
         time.sleep(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Makes it that much later on both clocks."""
+        """Move both clocks forward by `seconds`."""
         self.wall_offset += seconds
         self.monotonic_offset += seconds

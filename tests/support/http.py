@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 @contextmanager
 def serve(make_app: Callable[[str], ASGIApp], http: Any = "h11") -> Iterator[str]:
-    """Serve `make_app(base URL)` on a free port of this machine; gives the base URL."""
+    """Serve `make_app(base_url)` on a free port and yield the base URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(
@@ -37,7 +37,7 @@ class Reply(NamedTuple):
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The header's value; None if it is missing, an AssertionError if it comes more than once."""
+        """Return the header's value, or None. Raises AssertionError if it is repeated."""
         values = [value for key, value in self.headers if key.lower() == name]
         assert len(values) <= 1, (name, values)
         return values[0] if values else None
@@ -50,7 +50,7 @@ def send(
     headers: list[tuple[str, str]] | dict[str, str] | None = None,
     body: bytes | None = None,
 ) -> Reply:
-    """One request, its target and its headers sent as they are; nothing is added but Host and Content-Length."""
+    """Send one request with this target and these headers, adding only Host and Content-Length."""
     connection = HTTPConnection(urlsplit(base_url).netloc, timeout=30)
     try:
         pairs = list(headers.items()) if isinstance(headers, dict) else list(headers or [])

@@ -1,4 +1,4 @@
-"""Scripts of the repository, which are in no package, as modules that tests can look into."""
+"""Load scripts of the repository as modules."""
 
 import importlib.util
 import sys
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def loaded(path: str) -> Any:
-    """The script at `path`, below the repository's root."""
+    """Load the script at `path`, relative to the repository."""
     name = Path(path).stem
     spec = importlib.util.spec_from_file_location(name, ROOT / path)
     assert spec

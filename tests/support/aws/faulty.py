@@ -1,9 +1,8 @@
-"""A stand-in for SSM and Secrets Manager that fails on command, for tests that need AWS to misbehave.
+"""SSM and Secrets Manager that fail on command: `GetParameters` and `GetSecretValue` over real sockets.
 
-Two small HTTP servers of our own speak as much of the two JSON protocols as Roomkey uses: `GetParameters` and
-`GetSecretValue`. What they know is set in `parameters` and `secrets`; how each operation behaves is set with `behave`,
-at any time, also while requests are running. A behaviour is a function that is given the `Exchange` and answers it,
-wrongly, late, in part or not at all.
+`parameters` and `secrets` are the state. `behave` sets the behaviour of an operation, also while requests run. A
+behaviour is a function that answers an `Exchange`: correctly, wrongly, late, in part or not at all.
+`support.aws.virtual` plays the same behaviours in virtual time.
 """
 
 import base64
@@ -30,18 +29,18 @@ JSON = "application/x-amz-json-1.1"
 
 
 class Operation(StrEnum):
-    """What the stand-in understands, by its `X-Amz-Target`."""
+    """The operations, by their `X-Amz-Target`."""
 
     GET_PARAMETERS = "AmazonSSM.GetParameters"
     GET_SECRET_VALUE = "secretsmanager.GetSecretValue"
 
 
-# --- what the two services know ------------------------------------------------------------------------------------
+# --- state ------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class Parameter:
-    """A parameter of SSM. A `SecureString` read without decryption is answered as ciphertext, as AWS does."""
+    """An SSM parameter. Reading a `SecureString` without decryption returns ciphertext, as on AWS."""
 
     value: str
     type: str = "String"
@@ -50,21 +49,21 @@ class Parameter:
 
 @dataclass(slots=True)
 class SecretMetadata:
-    """A secret: its versions by id, and which of them each staging label is on."""
+    """A secret: its versions by id, and the version of each staging label."""
 
     versions: dict[str, str | bytes] = field(default_factory=dict)
     stages: dict[str, str] = field(default_factory=dict)
     deleted: bool = False
 
     def put(self, value: str | bytes, stage: str = "AWSCURRENT") -> str:
-        """Adds a version under `stage`; what was current before becomes previous. Gives the version's id."""
+        """Add a version under `stage` and return its id. The current version becomes the previous one."""
         version_id = str(uuid.uuid4())
         self.versions[version_id] = value
         self._move(stage, version_id)
         return version_id
 
     def promote(self) -> None:
-        """Ends a rotation: the pending version becomes the current one."""
+        """End a rotation: make the pending version the current one."""
         self._move("AWSCURRENT", self.stages.pop("AWSPENDING"))
 
     def _move(self, stage: str, version_id: str) -> None:
@@ -74,7 +73,7 @@ class SecretMetadata:
 
 
 class Answer(NamedTuple):
-    """A status and a document."""
+    """The status and the JSON document of a response."""
 
     status: int
     document: Any
@@ -84,19 +83,19 @@ def error_answer(code: str, message: str, status: int = 400) -> Answer:
     return Answer(status, {"__type": code, "message": message})
 
 
-class Stored:
-    """What the two services have been told to keep, and what they say of it when they are well."""
+class AwsState:
+    """The parameters and secrets, and the correct response to each request."""
 
     def __init__(self) -> None:
         self.parameters: dict[str, Parameter] = {}
         self.secrets: dict[str, SecretMetadata] = {}
 
     def put_parameter(self, name: str, value: str, **more: Any) -> None:
-        """Creates the parameter or overwrites it."""
+        """Create or overwrite a parameter."""
         self.parameters[name] = Parameter(value, **more)
 
     def put_secret(self, name: str, value: str | bytes, stage: str = "AWSCURRENT") -> str:
-        """Creates the secret or gives it a further version; the version's id."""
+        """Create a secret or add a version, and return the version's id."""
         return self.secrets.setdefault(name, SecretMetadata()).put(value, stage)
 
     def healthy(self, operation: str, asked: Mapping[str, Any]) -> Answer:
@@ -162,12 +161,12 @@ def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
-# --- one request, and ways to answer it ----------------------------------------------------------------------------
+# --- behaviours ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One request that has been read and not been answered. `healthy` is what the service says when it is well."""
+    """A request that waits for its response. `healthy` builds the correct one."""
 
     operation: str
     asked: Mapping[str, Any]
@@ -179,19 +178,19 @@ class Exchange:
         self.connection.sendall(data)
 
     def reply(self, answer: Answer) -> None:
-        """Answers as the services do."""
+        """Send `answer` as the services do."""
         self.reply_bytes(answer.status, json.dumps(answer.document).encode())
 
     def reply_bytes(self, status: int, body: bytes, content_type: str = JSON, *, length: int | None = None) -> None:
-        """Answers with any body; `length` is the Content-Length to claim, if not the body's own."""
+        """Send any body. `length` overrides the Content-Length."""
         self.send(http_head(status, content_type, len(body) if length is None else length) + body)
 
     def wait(self, seconds: float) -> bool:
-        """Waits; whether it is still worth answering."""
+        """Wait, and return whether the server still runs."""
         return not self.stopping.wait(seconds)
 
     def wait_for_hang_up(self) -> None:
-        """Waits until the other side gives up."""
+        """Wait until the client closes the connection."""
         while self.connection.recv(4096):
             pass
 
@@ -218,12 +217,12 @@ _HTML = b"<html><head><title>Sorry</title></head><body><h1>We will be back soon<
 
 
 def ok(exchange: Exchange) -> None:
-    """As a healthy service."""
+    """Respond correctly."""
     exchange.reply(exchange.healthy())
 
 
 def failing(code: str, message: str = "", status: int = 400) -> Behaviour:
-    """An error of the service's protocol."""
+    """Respond with an error of the service's protocol."""
 
     def behave(exchange: Exchange) -> None:
         exchange.reply(error_answer(code, message, status))
@@ -242,19 +241,19 @@ deleted = failing(
 
 
 def bare_429(exchange: Exchange) -> None:
-    """Throttled by something in front of the service, which does not speak its protocol."""
+    """Throttle like a proxy in front of the service, without its protocol."""
     exchange.reply_bytes(429, b"", "text/plain")
 
 
 def denied(exchange: Exchange) -> None:
-    """Not allowed, in IAM's words: with who asked and for what."""
+    """Deny like IAM, with the principal and the resource in the message."""
     resource = f"arn:aws:{exchange.action.split(':', maxsplit=1)[0]}:{REGION}:{ACCOUNT_ID}:roomkey"
     words = f"User: {ROLE_ARN} is not authorized to perform: {exchange.action} on resource: {resource}"
     exchange.reply(error_answer("AccessDeniedException", words))
 
 
 def not_found(exchange: Exchange) -> None:
-    """There is no such thing, as each of the services puts it."""
+    """Report a missing parameter or secret, as each service does."""
     if exchange.operation == Operation.GET_PARAMETERS:
         exchange.reply(Answer(200, {"Parameters": [], "InvalidParameters": exchange.asked["Names"]}))
     else:
@@ -262,7 +261,7 @@ def not_found(exchange: Exchange) -> None:
 
 
 def page(status: int, body: bytes = _HTML, content_type: str = "text/html") -> Behaviour:
-    """A page that is none of the service's: a proxy's, a captive portal's."""
+    """Respond with the page of a proxy or a captive portal."""
 
     def behave(exchange: Exchange) -> None:
         exchange.reply_bytes(status, body, content_type)
@@ -278,30 +277,30 @@ not_utf8 = page(200, b"\x1f\x8b\x08\x00\xff\xfe", JSON)
 
 
 def truncated(exchange: Exchange) -> None:
-    """The connection ends in the middle of the body."""
+    """Close the connection in the middle of the body."""
     body = json.dumps(exchange.healthy().document).encode()
     exchange.reply_bytes(200, body[: len(body) // 2], length=len(body))
 
 
 def short(exchange: Exchange) -> None:
-    """A whole document, and a Content-Length that promises more than is sent."""
+    """Send a whole document with a Content-Length that is too large."""
     body = json.dumps(exchange.healthy().document).encode()
     exchange.reply_bytes(200, body, length=len(body) + 100)
 
 
 def oversized(exchange: Exchange) -> None:
-    """The right document in a body of half a megabyte."""
+    """Pad the correct document to half a megabyte."""
     exchange.reply_bytes(200, json.dumps(exchange.healthy().document).encode() + b" " * 512 * 1024)
 
 
 def cut(exchange: Exchange) -> None:
-    """The document ends in the middle, and the response says that this was all."""
+    """Cut the document in the middle, with a matching Content-Length."""
     body = json.dumps(exchange.healthy().document).encode()
     exchange.reply_bytes(200, body[: len(body) // 2])
 
 
 def odd(document: Any, status: int = 200) -> Behaviour:
-    """A JSON document that the service never sends."""
+    """Respond with a JSON document that the service never sends."""
 
     def behave(exchange: Exchange) -> None:
         exchange.reply(Answer(status, document))
@@ -310,7 +309,7 @@ def odd(document: Any, status: int = 200) -> Behaviour:
 
 
 def amended(amend: Callable[[dict[str, Any]], object]) -> Behaviour:
-    """The healthy answer, changed in place by `amend`."""
+    """Respond with the correct document, changed in place by `amend`."""
 
     def behave(exchange: Exchange) -> None:
         document = json.loads(json.dumps(exchange.healthy().document))
@@ -322,29 +321,29 @@ def amended(amend: Callable[[dict[str, Any]], object]) -> Behaviour:
 
 @amended
 def foreign_name(document: dict[str, Any]) -> None:
-    """Somebody else's answer: right in form, about another name."""
+    """Respond about another name."""
     for one in document.get("Parameters", [document]):
         one["Name"] = "somebody-elses"
 
 
 def reset(exchange: Exchange) -> None:
-    """The connection is reset (RST)."""
+    """Reset the connection (RST)."""
     exchange.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     exchange.connection.close()
 
 
 def closed(exchange: Exchange) -> None:
-    """The connection is closed (FIN) without a word, as one that had been idle for too long."""
+    """Close the connection (FIN) without a response, like one that was idle for too long."""
     del exchange
 
 
 def hang(exchange: Exchange) -> None:
-    """Never answers."""
+    """Never respond."""
     exchange.wait_for_hang_up()
 
 
 def endless(exchange: Exchange) -> None:
-    """The right document in a body that goes on for as long as anybody reads it."""
+    """Send the correct document, then padding without an end."""
     exchange.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\n\r\n")
     exchange.send(json.dumps(exchange.healthy().document).encode())
     while not exchange.stopping.is_set():
@@ -352,7 +351,7 @@ def endless(exchange: Exchange) -> None:
 
 
 def not_http(exchange: Exchange) -> None:
-    """Another protocol's greeting."""
+    """Send the greeting of another protocol."""
     exchange.send(b"SSH-2.0-OpenSSH_9.9\r\n")
 
 
@@ -360,12 +359,12 @@ DRIP_SECONDS = 0.25
 
 
 def drip_body(exchange: Exchange) -> None:
-    """The head at once, then one byte of the body at a time: never silent for as long as a read may take."""
+    """Send the head at once, then the body byte by byte, faster than any read timeout."""
     _drip(exchange, at_once=True)
 
 
 def drip_header(exchange: Exchange) -> None:
-    """One byte of the status line and the headers at a time."""
+    """Send everything byte by byte, the status line included."""
     _drip(exchange, at_once=False)
 
 
@@ -381,7 +380,7 @@ def _drip(exchange: Exchange, *, at_once: bool) -> None:
 
 
 def slow(seconds: float, then: Behaviour = ok) -> Behaviour:
-    """Silent for so long, and then `then`."""
+    """Wait, then behave like `then`."""
 
     def behave(exchange: Exchange) -> None:
         if exchange.wait(seconds):
@@ -391,7 +390,7 @@ def slow(seconds: float, then: Behaviour = ok) -> Behaviour:
 
 
 def meanwhile(happen: Callable[[], object], then: Behaviour = ok) -> Behaviour:
-    """While the request is in flight something else happens: the environment is frozen, a flag is turned ..."""
+    """Call `happen` while the request is in flight, then behave like `then` with the state from before."""
 
     def behave(exchange: Exchange) -> None:
         healthy = exchange.healthy()
@@ -402,7 +401,7 @@ def meanwhile(happen: Callable[[], object], then: Behaviour = ok) -> Behaviour:
 
 
 def in_turn(*behaviours: Behaviour) -> Behaviour:
-    """Each behaviour for one request, the last for all that follow."""
+    """Use each behaviour for one request, and the last for all that follow."""
     requests, lock = itertools.count(), threading.Lock()
 
     def behave(exchange: Exchange) -> None:
@@ -414,7 +413,7 @@ def in_turn(*behaviours: Behaviour) -> Behaviour:
 
 
 def limited(per_second: float, burst: float, beyond: Behaviour = throttled) -> Behaviour:
-    """Healthy for so many requests a second, as a token bucket counts them; `beyond` for the excess."""
+    """Respond correctly within a token bucket's rate, and like `beyond` above it."""
     lock, tokens, at = threading.Lock(), burst, time.monotonic()
 
     def behave(exchange: Exchange) -> None:
@@ -430,19 +429,19 @@ def limited(per_second: float, burst: float, beyond: Behaviour = throttled) -> B
 
 
 def refused(exchange: Exchange) -> None:
-    """Nobody listens on the port. `AwsStandIn.behave` sees to it; this is for requests already under way."""
+    """Refuse connections. `FaultyAws.behave` closes the port; this resets requests already in flight."""
     reset(exchange)
 
 
 def unreachable(exchange: Exchange) -> None:
-    """Connections are not even refused. `AwsStandIn.behave` sees to it; this is for requests already under way."""
+    """Leave connections unanswered. `FaultyAws.behave` blocks the port; this hangs requests already in flight."""
     hang(exchange)
 
 
-# --- the stand-in --------------------------------------------------------------------------------------------------
+# --- over sockets --------------------------------------------------------------------------------------------------
 
 
-class AwsStandIn(Stored):
+class FaultyAws(AwsState):
     """Both services on ports of this machine, until the block ends."""
 
     def __init__(self) -> None:
@@ -463,7 +462,7 @@ class AwsStandIn(Stored):
 
     @property
     def environ(self) -> dict[str, str]:
-        """What sends the AWS SDK here, and nowhere else."""
+        """Return the environment variables that point the AWS SDK here."""
         return {
             "AWS_ENDPOINT_URL_SSM": self._ports[Operation.GET_PARAMETERS].url,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": self._ports[Operation.GET_SECRET_VALUE].url,
@@ -477,19 +476,19 @@ class AwsStandIn(Stored):
         }
 
     def behave(self, operation: Operation, behaviour: Behaviour) -> None:
-        """How `operation` is answered from now on. Requests already under way go on as they began."""
+        """Set the behaviour of `operation`. Requests already in flight keep theirs."""
         self._behaviours[operation] = behaviour
         port = self._ports[operation]
         (port.shut if behaviour is refused else port.choke if behaviour is unreachable else port.open)()
 
     def heal(self) -> None:
-        """Makes every operation well again."""
+        """Make every operation respond correctly."""
         for operation in Operation:
             self.behave(operation, ok)
 
     @contextmanager
     def counting(self) -> Iterator[Counter[str]]:
-        """The calls that arrive while the block runs, complete when it has ended."""
+        """Count the calls that arrive while the block runs."""
         before, during = self.calls.copy(), Counter[str]()
         yield during
         during.update(self.calls - before)
@@ -510,7 +509,7 @@ class AwsStandIn(Stored):
 
 
 class Port:
-    """A port of this machine that is ours for as long as we want, and listens when it is told to."""
+    """A reserved port of this machine that can listen, refuse and block."""
 
     def __init__(self, handle: Callable[[socket.socket, threading.Event], None]) -> None:
         self._handle = handle
@@ -520,14 +519,14 @@ class Port:
         self._accepting: threading.Thread | None = None
         self._listener: socket.socket | None = None
         self._choked: list[socket.socket] = []
-        # Bound and never listening: it keeps the port ours while a connection to it is refused.
+        # Bound and never listening, it reserves the port while connections are refused.
         self._reserved = _bound(0)
         self._port = self._reserved.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
         self.open()
 
     def open(self) -> None:
-        """Listens, if it does not."""
+        """Listen."""
         self._unchoke()
         if self._listener is None:
             self._listener = _bound(self._port)
@@ -536,18 +535,18 @@ class Port:
             self._accepting.start()
 
     def shut(self) -> None:
-        """Refuses connections from here on. Those that are there stay."""
+        """Refuse new connections. Open ones stay."""
         self._unchoke()
         if self._listener is None or self._accepting is None:
             return
         listener, self._listener = self._listener, None
-        with suppress(OSError):  # Closing a socket does not wake who waits on it; one last connection does.
+        with suppress(OSError):  # Closing a socket does not wake accept(); one last connection does.
             socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
         self._accepting.join()
         listener.close()
 
     def choke(self) -> None:
-        """Leaves connections without any answer from here on: the queue of those not accepted is full."""
+        """Leave new connections unanswered: fill the queue of connections not yet accepted."""
         self.shut()
         listener = _bound(self._port)
         listener.listen(0)
@@ -568,7 +567,7 @@ class Port:
         self._choked.clear()
 
     def stop(self) -> None:
-        """Ends everything that is going on here."""
+        """Close the port and end every connection."""
         self._stopping.set()
         self.shut()
         with self._lock:
@@ -595,7 +594,7 @@ class Port:
     def _serve(self, connection: socket.socket) -> None:
         with connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with suppress(OSError):  # The other side has gone: that is what many of these tests are about.
+            with suppress(OSError):  # The client has gone, as many tests intend.
                 self._handle(connection, self._stopping)
         with self._lock:
             self._connections.pop(threading.current_thread(), None)

@@ -1,7 +1,7 @@
-"""The same AWS as in `faults`, in virtual time: no sockets, no threads, no waiting.
+"""The behaviours of `support.aws.faulty` in virtual time: no sockets, no threads, no waiting.
 
-The function runs whole, with its own client. Only what the transport connects to is replaced: a socket
-on which the behaviours of `faults` are played, and on which seconds pass as a `FakeClock` is told to let them.
+The function runs whole, with its own transport. Only the transport's socket is replaced: it plays a behaviour and
+advances a `FakeClock` instead of waiting.
 """
 
 import json
@@ -30,12 +30,12 @@ ENVIRON = {
 }
 
 _LATER = 1e-3
-"""Seconds by which a wait that ends in a timeout is longer than it should be, as they all are."""
+"""Seconds by which every wait overruns its timeout."""
 
 
 @dataclass
 class Call:
-    """A request to AWS. `answered` is when it was over; a request that was `refused` never arrived."""
+    """A request to AWS. `answered` is when it ended. A `refused` request never arrives."""
 
     operation: Operation
     behaviour: Behaviour
@@ -45,8 +45,8 @@ class Call:
     said: Any = None
 
 
-class VirtualAws(faults.Stored):
-    """Both services. Each answers as those `once` say, each for one request, and then as `always` says."""
+class VirtualAws(faults.AwsState):
+    """Both services. An operation uses each behaviour of `once` for one request, then `always`."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
@@ -55,13 +55,13 @@ class VirtualAws(faults.Stored):
         self.heal()
 
     def heal(self) -> None:
-        """Makes every operation well."""
+        """Make every operation respond correctly."""
         self.always: dict[Operation, Behaviour] = dict.fromkeys(Operation, faults.ok)
         self.once: dict[Operation, deque[Behaviour]] = {operation: deque() for operation in Operation}
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """While the block lasts, the function's connections lead here."""
+        """Point the function's connections here while the block lasts."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(DeadlineTransport, "_connect", lambda _, host, *__, **___: self._connect(HOSTS[host]))
             yield
@@ -77,7 +77,7 @@ class VirtualAws(faults.Stored):
 
 
 class _Tape:
-    """Takes down what a behaviour does, as the connection and the event that it is given: bytes, seconds, an error."""
+    """Record what a behaviour does with its connection and event: bytes, seconds, or an error."""
 
     def __init__(self) -> None:
         self.pieces: deque[bytes | float | OSError] = deque()
@@ -90,7 +90,7 @@ class _Tape:
         return False
 
     def is_set(self) -> bool:
-        return len(self.pieces) > 16  # More than anybody reads of what is endless.
+        return len(self.pieces) > 16  # More than the client reads of an endless body.
 
     def recv(self, _: int) -> bytes:
         self.pieces.append(math.inf)
@@ -100,11 +100,11 @@ class _Tape:
         self.pieces.append(ConnectionResetError())
 
     def close(self) -> None:
-        """Says nothing more: the tape ends here."""
+        """End the tape."""
 
 
 class _Socket:
-    """The transport's end of a connection to `call`'s service."""
+    """The client's side of a connection."""
 
     def __init__(self, aws: VirtualAws, call: Call) -> None:
         self._aws, self._call = aws, call
