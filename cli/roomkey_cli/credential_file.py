@@ -1,4 +1,4 @@
-"""Credentials outside AWS: the file that `--credentials` names, and the ones that a demonstration makes up."""
+"""Credentials outside AWS: the file that `--credentials` names, and the ones of the demonstration."""
 
 import hashlib
 import json
@@ -6,33 +6,63 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from roomkey.errors import MalformedBody
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform
 from roomkey.platforms.credentials import CredentialField, Credentials, InvalidCredentials
-from roomkey.request_body import json_object
+from roomkey_cli import json_input
 
 type Secrets = Mapping[str, Mapping[str, object]]
-"""What each platform's secret holds, by the platform's name."""
+"""Each platform's secret, by the platform's name."""
 
 
 class CredentialFileError(ValueError):
-    """The file cannot be used. The message says why and repeats nothing of what is in it."""
+    """The file cannot be used. The message contains the reason and nothing of the content."""
 
 
-def read(path: Path) -> tuple[Secrets, list[str]]:
-    """The secrets in the file, and the platforms in it that nobody knows. Raises `CredentialFileError`."""
+def read(path: Path, platform: Platform | None = None) -> tuple[Secrets, list[str]]:
+    """Read the secrets in the file, and the names in it that are not platforms.
+
+    A file with one platform's credentials, without the platform's name around them, is accepted if `platform` says
+    whose they are. Raises `CredentialFileError`.
+    """
     try:
-        document = json_object(path.read_bytes())
-    except OSError as error:
-        raise CredentialFileError(f"{path}: {error.strerror}") from None
-    except MalformedBody:
-        raise CredentialFileError(f"{path}: is not a JSON object without duplicate keys") from None
+        document = json_input.read_file(path)
+    except json_input.InvalidInput as error:
+        raise CredentialFileError(str(error)) from None
+    if owner := _bare_owner(document):
+        if platform is None or platform.name not in _owners(document):
+            raise CredentialFileError(
+                f"{path}: contains the credentials of one platform without its name: wrap them as "
+                f'{{"{owner}": {{...}}}}'
+            )
+        document = {platform.name: document}
     secrets = {name: secret for name, secret in document.items() if name in PLATFORMS}
     for name, secret in secrets.items():
         if not isinstance(secret, dict):
             raise CredentialFileError(f"{path}: {name} is not a JSON object")
     return secrets, sorted(document.keys() - PLATFORMS.keys())
+
+
+def unwrapped(document: Mapping[str, object], platform: Platform) -> dict[str, object]:
+    """Return one platform's credentials, taken out of a file's form (`{"100ms": {...}}`) if they are in it."""
+    inner = document.get(platform.name)
+    return dict(inner) if isinstance(inner, dict) and not _bare_owner(document) else dict(document)
+
+
+def _bare_owner(document: Mapping[str, object]) -> str | None:
+    """Return the platform whose credentials stand in `document` without its name, if that is what it contains."""
+    if document.keys() & PLATFORMS.keys():
+        return None
+    return next(iter(_owners(document)), None)
+
+
+def _owners(document: Mapping[str, object]) -> list[str]:
+    """Return the platforms that have all their required fields in `document`."""
+    return [
+        platform.name
+        for platform in PLATFORMS.values()
+        if document.keys() >= {field.name for field in platform.credential_fields if field.required}
+    ]
 
 
 def checked(secrets: Secrets, platform: Platform) -> Credentials:

@@ -1,29 +1,33 @@
-"""An environment as operators know it: what its things are called in AWS."""
+"""An environment's name, and the names of its resources in AWS."""
 
 import re
 from dataclasses import dataclass
 
 from roomkey.settings import Settings, SettingsError
 
+INVITES = "invites"
+"""The last part of the name of the secret that holds the keys of invites."""
+
 ALIAS = "live"
-"""The function's alias, which the API calls."""
+"""The function's alias, which the API invokes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The names of one environment. State is named by the function's own settings, the rest as in template.yaml."""
+    """The names of one environment's resources. The function's own settings derive the parameters' and secrets'."""
 
     name: str
     settings: Settings
 
     @classmethod
     def from_name(cls, name: str) -> "Environment":
-        """The environment called `name`. Raises `ValueError` where none can be called so."""
+        """Return the environment called `name`. Raises `ValueError` if the name is invalid."""
         try:
             return cls(name, Settings.from_environment({"ENVIRONMENT": name}))
         except SettingsError:
             raise ValueError(
-                "is no environment's name: a lower-case letter, then at most 15 lower-case letters, digits or hyphens"
+                "is not a valid environment name: use a lower-case letter, then at most 15 lower-case letters, digits "
+                "or hyphens"
             ) from None
 
     def __str__(self) -> str:
@@ -36,6 +40,15 @@ class Environment:
     @property
     def policy_name(self) -> str:
         return self.settings.policy_name
+
+    @property
+    def block_list_name(self) -> str:
+        return self.settings.block_list_name
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """Return the names of kill switch, policy and block list, in this order."""
+        return [self.kill_switch_name, self.policy_name, self.block_list_name]
 
     def secret_name(self, platform: str) -> str:
         return self.settings.secret_name(platform)
@@ -54,10 +67,10 @@ class Environment:
 
     @property
     def log_groups(self) -> tuple[str, ...]:
-        """The function's, with the audit lines, and API Gateway's access log."""
+        """Return the function's log group, which holds the audit lines, and API Gateway's access log."""
         return f"/aws/lambda/{self.function_name}", f"/aws/vendedlogs/{self.function_name}"
 
     @property
     def is_prod(self) -> bool:
-        """Whether people depend on it, by its name: `prod`, `production`, `prod-eu`, `eu-prod` ..."""
+        """Check whether the name means production: `prod`, `production`, `prod-eu`, `eu-prod` and so on."""
         return re.search(r"(?:^|-)prod", self.name) is not None

@@ -1,7 +1,9 @@
 """`roomkey`: the command line."""
 
+import difflib
 import errno
 import os
+import re
 import sys
 from typing import Annotated, Any
 
@@ -9,38 +11,70 @@ import typer
 from typer.core import TyperGroup
 
 from roomkey import __version__
-from roomkey_cli.aws.client import AwsError
-from roomkey_cli.commands import doctor, env, explain, mint, policy, probe, run, secret
-from roomkey_cli.terminal import AWS_FAILED, REFUSED, fail, note
+from roomkey_cli.commands import block, doctor, env, explain, iam, mint, policy, probe, run, secret, up
+from roomkey_cli.commands.session import command, without_types
+from roomkey_cli.terminal import REFUSED, USAGE, CommandError, note, say_json
 
-_HELP = """The token endpoint for real-time video that your team owns.
+_HELP = """A self-hosted token server for video apps, in your own AWS account.
 
 Try it on this machine: roomkey run
 
-A new environment: roomkey env init staging, roomkey secret put staging 100ms, roomkey policy put staging policy.json,
-deploy it, roomkey env enable staging, roomkey probe staging.
+Deploy: roomkey up staging
 
-An incident: roomkey env disable prod --yes
+Incident: roomkey env disable prod --yes
 
-Exit status of every command: 0 done, or good; 1 refused, or found bad; 2 wrong usage; 3 AWS said no or could not be
-asked; 4 minting is switched off.
+Exit status of every command: 0 done or valid; 1 refused or invalid; 2 wrong usage; 3 AWS failed; 4 minting is off.
 """
 
+_ORDER = (
+    "run",
+    "mint",
+    "explain",
+    "up",
+    "probe",
+    "doctor",
+    "env",
+    "secret",
+    "policy",
+    "block",
+    "unblock",
+    "blocks",
+    "iam",
+)
 
-_ORDER = ("run", "mint", "explain", "probe", "env", "secret", "policy", "doctor")
+
+_UsageError: Any = typer.BadParameter.__base__  # Typer does not export it by name.
 
 
 class _Commands(TyperGroup):
-    """The commands, and the one place where an AWS that says no ends one of them."""
+    """The commands in the order of their use, and the report of wrong usage."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=_ORDER.index)
 
+    def get_params(self, ctx: Any) -> Any:
+        return without_types(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.obj = "--json" in args
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except AwsError as error:
-            fail(str(error), AWS_FAILED)
+        except _UsageError as error:
+            error.message = error.message.removeprefix("Value error, ")
+            error.message += _suggestion(error.message)
+            if ctx.obj:
+                say_json({"error": CommandError(error.format_message(), USAGE).as_json()})
+            raise
+
+
+def _suggestion(message: str) -> str:
+    """Return `Did you mean ...?` for a choice that is close to a valid one."""
+    choice = re.match(r"'(.*)' is not one of (.*)\.$", message)
+    close = difflib.get_close_matches(choice[1], re.findall("'([^']*)'", choice[2]), n=1) if choice else []
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 app = typer.Typer(
@@ -55,32 +89,37 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False) -> None:
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
         print(f"roomkey {__version__}")
         raise typer.Exit
 
 
 _HERE, _DEPLOYED = "On this machine", "Deployed environments"
-app.command(rich_help_panel=_HERE)(run.run)
-app.command("mint", rich_help_panel=_HERE)(mint.mint_command)
-app.command("explain", rich_help_panel=_HERE)(explain.explain_command)
-app.command(rich_help_panel=_DEPLOYED)(probe.probe)
+command(app, "run", run.run, rich_help_panel=_HERE)
+command(app, "mint", mint.mint_command, rich_help_panel=_HERE)
+command(app, "explain", explain.explain_command, rich_help_panel=_HERE)
+command(app, "up", up.up, rich_help_panel=_DEPLOYED)
+command(app, "probe", probe.probe, rich_help_panel=_DEPLOYED)
+command(app, "doctor", doctor.doctor, rich_help_panel=_DEPLOYED)
 app.add_typer(env.app, name="env", rich_help_panel=_DEPLOYED)
 app.add_typer(secret.app, name="secret", rich_help_panel=_DEPLOYED)
 app.add_typer(policy.app, name="policy", rich_help_panel=_DEPLOYED)
-app.command(rich_help_panel=_DEPLOYED)(doctor.doctor)
+command(app, "block", block.block, rich_help_panel=_DEPLOYED)
+command(app, "unblock", block.unblock, rich_help_panel=_DEPLOYED)
+command(app, "blocks", block.blocks, rich_help_panel=_DEPLOYED)
+command(app, "iam", iam.iam, rich_help_panel=_DEPLOYED)
 
 
 def main() -> None:
-    """The entry point of the `roomkey` command."""
+    """Run the `roomkey` command."""
     try:
         try:
             app()
         finally:
             sys.stdout.flush()
     except OSError as error:
-        # What is still to be written has nowhere to go, and Python would say so once more at the end.
+        # Python would report the same error again while it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if error.errno != errno.EPIPE:
             note(error.strerror or str(error))

@@ -1,10 +1,10 @@
-"""What commands share on a terminal: exit statuses, ways to speak, ask and fail, and text that is safe to show."""
+"""Exit statuses, output, prompts and errors that all commands share, with text that is safe to print."""
 
 import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NoReturn
 
 import typer
@@ -16,66 +16,98 @@ USAGE = 2
 AWS_FAILED = 3
 SWITCHED_OFF = 4
 
+CODES = {REFUSED: "refused", USAGE: "usage", AWS_FAILED: "aws", SWITCHED_OFF: "switched-off"}
+"""`error.code` of the JSON output, by exit status."""
+
 OK, WARN, FAIL = "ok", "warn", "fail"
 STYLES = {OK: "green", WARN: "yellow", FAIL: "bold red"}
 
 
+class CommandError(Exception):
+    """A command cannot go on. `aws_code` is AWS's error code, empty for other errors."""
+
+    def __init__(self, message: str, status: int, *, aws_code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.aws_code = aws_code
+
+    def as_json(self) -> dict[str, object]:
+        """Return the `error` object of the JSON output."""
+        error = {"code": CODES[self.status], "message": str(self), "exit_status": self.status}
+        return error | ({"aws_code": self.aws_code} if self.aws_code else {})
+
+
 def fail(message: str, status: int) -> NoReturn:
-    """Says why on standard error, in one line or several, and ends the command."""
-    print("\n".join(map(harmless, f"roomkey: {message}".split("\n"))), file=sys.stderr)
-    raise typer.Exit(status)
+    """End the command with `status` and `message`, which may have several lines."""
+    raise CommandError(message, status)
 
 
 def note(message: str) -> None:
-    """Says something on standard error: what is worth knowing and is not the answer."""
+    """Print a remark on standard error."""
     print(f"roomkey: {harmless(message)}", file=sys.stderr)
 
 
 def say(line: str = "", *, mark: str = "", style: str = "") -> None:
-    """Says one line on standard output: `mark` in `style` (of rich), then the rest."""
+    """Print a line on standard output: `mark` in a style of rich, then `line`."""
     text = Text(harmless(line))
     if mark:
         text = Text.assemble((harmless(mark), style), harmless(line))
     Console(highlight=False, soft_wrap=True).print(text)
 
 
-def say_json(answer: Mapping[str, object]) -> None:
-    """Says one JSON object on standard output, for scripts."""
-    print(json.dumps(answer, default=str))
+def say_json(document: Mapping[str, object]) -> None:
+    """Print one JSON object on standard output."""
+    print(json.dumps(document, default=str))
+
+
+def say_error(error: CommandError, *, as_json: bool) -> None:
+    """Print an error on standard error and, with `--json`, as an object on standard output too."""
+    print("\n".join(map(harmless, f"roomkey: {error}".split("\n"))), file=sys.stderr)
+    if as_json:
+        say_json({"error": error.as_json()})
 
 
 def harmless(text: str) -> str:
-    """`text` without what a terminal would obey: it comes from anybody."""
+    """Escape control characters, which a terminal would execute."""
     return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)
 
 
-def moment(time: datetime | None) -> str:
-    """A time in UTC, to the second."""
-    return "at an unknown time" if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+def iso(time: datetime | float) -> str:
+    """Format a time, or Unix seconds, as ISO 8601 in UTC: `2026-11-28T15:53:45Z`."""
+    try:
+        moment = datetime.fromtimestamp(time, UTC) if isinstance(time, float | int) else time.astimezone(UTC)
+    except (OverflowError, ValueError, OSError):
+        return f"{time} s"
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def iso(time: datetime | None) -> str | None:
-    """A time as JSON has it."""
-    return None if time is None else time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def iso_or_none(time: datetime | None) -> str | None:
+    """Format a time for the JSON output."""
+    return None if time is None else iso(time)
+
+
+def iso_in(seconds: float) -> str:
+    """Format the time `seconds` from now."""
+    return iso(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 @contextmanager
-def progress(what: str) -> Iterator[None]:
-    """Shows on a terminal what is being waited for, while the block lasts."""
+def progress(activity: str) -> Iterator[None]:
+    """Show on a terminal what the command waits for while the block runs."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield
         return
-    with console.status(Text(what)):
+    with console.status(Text(activity)):
         yield
 
 
-def typed(word: str, *, otherwise: str) -> None:
-    """Goes on if somebody types `word`, and else ends the command, saying how to go on without: `otherwise`."""
+def confirm_by_name(name: str, *, alternative: str) -> None:
+    """Ask the user to type `name`, and end the command if they do not. `alternative` ends the error message."""
     try:
-        answer = typer.prompt(f"Type {word} to go on", err=True)
+        answer = typer.prompt(f"Type {name} to continue", err=True)
     except typer.Abort:
         print(file=sys.stderr)
         answer = ""
-    if answer.strip() != word:
-        fail(f"nothing was changed: {word} was not typed{otherwise}", REFUSED)
+    if answer.strip() != name:
+        fail(f"nothing was changed: {name} was not typed{alternative}", REFUSED)

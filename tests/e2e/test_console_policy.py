@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from e2e.browsers import Visit, needs_chromium, visit
 from e2e.stacks import LocalStack, shell, started
-from roomkey_cli.aws.propagation import STATE_SECONDS
+from roomkey.limits import OPERATOR_CONFIG_BOUND_SECONDS
 
 pytestmark = needs_chromium
 
@@ -182,12 +182,12 @@ def test_what_is_put_here_bites_within_its_bound(console: Visit, stack: LocalSta
     expect(flag).to_contain_text(re.compile("It bites in [0-9]+ s at the latest.|It bit after"))
 
     for place in (flag, policy):
-        expect(place).to_contain_text("It bit after", timeout=(STATE_SECONDS + 2) * 1000)
-    assert time.monotonic() - begun < STATE_SECONDS + 2
+        expect(place).to_contain_text("It bit after", timeout=(OPERATOR_CONFIG_BOUND_SECONDS + 2) * 1000)
+    assert time.monotonic() - begun < OPERATOR_CONFIG_BOUND_SECONDS + 2
     for place in (flag, policy):
         after = re.search(r"It bit after ([0-9.]+) s of 36", place.inner_text())
         assert after
-        assert float(after[1]) <= STATE_SECONDS
+        assert float(after[1]) <= OPERATOR_CONFIG_BOUND_SECONDS
     expect(page.get_by_text("Minting partly off")).to_be_visible()
 
     ssm = parameters(stack)

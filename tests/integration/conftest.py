@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.aws.moto_proxy import Aws, aws_double
-from support.commands import Account
+from support.commands import Account, Interleaved
 from support.stack import Deploy, Deployed
 
 
@@ -38,3 +38,9 @@ def account(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Accoun
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws.moto_url)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return Account(aws, monkeypatch)
+
+
+@pytest.fixture
+def interleaved(monkeypatch: pytest.MonkeyPatch) -> Interleaved:
+    """Another operator, who acts in the middle of a command."""
+    return Interleaved(monkeypatch)

@@ -1,15 +1,17 @@
-"""The command line as a whole: help, completion, exit statuses, and that no mistake ends in a traceback."""
+"""The command line as a whole: help, completion, exit statuses, errors."""
 
 import itertools
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import typer
@@ -20,7 +22,7 @@ from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey_cli import credential_file, terminal
 from roomkey_cli.commands import doctor, options
 from roomkey_cli.data import OPEN_POLICY
-from roomkey_cli.main import app
+from roomkey_cli.main import _ORDER, app
 from roomkey_cli.tokens.minimal_request import minimal_request
 from support.aws.moto_proxy import SSM, Failure
 from support.commands import Account, roomkey
@@ -30,7 +32,7 @@ ROOMKEY = Path(sys.executable).with_name("roomkey")
 
 
 def walk(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command that does something, with its words."""
+    """Yield every command that is not a group, with its words."""
     for name, one in getattr(command, "commands", {}).items():
         yield from walk(one, *path, name)
     if not hasattr(command, "commands"):
@@ -40,10 +42,6 @@ def walk(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
 COMMANDS = dict(walk(typer.main.get_command(app)))
 
 every_command = pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-
-
-def test_there_are_the_commands_that_the_design_names() -> None:
-    assert {path[0] for path in COMMANDS} == {"run", "mint", "explain", "probe", "env", "secret", "policy", "doctor"}
 
 
 # --- help ------------------------------------------------------------------------------------------------------------
@@ -67,7 +65,8 @@ def test_the_first_page_names_every_command_in_the_order_of_their_use() -> None:
     shown = roomkey("--help").out
 
     named = re.findall(r"^│ (\w+) +[A-Z]", shown, re.MULTILINE)
-    assert named == ["run", "mint", "explain", "probe", "env", "secret", "policy", "doctor"]
+    assert named == [name for name in _ORDER if name in {path[0] for path in COMMANDS}]
+    assert set(named) == {path[0] for path in COMMANDS}
 
 
 @pytest.mark.parametrize("group", ["env", "secret", "policy"])
@@ -83,8 +82,37 @@ def test_what_is_to_be_filled_in_is_in_capitals(path: tuple[str, ...]) -> None:
             assert parameter.metavar.isupper(), parameter.name
 
 
-def test_a_kind_that_is_none_is_said_in_words() -> None:
-    assert "'foo' is none of app, management" in roomkey("mint", "100ms", "foo", "--env", "x").err
+@every_command
+def test_help_names_no_python_type(path: tuple[str, ...]) -> None:
+    assert not re.search(r"<(?:bool|str|int|float|path|list|Environment)\b", roomkey(*path, "--help").out)
+
+
+@pytest.mark.parametrize(
+    ("words", "suggestion"),
+    [
+        ("mint 100ms ap --env x", "app"),
+        ("mint 100sm app --env x", "100ms"),
+        ("env disable dev 100ms/ap", "100ms/app"),
+        ("env stauts dev", "status"),
+        ("plicy check x", "policy"),
+    ],
+)
+def test_a_misspelled_word_gets_a_suggestion(words: str, suggestion: str) -> None:
+    result = roomkey(*words.split())
+
+    assert result.status == 2
+    assert f"Did you mean '{suggestion}'" in re.sub(r"\s*│\n│\s*", " ", result.err)
+
+
+def test_wrong_usage_is_reported_as_json_too() -> None:
+    result = roomkey("env", "disable", "dev", "100sm", "--json")
+
+    assert result.status == 2
+    error = result.json["error"]
+    assert (error["code"], error["exit_status"]) == ("usage", 2)
+    assert error["message"].startswith("Invalid value for 'SCOPE': '100sm' is not one of 'app'")
+    assert error["message"].endswith("Did you mean '100ms'?")
+    assert result.err
 
 
 # --- completion ------------------------------------------------------------------------------------------------------
@@ -105,8 +133,9 @@ def completed(*words: str) -> set[str]:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (["e"], {"explain", "env"}),
+        (["en"], {"env"}),
         (["env", "st"], {"status", "stop", "start"}),
+        (["env", "status", "st"], {"staging"}),
         (["secret", "put", "prod", "a"], {"agora", "agora-whiteboard"}),
         (["env", "disable", "prod", "agora/"], {"agora/app", "agora/management"}),
         (["env", "disable", "prod", "--d"], {"--dry-run"}),
@@ -146,7 +175,10 @@ def slips(path: tuple[str, ...]) -> Iterator[list[str]]:
 
 
 @every_command
-def test_no_slip_ends_in_a_traceback(account: Account, monkeypatch: pytest.MonkeyPatch, path: tuple[str, ...]) -> None:
+def test_no_slip_ends_in_a_traceback(
+    account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(doctor, "_output", lambda _: "")  # The SAM CLI takes a second to say its version.
     for slip in slips(path):
         if path == ("run",) and not {"--nonsense", "-x", "--port", "--policy", "--credentials"} & set(slip):
@@ -154,7 +186,7 @@ def test_no_slip_ends_in_a_traceback(account: Account, monkeypatch: pytest.Monke
         result = roomkey(*path, *slip)
         assert result.status in (0, 1, 2, 3, 4), slip
         assert result.status == 0 or result.err or result.out, slip
-        assert result.status != 2 or result.out == "", slip
+        assert result.status != 2 or result.out == "" or "--json" in slip, slip
 
 
 @pytest.mark.parametrize(
@@ -209,7 +241,7 @@ def test_a_policy_for_the_local_stack_is_read_as_any_other(tmp_path: Path) -> No
     result = roomkey("run", "--port", "0", "--policy", file)
 
     assert (result.status, result.out) == (2, "")
-    assert f"\n  {file}:3: mode must be " in result.err
+    assert f'\n  {file}:3: mode "what" is unknown' in result.err
 
 
 # --- mint and explain ------------------------------------------------------------------------------------------------
@@ -250,9 +282,103 @@ def test_every_moment_that_is_taken_makes_a_token(keys: Path, platform: str, kin
 
 
 def test_a_body_that_cannot_be_read_is_wrong_usage_and_a_bad_one_is_refused(keys: Path) -> None:
-    for body, status in (("{", 2), ("[]", 2), ('{"a": 1, "a": 2}', 2), ("\udcff", 2), ('{"nonsense": 1}', 1)):
+    for body, status, words in (
+        ("{", 2, "--body: line 1, column 2: Expecting property name"),
+        ("{room_id: abc}", 2, "--body: line 1, column 2: Expecting property name enclosed in double quotes"),
+        ("[]", 2, "--body: is a JSON array, and must be an object"),
+        ('{"a": 1, "a": 2}', 2, "--body: has a duplicate key"),
+        ("\udcff", 2, "--body: is not UTF-8"),
+        ("@/nowhere.json", 2, "/nowhere.json: No such file"),
+        ('{"nonsense": 1}', 1, "nonsense: "),
+    ):
         result = roomkey("mint", "100ms", "management", "--credentials", keys, "--body", body)
         assert (result.status, result.out) == (status, ""), body
+        assert words in result.err
+
+
+def test_a_missing_credentials_file_is_reported_first() -> None:
+    result = roomkey("mint", "100ms", "app", "--credentials", "/nowhere.json", "--body", "{")
+
+    assert (result.status, result.err) == (2, "roomkey: /nowhere.json: No such file or directory\n")
+
+
+def test_options_make_the_same_token_as_a_body(keys: Path, tmp_path: Path) -> None:
+    fixed = ["--credentials", keys, "--at", "1700000000", "--id", "0f8fad5b-d9cb-469f-a165-70867728950e", "--salt", "7"]
+    body = {"room_id": "abc", "role": "publisher", "user_id": "7", "services": ["rtc", "rtm"], "expires_in": 600}
+    (tmp_path / "body.json").write_text(json.dumps(body))
+    words = "--room abc --role publisher --user 7 --service rtc --service rtm --expires-in 600"
+    options = words.split(" ")
+
+    tokens = {
+        roomkey("mint", "agora", "app", *fixed, *words).out
+        for words in (options, ["--body", json.dumps(body)], ["--body", f"@{tmp_path / 'body.json'}"])
+    }
+
+    assert len(tokens) == 1
+    assert tokens.pop()
+    twice = roomkey("mint", "agora", "app", *fixed, "--room", "x", "--body", '{"room_id": "y"}')
+    assert (twice.status, twice.err) == (2, "roomkey: room_id: given in --body and as an option\n")
+
+
+def test_mint_as_json(keys: Path) -> None:
+    words = ["--room", "r", "--role", "host", "--user", "u", "--at", "1700000000"]
+    document = roomkey("mint", "100ms", "app", "--credentials", keys, *words, "--json").json
+
+    assert document["token"].startswith("ey")
+    assert (document["room_id"], document["role"], document["user_id"]) == ("r", "host", "u")
+    assert (document["issued_at"], document["expires_in"]) == ("2023-11-14T22:13:20Z", 3600)
+    assert document["expires_at"] == "2023-11-14T23:13:20Z"
+
+
+def test_mint_prints_a_curl_command_for_the_local_stack() -> None:
+    result = roomkey("mint", "100ms", "app", "--room", "r", "--role", "host", "--curl")
+
+    assert result.status == 0, result.err
+    words = shlex.split(result.out)
+    assert words[:3] == ["curl", "-s", "http://127.0.0.1:8000/v1/100ms/app-token"]
+    assert json.loads(words[-1]) == {"room_id": "r", "role": "host"}
+
+
+def test_open_joins_on_the_vendors_page(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(typer, "launch", opened.append)
+    words = ["--room", "lobby", "--role", "publisher", "--user", "7"]
+
+    result = roomkey("mint", "agora", "app", "--credentials", keys, *words, "--open")
+
+    assert result.status == 0, result.err
+    page = urlsplit(opened[0])
+    query = parse_qs(page.query)
+    assert (page.hostname, query["appid"], query["channel"]) == (
+        "webdemo.agora.io",
+        [KEYS["agora"]["app_id"]],
+        ["lobby"],
+    )
+    assert query["token"] == [result.lines[0]]
+    assert roomkey("mint", "100ms", "app", "--credentials", keys, "--open").status == 2
+
+
+@pytest.mark.parametrize("text", ["bare", "wrapped", "with a byte order mark"])
+def test_a_credentials_file_may_hold_one_platforms_credentials(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "keys.json"
+    document: object = KEYS["100ms"] if text == "bare" else {"100ms": KEYS["100ms"]}
+    file.write_text(json.dumps(document), encoding="utf-8-sig" if text == "with a byte order mark" else "utf-8")
+
+    assert roomkey("mint", "100ms", "management", "--credentials", file).status == 0
+
+
+def test_bare_credentials_need_a_known_platform(keys: Path, tmp_path: Path) -> None:
+    token = roomkey("mint", "100ms", "management", "--credentials", keys).lines[0]
+    bare = tmp_path / "bare.json"
+    bare.write_text(json.dumps(KEYS["100ms"]))
+
+    for words in (["explain", token], ["mint", "agora", "management"]):
+        result = roomkey(*words, "--credentials", bare)
+        assert result.status == 2
+        assert 'wrap them as {"100ms": {...}}' in result.err
+    utf16 = tmp_path / "utf16.json"
+    utf16.write_text(json.dumps(KEYS), encoding="utf-16")
+    assert "is UTF-16" in roomkey("mint", "100ms", "management", "--credentials", utf16).err
 
 
 @pytest.mark.parametrize(
@@ -276,7 +402,7 @@ def test_an_option_without_a_meaning_is_not_passed_over(keys: Path, options: lis
 def test_explain_reads_the_credentials_of_the_tokens_platform_alone(keys: Path) -> None:
     token = roomkey("mint", "100ms", "management", "--credentials", keys).lines[0]
     keys.write_text(json.dumps({**KEYS, "agora": {}, "videosdk": {"api_key": 7}}))
-    assert roomkey("explain", token, "--credentials", keys, "--json").told["signature"] == "valid"
+    assert roomkey("explain", token, "--credentials", keys, "--json").json["signature"] == "valid"
 
     keys.write_text(json.dumps({"100ms": {}}))
     result = roomkey("explain", token, "--credentials", keys)
@@ -288,8 +414,8 @@ def test_what_is_no_token_is_said_as_json_too() -> None:
     result = roomkey("explain", "abc", "--json")
 
     assert result.status == 1
-    assert (result.told["platform"], len(result.told["problems"])) == (None, 1)
-    assert roomkey("explain", "abc").err == f"roomkey: {result.told['problems'][0]}\n"
+    assert (result.json["platform"], len(result.json["problems"])) == (None, 1)
+    assert roomkey("explain", "abc").err == f"roomkey: {result.json['problems'][0]}\n"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["explain", "TOKEN"], ["policy", "check", "FILE"]])
@@ -331,14 +457,14 @@ def test_what_is_no_name_of_an_environment(account: Account, environment: str, c
 
 REFUSALS = [
     (400, "AccessDeniedException", "X is not authorized to perform: ssm:GetParameters on resource: arn:aws:x",
-     "AWS denies it: your credentials may not do ssm:GetParameters"),
-    (400, "AccessDeniedException", "", "AWS denies it: your credentials may not do GetParameters"),
+     "access denied: your AWS credentials do not allow ssm:GetParameters"),
+    (400, "AccessDeniedException", "", "access denied: your AWS credentials do not allow GetParameters"),
     (400, "ExpiredTokenException", "The security token is expired", "have expired: sign in again"),
-    (400, "UnrecognizedClientException", "The security token is invalid", "AWS does not know these credentials"),
-    (403, "InvalidSignatureException", "Signature expired", "AWS does not accept the signature"),
-    (400, "ThrottlingException", "Rate exceeded", "AWS throttles GetParameters: try again"),
-    (400, "ValidationException", "1 error\n\x1b[31mdetected", "AWS refuses GetParameters: ValidationException: 1"),
-    (500, "InternalServerError", "", "AWS refuses GetParameters: InternalServerError"),
+    (400, "UnrecognizedClientException", "The security token is invalid", "AWS does not recognize these credentials"),
+    (403, "InvalidSignatureException", "Signature expired", "AWS rejects the signature"),
+    (400, "ThrottlingException", "Rate exceeded", "AWS throttles GetParameters: retry"),
+    (400, "ValidationException", "1 error\n\x1b[31mdetected", "AWS rejects GetParameters: ValidationException: 1"),
+    (500, "InternalServerError", "", "AWS rejects GetParameters: InternalServerError"),
 ]  # fmt: skip
 
 
@@ -355,6 +481,10 @@ def test_a_refusal_of_aws_is_one_sentence(
     assert sentence in result.err
     assert result.err.count("\n") == 1
     assert "\x1b" not in result.err
+    account.aws.fail(SSM, Failure.error(status, code, message))
+    error = roomkey("env", "status", "dev", "--json").json["error"]
+    assert (error["code"], error["aws_code"], error["exit_status"]) == ("aws", code, 3)
+    assert sentence in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -371,12 +501,12 @@ def test_an_answer_that_is_not_of_aws(account: Account, status: int, body: str) 
 
 
 SURROUNDINGS: list[tuple[dict[str, str | None], str]] = [
-    ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "no AWS credentials were found"),
+    ({"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None}, "no AWS credentials found"),
     ({"AWS_SECRET_ACCESS_KEY": None}, "the AWS credentials cannot be used"),
-    ({"AWS_DEFAULT_REGION": None}, "no AWS region is known: give --region, or set AWS_REGION"),
-    ({"AWS_DEFAULT_REGION": "not a region"}, "is no name of a region"),
-    ({"AWS_PROFILE": "nobody"}, "there is no such AWS profile"),
-    ({"AWS_ENDPOINT_URL": "nonsense"}, "AWS_ENDPOINT_URL is not an address"),
+    ({"AWS_DEFAULT_REGION": None}, "no AWS region configured: use --region or AWS_REGION"),
+    ({"AWS_DEFAULT_REGION": "not a region"}, "is not the name of a region"),
+    ({"AWS_PROFILE": "nobody"}, "unknown AWS profile"),
+    ({"AWS_ENDPOINT_URL": "nonsense"}, "AWS_ENDPOINT_URL must begin with http"),
     ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "AWS cannot be reached"),
     ({"AWS_CA_BUNDLE": "/nowhere", "AWS_ENDPOINT_URL": "https://127.0.0.1:1"}, "AWS"),
 ]
@@ -423,7 +553,7 @@ def test_the_region_is_found_as_the_aws_cli_finds_it(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
 
-    assert roomkey("env", "status", "dev", "--json", *options).told["region"] == region
+    assert roomkey("env", "status", "dev", "--json", *options).json["region"] == region
 
 
 def test_a_profile_of_ones_own_counts(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -433,7 +563,7 @@ def test_a_profile_of_ones_own_counts(account: Account, monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.delenv("AWS_DEFAULT_REGION")
 
-    assert roomkey("env", "status", "dev", "--json", "--profile", "ops").told["region"] == "eu-north-1"
+    assert roomkey("env", "status", "dev", "--json", "--profile", "ops").json["region"] == "eu-north-1"
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------------
@@ -444,9 +574,9 @@ def test_a_profile_of_ones_own_counts(account: Account, monkeypatch: pytest.Monk
     [
         ("env show", "A = \\u202ex"),
         (f"policy put --dry-run FILE {OPEN_POLICY}", "-\\u001b[31mno policy\\u0007"),
-        ("env disable", "(it is no disable flag)"),
-        ("doctor", "holds no disable flag"),
-        ("env status", "NO DISABLE FLAG"),
+        ("env disable", "(was: INVALID)"),
+        ("doctor", "does not contain a valid kill switch"),
+        ("env status", "INVALID kill switch"),
     ],
 )
 def test_nothing_that_comes_from_elsewhere_rules_the_terminal(account: Account, command: str, shows: str) -> None:
@@ -462,14 +592,14 @@ def test_nothing_that_comes_from_elsewhere_rules_the_terminal(account: Account, 
     assert not {"\x1b", "\x07", "\u202e"} & {*result.out, *result.err}
 
 
-def test_the_exit_statuses_are_what_the_help_says() -> None:
+def test_help_documents_the_exit_statuses() -> None:
     assert (terminal.REFUSED, terminal.USAGE, terminal.AWS_FAILED, terminal.SWITCHED_OFF) == (1, 2, 3, 4)
     shown = " ".join(roomkey("--help").out.split())
     for said in (
-        "0 done, or good",
-        "1 refused, or found bad",
+        "0 done or valid",
+        "1 refused or invalid",
         "2 wrong usage",
-        "3 AWS said no",
-        "4 minting is switched off",
+        "3 AWS failed",
+        "4 minting is off",
     ):
         assert said in shown

@@ -162,7 +162,7 @@ def test_a_mistaken_policy(deploy: Deploy, account: Account, tmp_path: Path) -> 
     assert _ask(deployed).code == "minting-disabled"
 
     # As the runbook's `aws ssm get-parameter --name …:6 --query Parameter.Value --output text > before.json`.
-    version = _run("env", "status", deployed.environment, "--json").told["policy"]["version"]
+    version = _run("env", "status", deployed.environment, "--json").json["policy"]["version"]
     name = f"/roomkey/{deployed.environment}/policy:{version - 1}"
     before = tmp_path / "before.json"
     before.write_text(account.aws.ssm.get_parameter(Name=name)["Parameter"]["Value"] + "\n")

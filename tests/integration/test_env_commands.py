@@ -1,6 +1,11 @@
-"""`roomkey env` against AWS's own interfaces: what it writes, what it says, and what it leaves alone."""
+"""`roomkey env` against moto: what it writes, prints and leaves unchanged."""
 
 import json
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,18 +13,42 @@ from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.policy import parse_policy
-from roomkey_cli.aws import parameters
+from roomkey_cli.aws import endpoint, parameters
 from roomkey_cli.aws.client import Aws, AwsError
+from roomkey_cli.commands.env import toggle
 from roomkey_cli.commands.env.stop import TAG
 from support.aws.moto_proxy import SSM, Failure
-from support.commands import DEMO, Account, roomkey
+from support.commands import DEMO, Account, Interleaved, roomkey
 
 FLAG = "/roomkey/{}/disabled"
 
-# --- init ------------------------------------------------------------------------------------------------------------
+# --- list and init ---------------------------------------------------------------------------------------------------
 
 
-def test_an_environment_is_born_switched_off_and_refusing_everybody(account: Account) -> None:
+def test_list_shows_each_environment_with_its_state(
+    account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    on, off = account.create(), account.create(flag="100ms")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "soon.yaml").write_text("Environment: soon")
+    monkeypatch.chdir(tmp_path)
+
+    listed = {row["environment"]: row for row in roomkey("env", "list", "--json").json["environments"]}
+    shown = roomkey("env", "list").out
+
+    assert (listed[on]["minting"]["state"], listed[off]["minting"]) == ("on", {"state": "partly-off", "off": ["100ms"]})
+    assert listed["soon"] == {"environment": "soon", "minting": None, "config": True}
+    assert re.search(rf"^{off} +minting is OFF for 100ms *$", shown, re.MULTILINE)
+    assert "soon" in shown
+
+
+def test_list_reads_every_page(account: Account) -> None:
+    names = {account.create() for _ in range(20)}  # 60 parameters; SSM returns at most 50 on a page.
+
+    assert names <= {row["environment"] for row in roomkey("env", "list", "--json").json["environments"]}
+
+
+def test_a_new_environment_is_off_and_denies_everything(account: Account) -> None:
     name = account.environment()
 
     result = roomkey("env", "init", name)
@@ -27,29 +56,26 @@ def test_an_environment_is_born_switched_off_and_refusing_everybody(account: Acc
     assert result.status == 0, result.err
     assert account.flag(name) == "true"
     assert parse_policy(account.policy(name) or "").rules == ()
+    assert account.block_list(name) == {}
     assert f"roomkey secret put {name} PLATFORM" in result.out
-    kinds = account.aws.ssm.get_parameters(Names=[f"/roomkey/{name}/disabled", f"/roomkey/{name}/policy"])
-    assert [one["Type"] for one in kinds["Parameters"]] == ["String", "String"]
 
 
-@pytest.mark.parametrize("there", ["flag", "policy", "both"])
-def test_what_is_there_stays_as_it_is(account: Account, there: str) -> None:
+@pytest.mark.parametrize("existing", [{"disabled"}, {"policy"}, {"blocked"}, {"disabled", "policy", "blocked"}])
+def test_init_creates_only_what_is_missing(account: Account, existing: set[str]) -> None:
     name = account.environment()
-    if there in ("flag", "both"):
-        account.aws.put_flag(name, "100ms")
-    if there in ("policy", "both"):
-        account.aws.put_policy(name, "oops")
+    for part in existing:
+        account.put(f"/roomkey/{name}/{part}", "oops")
 
-    told = roomkey("env", "init", name, "--json").told
+    document = roomkey("env", "init", name, "--json").json
 
-    assert account.flag(name) == ("true" if there == "policy" else "100ms")
-    assert (account.policy(name) == "oops") == (there != "flag")
-    assert told["changed"] is (there != "both")
-    assert len(told["changes"]) == {"flag": 1, "policy": 1, "both": 0}[there]
+    assert {
+        part for part in ("disabled", "policy", "blocked") if account.parameter(f"/roomkey/{name}/{part}") == "oops"
+    } == existing
+    assert (document["changed"], len(document["changes"])) == (len(existing) < 3, 3 - len(existing))
 
 
-def test_one_who_comes_second_does_not_overwrite(account: Account) -> None:
-    """Somebody else may have switched on between the look and the write."""
+def test_create_does_not_overwrite(account: Account) -> None:
+    """Another operator may have created the parameter since it was missing."""
     name = account.environment()
     account.aws.put_flag(name, "false")
 
@@ -71,71 +97,91 @@ def test_one_who_comes_second_does_not_overwrite(account: Account) -> None:
         ("true", "enable", "false"),
         ("100ms,agora/app", "enable", "false"),
         ("100ms,agora/app", "enable 100ms", "agora/app"),
-        ("true", "enable 100ms agora", "videosdk,agora-whiteboard"),
         ("what is this", "disable", "true"),
         ("what is this", "enable", "false"),
     ],
 )
-def test_the_switch_is_turned(account: Account, before: str, command: str, after: str) -> None:
-    name = account.born(flag=before)
+def test_the_kill_switch_is_written(account: Account, before: str, command: str, after: str) -> None:
+    name = account.create(flag=before)
     verb, *scopes = command.split()
 
-    told = roomkey("env", verb, name, *scopes, "--json").told
+    document = roomkey("env", verb, name, *scopes, "--json").json
 
     assert account.flag(name) == after
-    assert KillSwitch.parse(after)
-    assert (told["before"], told["flag"], told["changed"], told["seconds"]) == (before, after, True, 36)
+    assert document["changed"] is True
+    assert document["minting"]["state"] == KillSwitch.parse(after).minting(PLATFORMS)
+    assert document["effective_within_seconds"] == 36
 
 
-def test_turning_says_what_is_off_and_how_long_it_takes(account: Account) -> None:
-    name = account.born()
+def test_from_everything_off_only_the_named_scope_comes_on(account: Account) -> None:
+    name = account.create(flag="true")
 
-    assert roomkey("env", "disable", name, "100ms", "agora/app").lines == [
-        f"done: write /roomkey/{name}/disabled: 100ms,agora/app (it is false)",
-        "Off is now: 100ms, agora/app. It counts everywhere within 36 s.",
-        f"Off was before: nothing. The way back: roomkey env enable {name} 100ms agora/app.",
-    ]
+    assert roomkey("env", "enable", name, "100ms", "agora").status == 0
+
+    assert _off(account.flag(name) or "") == _off("true") - _off("100ms,agora")
+
+
+NOW = "2026-11-28T15:53:09Z"
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toggle, "iso_in", lambda seconds: f"{NOW}+{seconds}")
+
+
+@pytest.mark.usefixtures("frozen")
+@pytest.mark.parametrize(
+    ("before", "command", "headline"),
+    [
+        ("false", "disable", "Minting is now OFF for everything in NAME (was: ON)."),
+        ("false", "disable 100ms agora/app", "Minting is now OFF for 100ms, agora/app in NAME (was: ON)."),
+        ("100ms", "enable", "Minting is now ON in NAME (was: OFF for 100ms)."),
+        ("ture", "enable", "Minting is now ON in NAME (was: INVALID)."),
+    ],
+)
+def test_the_change_is_reported_in_words_with_its_time(
+    account: Account, before: str, command: str, headline: str
+) -> None:
+    name = account.create(flag=before)
+    verb, *scopes = command.split()
+
+    lines = roomkey("env", verb, name, *scopes).lines
+
+    assert lines[0] == f"{headline.replace('NAME', name)} In effect everywhere by {NOW}+36."
 
 
 @pytest.mark.parametrize(
     ("before", "scopes", "way"),
     [
         ("false", [], "enable NAME"),
-        ("agora,100ms/app", [], "enable NAME videosdk agora-whiteboard 100ms/management"),
-        ("app,100ms", [], "enable NAME videosdk/management agora/management agora-whiteboard/management"),
+        ("app,100ms", [], None),
         ("100ms/app", ["100ms"], "enable NAME 100ms, then roomkey env disable NAME 100ms/app"),
         ("app", ["100ms"], "enable NAME 100ms"),
     ],
 )
-def test_the_way_back_is_said_and_leads_there(account: Account, before: str, scopes: list[str], way: str) -> None:
-    name = account.born(flag=before)
+def test_the_commands_that_undo_it_are_printed_and_work(
+    account: Account, before: str, scopes: list[str], way: str | None
+) -> None:
+    name = account.create(flag=before)
 
-    said = roomkey("env", "disable", name, *scopes).lines[-1].split(" The way back: ")[1].rstrip(".")
+    [undo] = [line for line in roomkey("env", "disable", name, *scopes).lines if line.startswith("To undo: ")]
 
-    assert said == f"roomkey env {way.replace('NAME', name)}"
-    for command in said.split(", then "):
+    commands = undo.removeprefix("To undo: ").rstrip(".")
+    assert way is None or commands == f"roomkey env {way.replace('NAME', name)}"
+    for command in commands.split(", then "):
         assert roomkey(*command.split()[1:]).status == 0
     assert _off(account.flag(name) or "") == _off(before)
 
 
 def _off(text: str) -> set[tuple[str, TokenKind]]:
-    flag = KillSwitch.parse(text)
-    return {(platform, kind) for platform in PLATFORMS for kind in TokenKind if flag.is_off(platform, kind)}
+    switch = KillSwitch.parse(text)
+    return {
+        (name, kind) for name, platform in PLATFORMS.items() for kind in platform.kinds if switch.is_off(name, kind)
+    }
 
 
-def test_where_all_was_off_there_is_no_way_back(account: Account) -> None:
-    name = account.born(flag="app,management")
-
-    assert roomkey("env", "disable", name).lines[-1].endswith("The way back: there is none to go.")
-
-
-def test_a_dry_run_promises_nothing(account: Account) -> None:
-    name = account.born()
-
-    assert roomkey("env", "disable", name, "--dry-run").lines == [
-        f"would write /roomkey/{name}/disabled: true (it is false)"
-    ]
-    assert roomkey("env", "disable", name, "--dry-run", "--json").told["notes"] == []
+def test_without_a_way_back_none_is_printed(account: Account) -> None:
+    assert "To undo" not in roomkey("env", "disable", account.create(flag="app,management")).out
 
 
 @pytest.mark.parametrize(
@@ -148,123 +194,206 @@ def test_a_dry_run_promises_nothing(account: Account) -> None:
         ("app", "disable app"),
     ],
 )
-def test_what_is_so_already_is_not_written_again(account: Account, flag: str, command: str) -> None:
-    name = account.born(flag=flag)
+def test_nothing_to_change_writes_nothing(account: Account, flag: str, command: str) -> None:
+    name = account.create(flag=flag)
     account.fail("SSM")
     verb, *scopes = command.split()
 
     result = roomkey("env", verb, name, *scopes)
 
-    assert (result.status, result.lines) == (0, [f"/roomkey/{name}/disabled is {flag} already; nothing was changed"])
+    assert (result.status, result.lines[0].startswith("Minting is already ")) == (0, True)
     assert account.aws.operations == [f"{SSM}.GetParameters"]
 
 
 @pytest.mark.parametrize("verb", ["disable", "enable"])
-def test_a_misspelt_name_is_no_switch_that_was_turned(account: Account, verb: str) -> None:
+def test_a_misspelled_environment_is_an_error(account: Account, verb: str) -> None:
     name = account.environment()
 
     result = roomkey("env", verb, name)
 
-    assert result.status == 1
+    assert (result.status, account.flag(name)) == (1, None)
     assert f"there is no environment {name} in eu-central-1" in result.err
-    assert account.flag(name) is None
 
 
 @pytest.mark.parametrize("verb", ["disable", "enable"])
-def test_scopes_of_what_is_no_flag_are_not_guessed(account: Account, verb: str) -> None:
-    name = account.born(flag="ture")
+def test_scopes_need_a_valid_kill_switch(account: Account, verb: str) -> None:
+    name = account.create(flag="ture")
 
     result = roomkey("env", verb, name, "100ms")
 
-    assert result.status == 1
-    assert "holds no disable flag" in result.err
-    assert account.flag(name) == "ture"
+    assert (result.status, account.flag(name)) == (1, "ture")
+    assert "does not contain a valid kill switch" in result.err
 
 
-def test_a_scope_that_another_keeps_off_is_refused(account: Account) -> None:
-    name = account.born(flag="100ms")
+def test_a_scope_that_a_wider_one_keeps_off_is_an_error(account: Account) -> None:
+    name = account.create(flag="100ms")
 
     result = roomkey("env", "enable", name, "100ms/app")
 
-    assert (result.status, result.err) == (
-        1,
-        "roomkey: 100ms/app is off with 100ms, which is a switch of its own\n",
-    )
-    assert account.flag(name) == "100ms"
+    assert (result.status, account.flag(name)) == (1, "100ms")
+    assert "100ms/app is off because 100ms is off" in result.err
+
+
+# --- two operators ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["enable NAME agora", "enable NAME", "disable NAME 100ms"])
+@pytest.mark.parametrize("moment", ["at the prompt", "between check and write"])
+def test_a_whole_off_by_another_operator_stays(
+    account: Account, interleaved: Interleaved, command: str, moment: str
+) -> None:
+    name = account.create("prod", flag="agora")
+    # The command reads the parameter first, and again after the prompt; then it writes.
+    operation, at = ("get_parameters", 2) if moment == "at the prompt" else ("put_parameter", 1)
+    interleaved.when(operation, lambda: account.aws.put_flag(name, "true"), at=at)
+
+    result = roomkey("env", *command.replace("NAME", name).split(), stdin=f"{name}\n")
+
+    assert (result.status, account.flag(name)) == (1, "true")
+    assert "was changed by another operator" in result.err
+
+
+def test_a_whole_off_does_not_wait_for_others(account: Account, interleaved: Interleaved) -> None:
+    name = account.create(flag="agora")
+    interleaved.when("put_parameter", lambda: account.aws.put_flag(name, "false"))
+
+    assert roomkey("env", "disable", name).status == 0
+    assert account.flag(name) == "true"
+
+
+def test_values_that_keep_changing_are_reported(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = account.create(flag="agora")
+    call = Aws.call
+
+    def busy(aws: Aws, service: str, operation: str, /, **arguments: Any) -> Any:
+        if operation == "put_parameter":
+            account.aws.put_flag(name, "true")
+        return call(aws, service, operation, **arguments)
+
+    monkeypatch.setattr(Aws, "call", busy)
+
+    result = roomkey("env", "enable", name)
+
+    assert (result.status, account.flag(name)) == (1, "true")
+    assert "check it, and repeat the change" in result.err
+
+
+# --- waiting ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Health:
+    """A clock, and a health endpoint that reports `minting` on from a moment on."""
+
+    on_from: float
+    now: float = 0
+
+    def send(self, *_: object) -> endpoint.Response:
+        minting = "on" if self.now >= self.on_from else "off"
+        return endpoint.Response(200, {"minting": minting, "platforms": ["100ms"]}, 5)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(("on_from", "status", "waited"), [(4, 0, 36), (50, 0, 50), (999, 1, 72)])
+def test_wait_returns_once_the_change_is_in_effect_everywhere(
+    account: Account, monkeypatch: pytest.MonkeyPatch, on_from: float, status: int, waited: float
+) -> None:
+    name = account.create(flag="true")
+    account.stack(name, ApiUrl="https://abc.example")
+    health = Health(on_from)
+    monkeypatch.setattr(endpoint, "send", health.send)
+    monkeypatch.setattr(time, "monotonic", lambda: health.now)
+    monkeypatch.setattr(time, "sleep", health.sleep)
+
+    result = roomkey("env", "enable", name, "--wait")
+
+    assert (result.status, health.now, account.flag(name)) == (status, waited, "false")
 
 
 # --- dry run and confirmation ----------------------------------------------------------------------------------------
 
 
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(account: Account) -> None:
-    name = account.born("prod")
+def test_a_dry_run_shows_the_change_and_makes_none(account: Account) -> None:
+    name = account.create("prod")
     account.fail("SSM")
 
     result = roomkey("env", "disable", name, "--dry-run")
-    told = roomkey("env", "disable", name, "--dry-run", "--json").told
+    document = roomkey("env", "disable", name, "--dry-run", "--json").json
 
-    assert result.lines[0] == f"would write /roomkey/{name}/disabled: true (it is false)"
-    assert (told["dry_run"], told["changed"], len(told["changes"])) == (True, False, 1)
+    assert result.lines == [f"would turn minting OFF for everything in {name} (now: ON)"]
+    assert (document["dry_run"], document["changed"], len(document["changes"])) == (True, False, 1)
+    assert (document["notes"], document["effective_at"]) == ([], None)
     assert set(account.aws.operations) == {f"{SSM}.GetParameters"}
 
 
-@pytest.mark.parametrize("prefix", ["prod", "production", "eu-prod"])
-@pytest.mark.parametrize("typed", ["", "\n", "yes\n", "prod\n", "test-0\n"])
-def test_production_is_not_changed_by_a_slip(account: Account, prefix: str, typed: str) -> None:
-    name = account.born(prefix)
+@pytest.mark.parametrize(("prefix", "typed"), [("prod", ""), ("production", "yes\n"), ("eu-prod", "prod\n")])
+def test_production_needs_its_name(account: Account, prefix: str, typed: str) -> None:
+    name = account.create(prefix)
 
     result = roomkey("env", "disable", name, stdin=typed)
 
     assert result.status == 1
-    assert f"about to write /roomkey/{name}/disabled: true" in result.err
-    assert f"nothing was changed: {name} was not typed (--yes goes on without)" in result.err
+    assert f"about to turn minting OFF for everything in {name}" in result.err
+    assert f"nothing was changed: {name} was not typed (--yes skips this question)" in result.err
     assert account.flag(name) == "false"
 
 
-def test_production_is_changed_by_its_name(account: Account) -> None:
-    name = account.born("prod")
+def test_production_changes_with_its_name(account: Account) -> None:
+    name = account.create("prod")
 
     assert roomkey("env", "disable", name, stdin=f"{name}\n").status == 0
     assert account.flag(name) == "true"
 
 
-def test_or_without_being_asked(account: Account) -> None:
-    name = account.born("prod")
+def test_production_changes_with_yes(account: Account) -> None:
+    name = account.create("prod")
 
     assert roomkey("env", "disable", name, "--yes").status == 0
     assert account.flag(name) == "true"
 
 
 def test_nothing_to_do_needs_no_confirmation(account: Account) -> None:
-    assert roomkey("env", "enable", account.born("prod")).status == 0
+    assert roomkey("env", "enable", account.create("prod")).status == 0
 
 
 # --- status and show -------------------------------------------------------------------------------------------------
 
 
 def test_status_of_an_environment(account: Account) -> None:
-    name = account.born(flag="100ms,agora/app")
+    name = account.create(flag="100ms,agora/app")
     account.aws.put_secret(name, DEMO["100ms"])
 
     result = roomkey("env", "status", name)
 
     assert result.status == 0, result.err
     assert f"{name} in eu-central-1" in result.out
-    assert "partly-off (off: 100ms, agora/app)" in result.out
+    assert "OFF for 100ms, agora/app; version 1, 20" in result.out
     assert "0 rules, mode enforce, 41 bytes; version 1" in result.out
-    assert "videosdk          none" in result.out
+    assert "0 users and 0 invites blocked" in result.out
+    assert "videosdk          not stored" in result.out
     assert json.loads(DEMO["100ms"])["app_secret"] not in result.out
 
 
 def test_status_as_json(account: Account) -> None:
-    name = account.born(flag="100ms,agora/app")
+    name = account.create(flag="100ms,agora/app")
     account.aws.put_secret(name, DEMO["100ms"])
 
-    told = roomkey("env", "status", name, "--json").told
+    document = roomkey("env", "status", name, "--json").json
 
-    assert list(told) == ["environment", "region", "minting", "flag", "policy", "function", "secrets"]
-    assert told["minting"] == "partly-off"
-    flag = told["flag"]
+    assert list(document) == [
+        "environment",
+        "region",
+        "minting",
+        "kill_switch",
+        "policy",
+        "block_list",
+        "function",
+        "secrets",
+    ]
+    assert document["minting"] == "partly-off"
+    flag = document["kill_switch"]
     assert (flag["value"], flag["valid"], flag["off"], flag["version"]) == (
         "100ms,agora/app",
         True,
@@ -272,9 +401,13 @@ def test_status_as_json(account: Account) -> None:
         1,
     )
     assert flag["changed"].endswith("Z")
-    assert (told["policy"]["mode"], told["policy"]["rules"], told["policy"]["problems"]) == ("enforce", 0, [])
-    assert [one["stored"] for one in told["secrets"]] == [True, False, False, False]
-    assert json.loads(DEMO["100ms"])["app_secret"] not in json.dumps(told)
+    assert (document["policy"]["mode"], document["policy"]["rules"], document["policy"]["problems"]) == (
+        "enforce",
+        0,
+        [],
+    )
+    assert [one["stored"] for one in document["secrets"]] == [True, False, False, False]
+    assert json.loads(DEMO["100ms"])["app_secret"] not in json.dumps(document)
 
 
 @pytest.mark.parametrize(
@@ -282,8 +415,12 @@ def test_status_as_json(account: Account) -> None:
     [
         (None, None, "MISSING: /roomkey/{}/disabled does not exist"),
         ("false", None, "MISSING: /roomkey/{}/policy does not exist"),
-        ("False", "{}", "NO DISABLE FLAG: nothing is minted"),
-        ("false", '{"version": 2, "mode": "enforce", "rules": []}', "NO POLICY: nothing is minted (version must be 1)"),
+        ("False", "{}", "INVALID kill switch: nothing is minted"),
+        (
+            "false",
+            '{"version": 2, "mode": "enforce", "rules": []}',
+            "INVALID policy: nothing is minted (version must be 1)",
+        ),
     ],
 )
 def test_status_is_bad_where_nothing_can_be_minted(
@@ -305,13 +442,13 @@ def test_a_flag_of_the_wrong_type_is_none(account: Account) -> None:
     name = account.environment()
     account.aws.ssm.put_parameter(Name=FLAG.format(name), Value="false", Type="SecureString")
 
-    told = roomkey("env", "status", name, "--json").told
+    document = roomkey("env", "status", name, "--json").json
 
-    assert (told["minting"], told["flag"]["valid"]) == ("unknown", False)
+    assert (document["minting"], document["kill_switch"]["valid"]) == ("unknown", False)
 
 
 def test_status_does_without_the_permission_to_know_who(account: Account) -> None:
-    name = account.born()
+    name = account.create()
     account.fail("SSM")
     account.aws.fail(f"{SSM}.DescribeParameters", Failure.error(400, "AccessDeniedException", "no"))
 
@@ -322,15 +459,15 @@ def test_status_does_without_the_permission_to_know_who(account: Account) -> Non
 
 
 def test_status_says_what_runs(account: Account) -> None:
-    name = account.born()
-    assert "function none is known" in roomkey("env", "status", name).out
+    name = account.create()
+    assert "function not deployed" in roomkey("env", "status", name).out
 
     account.function(name)
     assert "function version 1; reserved concurrency none" in roomkey("env", "status", name).out
 
     roomkey("env", "stop", name)
-    assert "function STOPPED (roomkey env start takes that back); version 1" in roomkey("env", "status", name).out
-    function = roomkey("env", "status", name, "--json").told["function"]
+    assert "function STOPPED (undo with roomkey env start); version 1" in roomkey("env", "status", name).out
+    function = roomkey("env", "status", name, "--json").json["function"]
     assert (function["version"], function["reserved_concurrency"]) == ("1", 0)
 
 
@@ -339,39 +476,44 @@ def test_status_does_without_the_permission_to_see_the_function(
 ) -> None:
     call = Aws.call
 
-    def without_functions(aws: Aws, service: str, operation: str, **parameters: object) -> dict[str, object]:
+    def denied(aws: Aws, service: str, operation: str, **parameters: object) -> dict[str, object]:
         if service == "lambda":
-            raise AwsError("AWS denies it", "AccessDeniedException")
+            raise AwsError("access denied", "AccessDeniedException")
         return call(aws, service, operation, **parameters)
 
-    monkeypatch.setattr(Aws, "call", without_functions)
+    monkeypatch.setattr(Aws, "call", denied)
 
-    result = roomkey("env", "status", account.born())
+    result = roomkey("env", "status", account.create())
 
-    assert (result.status, "function none is known" in result.out) == (0, True)
-    assert "AWS denies it" in result.err
+    assert (result.status, "function not deployed" in result.out) == (0, True)
+    assert "access denied" in result.err
 
 
 def test_show_names_everything(account: Account) -> None:
-    name = account.born()
+    name = account.create()
     account.aws.put_secret(name, DEMO["agora"], "agora")
     arn = account.function(name)
     account.stack(name, ApiUrl="https://abc.example")
 
-    told = roomkey("env", "show", name, "--json").told
+    document = roomkey("env", "show", name, "--json").json
     shown = roomkey("env", "show", name).out
 
-    assert told["flag"]["arn"].endswith(f":parameter/roomkey/{name}/disabled")
-    assert told["secrets"]["agora"]["arn"].startswith("arn:aws:secretsmanager:eu-central-1:123456789012:secret:")
-    assert told["secrets"]["100ms"]["arn"] is None
-    assert told["function"]["arn"] in (arn, arn.removesuffix(":1"))
-    assert (told["function"]["version"], told["function"]["reserved_concurrency"]) == ("1", None)
-    assert told["stack"] == {
+    assert document["kill_switch"]["arn"].endswith(f":parameter/roomkey/{name}/disabled")
+    assert document["secrets"]["agora"]["arn"].startswith("arn:aws:secretsmanager:eu-central-1:123456789012:secret:")
+    assert document["secrets"]["100ms"]["arn"] is None
+    assert document["function"]["arn"] in (arn, arn.removesuffix(":1"))
+    assert (document["function"]["version"], document["function"]["reserved_concurrency"]) == ("1", None)
+    assert document["stack"] == {
         "name": f"roomkey-{name}",
         "status": "CREATE_COMPLETE",
         "outputs": {"ApiUrl": "https://abc.example"},
     }
-    for text in (FLAG.format(name), "ApiUrl = https://abc.example", f"/aws/lambda/roomkey-{name}", told["flag"]["arn"]):
+    for text in (
+        FLAG.format(name),
+        "ApiUrl = https://abc.example",
+        f"/aws/lambda/roomkey-{name}",
+        document["kill_switch"]["arn"],
+    ):
         assert text in shown
 
 
@@ -392,15 +534,15 @@ def test_a_stop_is_taken_back_to_what_it_was(account: Account, before: int | Non
     if before is not None:
         functions.put_function_concurrency(FunctionName=f"roomkey-{name}", ReservedConcurrentExecutions=before)
 
-    stopped = roomkey("env", "stop", name, "--json").told
+    stopped = roomkey("env", "stop", name, "--json").json
     assert (stopped["changed"], reserved(account, name)) == (True, 0)
-    again = roomkey("env", "stop", name, "--json").told
+    again = roomkey("env", "stop", name, "--json").json
     assert (again["changed"], reserved(account, name)) == (False, 0)
-    started = roomkey("env", "start", name, "--json").told
+    started = roomkey("env", "start", name, "--json").json
     assert (started["changed"], reserved(account, name)) == (True, before)
     assert started["reserved_concurrency"] == ("none" if before is None else str(before))
     assert TAG not in functions.list_tags(Resource=arn.removesuffix(":1"))["Tags"]
-    assert roomkey("env", "start", name, "--json").told["changed"] is False
+    assert roomkey("env", "start", name, "--json").json["changed"] is False
 
 
 def test_stop_and_start_need_no_ssm(account: Account) -> None:
@@ -433,7 +575,7 @@ def test_a_stop_that_cannot_be_written_down_stops_all_the_same(
 
     def without_tags(aws: Aws, service: str, operation: str, **parameters: object) -> dict[str, object]:
         if operation == "tag_resource":
-            raise AwsError("AWS denies it", "AccessDeniedException")
+            raise AwsError("access denied", "AccessDeniedException")
         return call(aws, service, operation, **parameters)
 
     monkeypatch.setattr(Aws, "call", without_tags)
@@ -456,14 +598,14 @@ def test_no_function_is_said(account: Account, verb: str) -> None:
 
 
 def test_destroy_takes_what_a_stack_leaves_behind_and_nothing_of_others(account: Account) -> None:
-    name = account.born()
+    name = account.create()
     other = f"{name}-x"
     for one in (name, other):
         account.aws.put_secret(one, DEMO["100ms"])
         account.client("logs").create_log_group(logGroupName=f"/aws/lambda/roomkey-{one}")
     account.aws.put_flag(other, "false")
 
-    would = roomkey("env", "destroy", name, "--dry-run", "--json").told
+    would = roomkey("env", "destroy", name, "--dry-run", "--json").json
     assert account.flag(name) == "false"
     result = roomkey("env", "destroy", name, stdin=f"{name}\n")
 
@@ -471,29 +613,30 @@ def test_destroy_takes_what_a_stack_leaves_behind_and_nothing_of_others(account:
     assert would["changes"] == [
         f"delete the parameter /roomkey/{name}/disabled",
         f"delete the parameter /roomkey/{name}/policy",
-        f"delete the secret roomkey/{name}/100ms, for good in 30 days",
-        f"delete the log group /aws/lambda/roomkey-{name} and all that is in it",
+        f"delete the parameter /roomkey/{name}/blocked",
+        f"delete the secret roomkey/{name}/100ms, finally in 30 days",
+        f"delete the log group /aws/lambda/roomkey-{name} and its content",
     ]
     assert [line.removeprefix("done: ") for line in result.lines if line.startswith("done: ")] == would["changes"]
     assert (account.flag(name), account.policy(name), account.secret(name, "100ms")) == (None, None, None)
     assert (account.flag(other), account.secret(other, "100ms")) == ("false", DEMO["100ms"])
     groups = account.client("logs").describe_log_groups(logGroupNamePrefix=f"/aws/lambda/roomkey-{name}")["logGroups"]
     assert [group["logGroupName"] for group in groups] == [f"/aws/lambda/roomkey-{other}"]
-    assert roomkey("env", "destroy", name).lines == [f"nothing of {name} is left in eu-central-1"]
+    assert roomkey("env", "destroy", name).lines == [f"nothing is left of {name} in eu-central-1"]
 
 
 def test_the_audit_trail_may_stay(account: Account) -> None:
-    name = account.born()
+    name = account.create()
     account.client("logs").create_log_group(logGroupName=f"/aws/lambda/roomkey-{name}")
 
-    told = roomkey("env", "destroy", name, "--keep-logs", "--dry-run", "--json").told
+    document = roomkey("env", "destroy", name, "--keep-logs", "--dry-run", "--json").json
 
-    assert not any("log group" in change for change in told["changes"])
+    assert not any("log group" in change for change in document["changes"])
 
 
 @pytest.mark.parametrize("typed", ["", "y\n", "yes\n"])
 def test_nothing_is_destroyed_but_by_name(account: Account, typed: str) -> None:
-    name = account.born("dev")
+    name = account.create("dev")
 
     assert roomkey("env", "destroy", name, stdin=typed).status == 1
     assert roomkey("env", "destroy", name, "--yes", stdin=typed).status == 2
@@ -501,7 +644,7 @@ def test_nothing_is_destroyed_but_by_name(account: Account, typed: str) -> None:
 
 
 def test_an_environment_with_a_stack_is_not_destroyed(account: Account) -> None:
-    name = account.born()
+    name = account.create()
     account.stack(name)
 
     result = roomkey("env", "destroy", name, stdin=f"{name}\n")
@@ -512,10 +655,10 @@ def test_an_environment_with_a_stack_is_not_destroyed(account: Account) -> None:
 
 
 def test_a_secret_that_was_destroyed_can_be_stored_again(account: Account) -> None:
-    name = account.born()
+    name = account.create()
     account.aws.put_secret(name, DEMO["100ms"])
     assert roomkey("env", "destroy", name, stdin=f"{name}\n").status == 0
-    assert "DELETED, for good at" in roomkey("env", "status", name).out
+    assert "DELETED, finally on" in roomkey("env", "status", name).out
 
     assert roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"]).status == 0
     assert account.secret(name, "100ms") == DEMO["100ms"]

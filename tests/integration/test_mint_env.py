@@ -37,7 +37,7 @@ def mint(name: str, platform: str = "100ms", kind: str = "management", *options:
 @every_platform
 @pytest.mark.parametrize("kind", TokenKind)
 def test_a_token_is_good_and_written_down(account: Account, trail: Path, platform: str, kind: str) -> None:
-    name = account.born()
+    name = account.create()
     account.aws.put_secret(name, DEMO[platform], platform)
 
     result = mint(name, platform, kind)
@@ -53,7 +53,7 @@ def test_a_token_is_good_and_written_down(account: Account, trail: Path, platfor
         *("operator-audit", name),
         *("minted", None),
     )
-    assert (line["platform"], line["kind"], line["switch"]) == (platform, kind, {"flag": "false"})
+    assert (line["platform"], line["kind"], line["kill_switch"]) == (platform, kind, {"value": "false"})
     assert line["token"]["sha256"] == hashlib.sha256(token.encode()).hexdigest()
     assert line["caller"]["principal"].startswith("arn:aws:sts::123456789012:")
     version = account.aws.secrets.get_secret_value(SecretId=f"roomkey/{name}/{platform}")["VersionId"]
@@ -61,7 +61,7 @@ def test_a_token_is_good_and_written_down(account: Account, trail: Path, platfor
 
 
 def test_what_is_written_down_is_nobody_elses_and_no_token(account: Account, trail: Path) -> None:
-    name = account.born()
+    name = account.create()
     account.aws.put_secret(name, DEMO["100ms"])
 
     tokens = [mint(name).lines[0] for _ in range(2)]
@@ -75,7 +75,7 @@ def test_what_is_written_down_is_nobody_elses_and_no_token(account: Account, tra
 
 def test_without_a_state_folder_of_ones_own(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A relative path in XDG_STATE_HOME counts for nothing, says the standard."""
-    name = account.born()
+    name = account.create()
     account.aws.put_secret(name, DEMO["100ms"])
     monkeypatch.setenv("XDG_STATE_HOME", "state")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -123,7 +123,7 @@ def test_an_environment_that_is_not_there_is_refused(account: Account, trail: Pa
 
 
 def test_another_scope_is_not_in_the_way(account: Account, trail: Path) -> None:
-    name = account.born(flag="100ms/app,agora")
+    name = account.create(flag="100ms/app,agora")
     account.aws.put_secret(name, DEMO["100ms"])
 
     assert mint(name).status == 0
@@ -132,7 +132,7 @@ def test_another_scope_is_not_in_the_way(account: Account, trail: Path) -> None:
 def test_a_token_that_cannot_be_written_down_is_not_handed_out(
     account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    name = account.born()
+    name = account.create()
     account.aws.put_secret(name, DEMO["100ms"])
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
@@ -140,11 +140,11 @@ def test_a_token_that_cannot_be_written_down_is_not_handed_out(
     result = mint(name)
 
     assert (result.status, result.out) == (1, "")
-    assert "cannot be recorded is not handed out" in result.err
+    assert "the token is withheld, since it cannot be recorded" in result.err
 
 
 def test_a_secret_that_is_not_there_or_not_good(account: Account, trail: Path) -> None:
-    name = account.born()
+    name = account.create()
     assert f"there is no secret roomkey/{name}/100ms in eu-central-1" in mint(name).err
 
     account.aws.put_secret(name, '{"app_access_key": "a", "app_secret": "correct-horse"}')
@@ -155,18 +155,18 @@ def test_a_secret_that_is_not_there_or_not_good(account: Account, trail: Path) -
 
 
 def test_who_may_not_read_it_gets_no_token(account: Account, trail: Path) -> None:
-    name = account.born()
+    name = account.create()
     account.fail("SECRETS_MANAGER")
     account.aws.fail(SECRETS_MANAGER, Failure.error(400, "AccessDeniedException", "no"))
 
     result = mint(name)
 
     assert (result.status, result.out) == (3, "")
-    assert "your credentials may not do GetSecretValue" in result.err
+    assert "your AWS credentials do not allow GetSecretValue" in result.err
 
 
 @pytest.mark.parametrize("options", [[], ["--credentials", "x.json", "--env", "dev"]])
 def test_one_of_two_keys_signs(account: Account, options: list[str]) -> None:
     result = roomkey("mint", "100ms", "management", *options)
 
-    assert (result.status, result.err) == (2, "roomkey: either --credentials or --env says whose key signs\n")
+    assert (result.status, result.err) == (2, "roomkey: use either --credentials or --env\n")

@@ -9,7 +9,7 @@ import pytest
 from roomkey.policy import Mode, parse_policy
 from roomkey_cli.data import POLICIES
 from support.aws.moto_proxy import SSM
-from support.commands import Account, roomkey
+from support.commands import Account, Interleaved, roomkey
 
 
 def policy(*rules: Any, mode: str = "enforce") -> str:
@@ -27,24 +27,24 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_policy_is_stored_minified(account: Account, file: Path) -> None:
-    name = account.born()
+    name = account.create()
     file.write_text(policy(rule("teachers")))
 
-    told = roomkey("policy", "put", name, file, "--json").told
+    document = roomkey("policy", "put", name, file, "--json").json
 
     stored = account.policy(name)
     assert stored == json.dumps(json.loads(file.read_text()), separators=(",", ":"))
     assert parse_policy(stored).mode is Mode.ENFORCE
-    assert (told["changed"], told["mode"], told["rules"], told["bytes"], told["version"]) == (
+    assert (document["changed"], document["mode"], document["rules"], document["bytes"], document["version"]) == (
         *(True, "enforce", 1),
         len(stored),
         2,
     )
-    assert told["notes"] == ["It counts everywhere within 36 s. Tokens that are out stay good until they expire."]
+    assert document["effective_within_seconds"] == 36
 
 
 def test_the_difference_is_shown_rule_by_rule(account: Account, file: Path) -> None:
-    name = account.born()
+    name = account.create()
     file.write_text(policy(rule("teachers", "a-*")))
     roomkey("policy", "put", name, file)
     file.write_text(policy(rule("teachers", "b-*"), mode="audit"))
@@ -54,19 +54,22 @@ def test_the_difference_is_shown_rule_by_rule(account: Account, file: Path) -> N
     changed = [line for line in result.lines if line[:1] in ("+", "-")]
     assert changed == ['-mode: "enforce"', '+mode: "audit"', '-  rooms: ["a-*"]', '+  rooms: ["b-*"]']
     assert f"would write /roomkey/{name}/policy: 1 rule, mode audit" in result.out
-    assert "warning: mode refuses nobody" in result.err
+    assert "warning: mode denies nothing" in result.err
     assert "a-*" in (account.policy(name) or "")
 
 
-def test_the_same_policy_is_not_written_again_however_it_is_spaced(account: Account, file: Path) -> None:
-    name = account.born("prod")
+def test_the_same_policy_with_other_whitespace_changes_nothing(account: Account, file: Path) -> None:
+    name = account.create("prod")
     file.write_text(policy(rule("teachers")))
     account.aws.put_policy(name, file.read_text())
     account.fail("SSM")
 
     result = roomkey("policy", "put", name, file)
 
-    assert (result.status, result.lines) == (0, [f"/roomkey/{name}/policy says exactly this; nothing was changed"])
+    assert (result.status, result.lines) == (
+        0,
+        [f"/roomkey/{name}/policy already contains this policy; nothing was changed"],
+    )
     assert account.aws.operations == [f"{SSM}.GetParameters"]
 
 
@@ -84,7 +87,7 @@ def test_whatever_is_there_is_replaced(account: Account, file: Path, there: str 
 
 @pytest.mark.parametrize("name", ["open", "classroom", "tenants"])
 def test_the_worked_policies_can_be_put(account: Account, name: str) -> None:
-    environment = account.born()
+    environment = account.create()
 
     assert roomkey("policy", "put", environment, POLICIES / f"{name}.json").status == 0
     assert parse_policy(account.policy(environment) or "").rules
@@ -102,7 +105,7 @@ def of_size(size: int) -> str:
 
 @pytest.mark.parametrize(("size", "tier"), [(4096, "standard"), (4097, "advanced"), (8192, "advanced"), (8193, None)])
 def test_the_size_decides_the_tier(account: Account, file: Path, size: int, tier: str | None) -> None:
-    name = account.born()
+    name = account.create()
     file.write_text(of_size(size))
     account.fail("SSM")
 
@@ -110,17 +113,17 @@ def test_the_size_decides_the_tier(account: Account, file: Path, size: int, tier
 
     if tier is None:
         assert result.status == 2
-        assert "has 8193 bytes minified, and SSM holds 8192" in result.err
+        assert "has 8193 bytes minified; SSM's limit is 8192" in result.err
         assert account.aws.calls == []
         return
     assert result.status == 0, result.err
     assert len(account.policy(name) or "") == size
     assert account.aws.calls[-1].asked["Tier"] == "Intelligent-Tiering"
-    assert ("advanced one, which AWS charges for" in result.out) == (tier == "advanced")
+    assert ("an advanced parameter, for which AWS charges" in result.out) == (tier == "advanced")
 
 
-def test_what_is_no_policy_is_not_put(account: Account, file: Path) -> None:
-    name = account.born()
+def test_an_invalid_policy_is_not_stored(account: Account, file: Path) -> None:
+    name = account.create()
     file.write_text('{\n"version": 2,\n"rules": []}')
     account.fail("SSM")
 
@@ -132,7 +135,7 @@ def test_what_is_no_policy_is_not_put(account: Account, file: Path) -> None:
     assert account.aws.calls == []
 
 
-def test_an_environment_that_is_not_there_gets_no_policy(account: Account, file: Path) -> None:
+def test_an_unknown_environment_is_an_error(account: Account, file: Path) -> None:
     name = account.environment()
     file.write_text(policy(rule("teachers")))
 
@@ -142,12 +145,28 @@ def test_an_environment_that_is_not_there_gets_no_policy(account: Account, file:
     assert f"there is no environment {name} in eu-central-1" in result.err
 
 
-def test_a_file_that_is_not_there_is_wrong_usage(account: Account, tmp_path: Path) -> None:
+def test_a_missing_file_is_wrong_usage(account: Account, tmp_path: Path) -> None:
     assert roomkey("policy", "put", account.environment(), tmp_path / "none.json").status == 2
 
 
+@pytest.mark.parametrize("moment", ["at the prompt", "between check and write"])
+def test_a_policy_by_another_operator_stays(
+    account: Account, file: Path, interleaved: Interleaved, moment: str
+) -> None:
+    name = account.create("prod")
+    file.write_text(policy(rule("mine")))
+    theirs = policy(rule("theirs"))
+    operation, at = ("get_parameters", 2) if moment == "at the prompt" else ("put_parameter", 1)
+    interleaved.when(operation, lambda: account.aws.put_policy(name, theirs), at=at)
+
+    result = roomkey("policy", "put", name, file, stdin=f"{name}\n")
+
+    assert (result.status, account.policy(name)) == (1, theirs)
+    assert "was changed by another operator" in result.err
+
+
 def test_production_is_confirmed(account: Account, file: Path) -> None:
-    name = account.born("prod")
+    name = account.create("prod")
     before = account.policy(name)
     file.write_text(policy(rule("teachers")))
 

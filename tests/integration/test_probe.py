@@ -1,4 +1,4 @@
-"""`roomkey probe` against an endpoint that answers as it is told to."""
+"""`roomkey probe` against an endpoint with prepared responses."""
 
 import json
 import socket
@@ -36,7 +36,7 @@ def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, life
 
 @dataclass
 class Endpoint:
-    """What it answers to who signs in and who does not, and what it was asked."""
+    """The responses to signed and unsigned requests, and the requests that arrived."""
 
     url: str = ""
     signed: Answer = field(default_factory=minted)
@@ -47,24 +47,24 @@ class Endpoint:
 
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
-    told = Endpoint()
+    document = Endpoint()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.answer(*told.health)
+            self.answer(*document.health)
 
         def do_POST(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = json.loads(self.rfile.read(int(headers["content-length"])))
-            told.asked.append((self.path, headers, body))
-            self.answer(*(told.signed if "authorization" in headers else told.unsigned))
+            document.asked.append((self.path, headers, body))
+            self.answer(*(document.signed if "authorization" in headers else document.unsigned))
 
         def answer(self, status: int, body: dict[str, Any]) -> None:
             content = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(content)))
             if 300 <= status < 400:
-                self.send_header("location", told.url)
+                self.send_header("location", document.url)
             self.end_headers()
             self.wfile.write(content)
 
@@ -72,10 +72,10 @@ def endpoint() -> Iterator[Endpoint]:
             """Says nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        told.url = f"http://127.0.0.1:{server.server_port}"
+        document.url = f"http://127.0.0.1:{server.server_port}"
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
-        yield told
+        yield document
         server.shutdown()
         thread.join()
 
@@ -83,14 +83,14 @@ def endpoint() -> Iterator[Endpoint]:
 def probe(account: Account, endpoint: Endpoint, *options: str, stdin: str = "") -> Any:
     """What a probe tells, with its exit status."""
     result = roomkey("probe", "staging", "--url", endpoint.url, "--json", *options, stdin=stdin)
-    return {**result.told, "status": result.status}
+    return {**result.json, "status": result.status}
 
 
 @pytest.mark.threat("J7")
 def test_a_token_is_minted_and_a_stranger_refused(account: Account, endpoint: Endpoint) -> None:
-    told = probe(account, endpoint)
+    document = probe(account, endpoint)
 
-    assert (told["status"], told["minted"]["level"], told["refused"]["level"]) == (0, "ok", "ok")
+    assert (document["status"], document["minted"]["level"], document["refused"]["level"]) == (0, "ok", "ok")
     (path, signed, body), (other_path, unsigned, other_body) = endpoint.asked
     assert (path, body) == (other_path, other_body) == ("/v1/100ms/management-token", {})
     assert signed["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/")
@@ -103,9 +103,9 @@ def test_a_token_is_minted_and_a_stranger_refused(account: Account, endpoint: En
 def test_every_platform_and_kind(account: Account, endpoint: Endpoint, platform: str, kind: TokenKind) -> None:
     endpoint.signed = minted(platform, kind)
 
-    told = probe(account, endpoint, "--platform", platform, "--kind", kind)
+    document = probe(account, endpoint, "--platform", platform, "--kind", kind)
 
-    assert (told["status"], told["platform"], told["kind"]) == (0, platform, kind)
+    assert (document["status"], document["platform"], document["kind"]) == (0, platform, kind)
     assert endpoint.asked[0][0] == f"/v1/{platform}/{kind}-token"
 
 
@@ -133,9 +133,9 @@ def test_nobody_needs_to_sign_in_where_access_is_open(account: Account, endpoint
 def test_switched_off_is_a_status_of_its_own(account: Account, endpoint: Endpoint) -> None:
     endpoint.signed = OFF
 
-    told = probe(account, endpoint)
+    document = probe(account, endpoint)
 
-    assert (told["status"], told["minted"]["level"], told["refused"]["level"]) == (4, "warn", "ok")
+    assert (document["status"], document["minted"]["level"], document["refused"]["level"]) == (4, "warn", "ok")
 
 
 def test_switched_off_hides_nothing_that_is_wrong(account: Account, endpoint: Endpoint) -> None:
@@ -145,28 +145,28 @@ def test_switched_off_hides_nothing_that_is_wrong(account: Account, endpoint: En
 
 
 NO_TOKEN = [
-    (FORBIDDEN, "it answers 403 Forbidden (API Gateway does not take this sign-in)"),
-    ((403, {"code": "not-allowed"}), "(the policy grants you no such token)"),
-    ((503, {"code": "kill-switch-unavailable"}), "it answers 503 kill-switch-unavailable"),
-    ((500, {"message": "Internal Server Error"}), "it answers 500 Internal Server Error"),
-    ((302, {}), "it answers 302"),
-    ((200, {}), "there is no token in it"),
-    ((200, {"token": "abc", "expires_at": 1}), "that is no token of 100ms"),
-    (minted("videosdk"), "that is no token of 100ms"),
-    ((200, {**minted()[1], "expires_at": 17}), "the token is not what the answer says it is"),
-    (minted(kind=TokenKind.APP), "the token is not what the answer says it is"),
+    (FORBIDDEN, "no token: 403 Forbidden (API Gateway rejects this sign-in)"),
+    ((403, {"code": "not-allowed"}), "(the policy does not grant it to you)"),
+    ((503, {"code": "kill-switch-unavailable"}), "no token: 503 kill-switch-unavailable"),
+    ((500, {"message": "Internal Server Error"}), "no token: 500 Internal Server Error"),
+    ((302, {}), "no token: 302"),
+    ((200, {}), "200, but it contains no token"),
+    ((200, {"token": "abc", "expires_at": 1}), "that is not a 100ms token"),
+    (minted("videosdk"), "that is not a 100ms token"),
+    ((200, {**minted()[1], "expires_at": 17}), "the token does not match the response"),
+    (minted(kind=TokenKind.APP), "the token does not match the response"),
 ]
 
 
 @pytest.mark.threat("J7")
-@pytest.mark.parametrize(("answer", "says"), NO_TOKEN)
-def test_what_is_no_good_token_is_found(account: Account, endpoint: Endpoint, answer: Answer, says: str) -> None:
+@pytest.mark.parametrize(("answer", "message"), NO_TOKEN)
+def test_what_is_no_good_token_is_found(account: Account, endpoint: Endpoint, answer: Answer, message: str) -> None:
     endpoint.signed = answer
 
-    told = probe(account, endpoint)
+    document = probe(account, endpoint)
 
-    assert (told["status"], told["minted"]["level"]) == (1, "fail")
-    assert says in told["minted"]["says"]
+    assert (document["status"], document["minted"]["level"]) == (1, "fail")
+    assert message in document["minted"]["message"]
 
 
 def test_a_token_that_is_over_is_found(account: Account, endpoint: Endpoint) -> None:
@@ -174,32 +174,32 @@ def test_a_token_that_is_over_is_found(account: Account, endpoint: Endpoint) -> 
     answer = endpoint.signed[1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "time", lambda: float(answer["expires_at"] + 1))
-        told = probe(account, endpoint)
+        document = probe(account, endpoint)
 
-    assert "the token would be refused" in told["minted"]["says"]
+    assert "the vendor would refuse the token" in document["minted"]["message"]
 
 
 @pytest.mark.threat("J7")
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("answer", "message"),
     [
         (minted(), "GOT A TOKEN"),
-        (OFF, "was not stopped by that: it answers 403 minting-disabled"),
-        ((403, {"code": "not-allowed"}), "was not stopped by that"),
-        ((503, {"code": "kill-switch-unavailable"}), "was not stopped by that"),
-        ((429, {"message": "Too Many Requests"}), "was not stopped by that"),
-        ((404, {"code": "not-found"}), "was not stopped by that"),
+        (OFF, "was not stopped by the gateway: 403 minting-disabled"),
+        ((403, {"code": "not-allowed"}), "was not stopped by the gateway"),
+        ((503, {"code": "kill-switch-unavailable"}), "was not stopped by the gateway"),
+        ((429, {"message": "Too Many Requests"}), "was not stopped by the gateway"),
+        ((404, {"code": "not-found"}), "was not stopped by the gateway"),
     ],
 )
 def test_a_stranger_who_is_not_stopped_is_found(
-    account: Account, endpoint: Endpoint, answer: Answer, says: str
+    account: Account, endpoint: Endpoint, answer: Answer, message: str
 ) -> None:
     endpoint.unsigned = answer
 
-    told = probe(account, endpoint)
+    document = probe(account, endpoint)
 
-    assert (told["status"], told["refused"]["level"]) == (1, "fail")
-    assert says in told["refused"]["says"]
+    assert (document["status"], document["refused"]["level"]) == (1, "fail")
+    assert message in document["refused"]["message"]
 
 
 @pytest.mark.parametrize("answer", [FORBIDDEN, (401, {"message": "Unauthorized"}), (401, {"code": "unauthenticated"})])
@@ -256,8 +256,8 @@ def test_something_else_at_the_address_counts_as_no_token(account: Account, endp
 def counted(account: Account, url: str, *options: str) -> dict[str, int]:
     """What a probe counts, by metric."""
     name = account.environment()
-    told = roomkey("probe", name, "--url", url, "--metric", "--json", *options).told
-    assert told["counted"] is True
+    document = roomkey("probe", name, "--url", url, "--metric", "--json", *options).json
+    assert document["counted"] is True
     watch = account.client("cloudwatch")
     dimensions = [{"Name": "environment", "Value": name}]
     found = {}
@@ -267,7 +267,7 @@ def counted(account: Account, url: str, *options: str) -> dict[str, int]:
             StartTime=time.time() - 600, EndTime=time.time() + 600, Statistics=["Sum"],
         )["Datapoints"]  # fmt: skip
         found[metric["MetricName"]] = sum(point["Sum"] for point in points)
-    counts = {"ProbeMinted": told["minted"]["counts"], "ProbeRefused": told["refused"]["counts"]}
+    counts = {"ProbeMinted": document["minted"]["counts"], "ProbeRefused": document["refused"]["counts"]}
     assert found == {name: count for name, count in counts.items() if count is not None}
     return found
 
@@ -288,14 +288,14 @@ def test_a_stack_without_an_address_is_said(account: Account) -> None:
 
     result = roomkey("probe", name)
 
-    assert (result.status, "no output ApiUrl that is an address" in result.err) == (1, True)
+    assert (result.status, "no output ApiUrl with a URL" in result.err) == (1, True)
 
 
 def test_without_an_address_there_is_nothing_to_ask(account: Account) -> None:
     result = roomkey("probe", account.environment())
 
     assert result.status == 1
-    assert "say --url" in result.err
+    assert "use --url" in result.err
 
 
 @pytest.mark.parametrize(
@@ -340,12 +340,12 @@ def test_what_is_no_address(account: Account, url: str) -> None:
 
 def test_an_endpoint_that_is_not_there(account: Account) -> None:
     result = roomkey("probe", "staging", "--url", "http://127.0.0.1:1", "--json")
-    assert (result.status, result.told["platform"], result.told["minted"]["duration_ms"]) == (1, None, None)
-    assert result.told["minted"]["says"].startswith("it does not answer: ")
-    assert [result.told[one]["level"] for one in ("minted", "refused")] == ["fail", "fail"]
+    assert (result.status, result.json["platform"], result.json["minted"]["duration_ms"]) == (1, None, None)
+    assert result.json["minted"]["message"].startswith("no response: ")
+    assert [result.json[one]["level"] for one in ("minted", "refused")] == ["fail", "fail"]
 
     result = roomkey("probe", "staging", "--url", "http://127.0.0.1:1", "--platform", "100ms")
-    assert (result.status, result.out.count("it does not answer")) == (1, 2)
+    assert (result.status, result.out.count("no response")) == (1, 2)
 
 
 def test_an_endpoint_that_is_something_else(account: Account, endpoint: Endpoint) -> None:
@@ -353,18 +353,18 @@ def test_an_endpoint_that_is_something_else(account: Account, endpoint: Endpoint
 
     result = roomkey("probe", "staging", "--url", endpoint.url)
 
-    assert (result.status, "is not Roomkey's: it answers 404 Not Found" in result.out) == (1, True)
+    assert (result.status, "is not Roomkey's: it returned 404 Not Found" in result.out) == (1, True)
 
 
 @pytest.mark.parametrize("platforms", [7, [["100ms"]], [{}], "100ms", None, ["zoom"]])
 def test_health_that_makes_no_sense(account: Account, endpoint: Endpoint, platforms: object) -> None:
     endpoint.health = (200, {"platforms": platforms, "minting": "on", "version": "0"})
 
-    told = probe(account, endpoint)
+    document = probe(account, endpoint)
 
-    assert (told["status"], told["platform"]) == (1, None)
-    assert "is not Roomkey's" in told["minted"]["says"]
-    assert roomkey("doctor", account.born(), "--url", endpoint.url).status in (0, 1)
+    assert (document["status"], document["platform"]) == (1, None)
+    assert "is not Roomkey's" in document["minted"]["message"]
+    assert roomkey("doctor", account.create(), "--url", endpoint.url).status in (0, 1)
 
 
 @pytest.mark.parametrize("line", [b"nonsense\r\n\r\n", b"\x00\xff", b"HTTP/1.1 20x OK\r\n\r\n", b""])
@@ -381,10 +381,10 @@ def test_what_does_not_speak_http(account: Account, line: bytes) -> None:
         thread = Thread(target=answer, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        told = roomkey("probe", "staging", "--url", url, "--platform", "100ms", "--json").told
+        document = roomkey("probe", "staging", "--url", url, "--platform", "100ms", "--json").json
         thread.join(timeout=10)
 
-    assert [told[one]["says"].split(":")[0] for one in ("minted", "refused")] == ["it does not answer"] * 2
+    assert [document[one]["message"].split(":")[0] for one in ("minted", "refused")] == ["no response"] * 2
 
 
 def test_what_an_endpoint_says_does_not_rule_the_terminal(account: Account, endpoint: Endpoint) -> None:

@@ -30,7 +30,7 @@ def values(platform: str) -> list[str]:
 
 @every_platform
 def test_a_secret_is_stored_as_the_function_reads_it(account: Account, platform: str) -> None:
-    name = account.born()
+    name = account.create()
 
     result = roomkey("secret", "put", name, platform, stdin=DEMO[platform])
 
@@ -42,49 +42,52 @@ def test_a_secret_is_stored_as_the_function_reads_it(account: Account, platform:
 
 
 def test_a_second_one_is_a_new_version_and_says_how_long_the_first_still_signs(account: Account) -> None:
-    name = account.born()
+    name = account.create()
     roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
     new = json.dumps(json.loads(DEMO["100ms"]) | {"app_secret": "another-secret-that-is-long-enough-to-sign"})
 
-    told = roomkey("secret", "put", name, "100ms", "--json", stdin=new).told
+    document = roomkey("secret", "put", name, "100ms", "--json", stdin=new).json
 
     assert account.secret(name, "100ms") == new
     current = account.aws.secrets.describe_secret(SecretId=f"roomkey/{name}/100ms")["VersionIdsToStages"]
-    assert current[told["version_id"]] == ["AWSCURRENT"]
-    assert "within 360 s" in told["notes"][0]
-    assert "live on" in told["notes"][1]
+    assert current[document["version_id"]] == ["AWSCURRENT"]
+    assert "within 360 s" in document["notes"][0]
+    assert "stay valid until they expire" in document["notes"][1]
 
 
 def test_the_same_again_changes_nothing(account: Account) -> None:
-    name = account.born()
+    name = account.create()
     roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
     account.fail("SECRETS_MANAGER")
 
-    told = roomkey("secret", "put", name, "100ms", "--json", stdin=json.dumps(json.loads(DEMO["100ms"]), indent=4)).told
+    document = roomkey(
+        "secret", "put", name, "100ms", "--json", stdin=json.dumps(json.loads(DEMO["100ms"]), indent=4)
+    ).json
 
-    assert told["changed"] is False
+    assert document["changed"] is False
     assert account.aws.operations == [f"{SECRETS_MANAGER}.DescribeSecret", f"{SECRETS_MANAGER}.GetSecretValue"]
 
 
-def test_who_may_write_and_not_read_can_rotate(account: Account) -> None:
-    name = account.born()
+def test_rotation_needs_no_read_permission(account: Account) -> None:
+    name = account.create()
     roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
     account.fail("SECRETS_MANAGER")
     account.aws.fail(f"{SECRETS_MANAGER}.GetSecretValue", Failure.error(400, "AccessDeniedException", "no"))
 
-    assert roomkey("secret", "put", name, "100ms", "--json", stdin=DEMO["100ms"]).told["changed"] is True
+    assert roomkey("secret", "put", name, "100ms", "--json", stdin=DEMO["100ms"]).json["changed"] is True
 
 
 UNREADABLE = [
-    ("", "standard input is not a JSON object such as"),
-    ("not json", "standard input is not a JSON object such as"),
-    ('"a"', "standard input is not a JSON object such as"),
-    ('{"app_access_key": "a", "app_access_key": "b"}', "standard input is not a JSON object such as"),
-    (
-        json.dumps({name: json.loads(text) for name, text in DEMO.items()}),
-        "nothing was stored: pipe only what is under 100ms",
-    ),
-    ("5", "standard input is not a JSON object such as"),
+    (b"", "standard input: is empty"),
+    (b"not json", "standard input: line 1, column 1: Expecting value"),
+    (b'{"app_access_key": x}', "standard input: line 1, column 20: Expecting value"),
+    (b'"a"', "standard input: is a JSON string, and must be an object"),
+    (b"[]", "standard input: is a JSON array"),
+    (b"5", "standard input: is a JSON number"),
+    (b'{"app_access_key": "a", "app_access_key": "b"}', "standard input: has a duplicate key"),
+    (b"\xef\xbb\xbf" + DEMO["100ms"].encode(), "standard input: begins with a UTF-8 byte order mark"),
+    (DEMO["100ms"].encode("utf-16"), "standard input: is UTF-16"),
+    (b'{"app_secret": "\xff"}', "standard input: is not UTF-8 (byte 17)"),
 ]
 WRONG = [
     ("{}", "app_secret: is missing"),
@@ -99,8 +102,8 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "why"), UNREADABLE)
-def test_what_is_no_secret_at_all_is_wrong_usage(account: Account, text: str, why: str) -> None:
-    name = account.born()
+def test_input_that_is_not_a_json_object_is_wrong_usage(account: Account, text: bytes, why: str) -> None:
+    name = account.create()
     account.fail("SECRETS_MANAGER")
 
     result = roomkey("secret", "put", name, "100ms", stdin=text)
@@ -110,9 +113,17 @@ def test_what_is_no_secret_at_all_is_wrong_usage(account: Account, text: str, wh
     assert not any(value in result.err for value in values("100ms"))
 
 
+def test_a_whole_credentials_file_is_accepted(account: Account) -> None:
+    name = account.create()
+    file = json.dumps({platform: json.loads(text) for platform, text in DEMO.items()})
+
+    assert roomkey("secret", "put", name, "100ms", stdin=file).status == 0
+    assert account.secret(name, "100ms") == DEMO["100ms"]
+
+
 @pytest.mark.parametrize(("text", "why"), WRONG)
-def test_what_can_sign_nothing_good_is_not_stored(account: Account, text: str, why: str) -> None:
-    name = account.born()
+def test_credentials_that_cannot_sign_are_not_stored(account: Account, text: str, why: str) -> None:
+    name = account.create()
     account.fail("SECRETS_MANAGER")
 
     result = roomkey("secret", "put", name, "100ms", stdin=text)
@@ -126,7 +137,7 @@ def test_what_can_sign_nothing_good_is_not_stored(account: Account, text: str, w
 
 def test_tokens_are_verified_before_anything_is_stored(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     """A platform whose tokens do not come out as they should: the shape alone would have let it pass."""
-    name = account.born()
+    name = account.create()
     platform = type(PLATFORMS["100ms"])
     real = platform.token
     monkeypatch.setattr(
@@ -136,25 +147,25 @@ def test_tokens_are_verified_before_anything_is_stored(account: Account, monkeyp
     result = roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
 
     assert result.status == 1
-    assert "the management token that it signs is not good" in result.err
+    assert "the management token" in result.err
     assert account.secret(name, "100ms") is None
 
 
 def test_a_secret_is_never_an_argument(account: Account) -> None:
-    assert roomkey("secret", "put", account.born(), "100ms", DEMO["100ms"]).status == 2
+    assert roomkey("secret", "put", account.create(), "100ms", DEMO["100ms"]).status == 2
 
 
-def test_keys_that_nobody_knows_are_said(account: Account) -> None:
-    name = account.born()
+def test_unknown_members_are_reported(account: Account) -> None:
+    name = account.create()
 
     result = roomkey("secret", "put", name, "100ms", stdin=json.dumps(json.loads(DEMO["100ms"]) | {"template": "x"}))
 
     assert result.status == 0
-    assert "passed over by the function: template" in result.err
+    assert "ignored by the function: template" in result.err
 
 
 def test_a_dry_run_checks_and_stores_nothing(account: Account) -> None:
-    name = account.born("prod")
+    name = account.create("prod")
 
     result = roomkey("secret", "put", name, "100ms", "--dry-run", stdin=DEMO["100ms"])
 
@@ -164,7 +175,7 @@ def test_a_dry_run_checks_and_stores_nothing(account: Account) -> None:
 
 
 def test_production_takes_the_option_since_the_secret_takes_the_input(account: Account) -> None:
-    name = account.born("prod")
+    name = account.create("prod")
 
     assert roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"]).status == 1
     assert account.secret(name, "100ms") is None
@@ -174,7 +185,7 @@ def test_production_takes_the_option_since_the_secret_takes_the_input(account: A
 
 def test_a_prompt_hides_what_is_typed(account: Account) -> None:
     """On a terminal of its own, typed at as a person would."""
-    name = account.born()
+    name = account.create()
     command = [str(Path(sys.executable).with_name("roomkey")), "secret", "put", name, "100ms"]
     ours, theirs = pty.openpty()
     with subprocess.Popen(
@@ -183,7 +194,7 @@ def test_a_prompt_hides_what_is_typed(account: Account) -> None:
         os.close(theirs)
         screen = b""
         for field, value in json.loads(DEMO["100ms"]).items():
-            while f"100ms {field}: ".encode() not in screen:
+            while f"100ms {field} (hidden): ".encode() not in screen:
                 screen += os.read(ours, 1024)
             # The prompt may be there an instant before the echo is off.
             while termios.tcgetattr(ours)[3] & termios.ECHO:
@@ -202,17 +213,17 @@ def test_a_prompt_hides_what_is_typed(account: Account) -> None:
 
 
 def test_a_key_of_ones_own_encrypts_it(account: Account) -> None:
-    name = account.born()
+    name = account.create()
     for key in ("arn:aws:kms:eu-central-1:1:key/a", "arn:aws:kms:eu-central-1:1:key/b"):
         result = roomkey("secret", "put", name, "100ms", "--kms-key", key, stdin=DEMO["100ms"])
 
         assert result.status == 0, result.err
         assert account.aws.secrets.describe_secret(SecretId=f"roomkey/{name}/100ms")["KmsKeyId"] == key
     assert (
-        roomkey("secret", "put", name, "100ms", "--json", "--kms-key", key, stdin=DEMO["100ms"]).told["changed"]
+        roomkey("secret", "put", name, "100ms", "--json", "--kms-key", key, stdin=DEMO["100ms"]).json["changed"]
         is False
     )
-    assert roomkey("secret", "put", name, "100ms", "--json", stdin=DEMO["100ms"]).told["changed"] is False
+    assert roomkey("secret", "put", name, "100ms", "--json", stdin=DEMO["100ms"]).json["changed"] is False
 
 
 def test_a_first_secret_needs_an_environment(account: Account) -> None:
@@ -232,7 +243,7 @@ def test_who_may_not_read_the_flag_can_store_a_first_secret(account: Account) ->
     result = roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
 
     assert (result.status, account.secret(name, "100ms")) == (0, DEMO["100ms"])
-    assert f"see for yourself that {name} is the right name" in result.err
+    assert f"check that {name} is the right name" in result.err
 
 
 def test_a_secret_that_is_there_is_replaced_without_ssm(account: Account) -> None:
@@ -267,14 +278,14 @@ def test_a_bad_one_is_found_without_being_shown(account: Account) -> None:
     account.aws.put_secret(name, '{"app_access_key": "a", "app_secret": "correct-horse"}')
 
     result = roomkey("secret", "check", name)
-    told = roomkey("secret", "check", name, "--json").told
+    document = roomkey("secret", "check", name, "--json").json
 
     assert result.status == 1
     assert "fail  100ms: app_secret: is shorter than 32 bytes" in result.out
     assert "ok    agora" in result.out
-    assert "correct-horse" not in result.out + json.dumps(told)
-    assert told["good"] is False
-    assert {one["platform"]: (one["stored"], len(one["problems"])) for one in told["secrets"]} == {
+    assert "correct-horse" not in result.out + json.dumps(document)
+    assert document["good"] is False
+    assert {one["platform"]: (one["stored"], len(one["problems"])) for one in document["secrets"]} == {
         "100ms": (True, 1),
         "videosdk": (False, 0),
         "agora": (True, 0),

@@ -1,8 +1,9 @@
-"""The `roomkey` command as somebody at a terminal or in a pipeline meets it, with AWS behind it."""
+"""Run the `roomkey` command in this process, with moto behind it."""
 
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from roomkey_cli import credential_file
+from roomkey_cli.aws.client import Aws as CommandAws
 from roomkey_cli.main import app
 from support.aws.moto_proxy import REGION, Aws
 
 DEMO = {name: credential_file.as_text(secret) for name, secret in credential_file.demo().items()}
-"""What `roomkey secret put` is given, by platform."""
+"""The input of `roomkey secret put`, by platform."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,14 @@ class Result:
         return self.out.splitlines()
 
     @property
-    def told(self) -> Any:
-        """The one JSON object on standard output."""
+    def json(self) -> Any:
+        """Return the one JSON object on standard output."""
         [line] = self.lines
         return json.loads(line)
 
 
-def roomkey(*arguments: object, stdin: str = "") -> Result:
-    """Runs the command. No mistake of a user may end in an exception."""
+def roomkey(*arguments: object, stdin: str | bytes = "") -> Result:
+    """Run the command. No user error may end in an exception."""
     result = CliRunner().invoke(app, [str(one) for one in arguments], input=stdin)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     assert "Traceback" not in result.output
@@ -45,7 +47,7 @@ def roomkey(*arguments: object, stdin: str = "") -> Result:
 
 @dataclass(frozen=True)
 class Account:
-    """AWS for commands: the whole of moto, past the door that only two services go through."""
+    """moto with all its services, called directly: the proxy in front of it serves two only."""
 
     aws: Aws
     monkeypatch: pytest.MonkeyPatch
@@ -55,18 +57,25 @@ class Account:
         return boto3.client(service, endpoint_url=self.aws.moto_url, region_name=REGION, **known)
 
     def environment(self, prefix: str = "test") -> str:
-        """A name that no other test has."""
+        """Return a name that no other test has."""
         return self.aws.new_environment().replace("test", prefix)
 
-    def born(self, prefix: str = "test", flag: str = "false") -> str:
-        """An environment with a flag and an empty policy."""
+    def create(self, prefix: str = "test", flag: str = "false") -> str:
+        """Create an environment with a kill switch, an empty policy and an empty block list."""
         name = self.environment(prefix)
         self.aws.put_flag(name, flag)
         self.aws.put_policy(name, '{"version":1,"mode":"enforce","rules":[]}')
+        self.put(f"/roomkey/{name}/blocked", "{}")
         return name
+
+    def put(self, name: str, text: str) -> None:
+        self.aws.ssm.put_parameter(Name=name, Value=text, Type="String", Overwrite=True)
 
     def flag(self, name: str) -> str | None:
         return self.parameter(f"/roomkey/{name}/disabled")
+
+    def block_list(self, name: str) -> Any:
+        return json.loads(self.parameter(f"/roomkey/{name}/blocked") or "null")
 
     def policy(self, name: str) -> str | None:
         return self.parameter(f"/roomkey/{name}/policy")
@@ -83,11 +92,11 @@ class Account:
             return None
 
     def fail(self, service: str) -> None:
-        """Leads one service through the door of the stand-in, which can be told to fail."""
+        """Send one service through the proxy, which can be set to fail."""
         self.monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", self.aws.url)
 
     def function(self, name: str, **settings: Any) -> str:
-        """Deploys a function for an environment, with its alias, and answers its ARN."""
+        """Deploy a function with its alias, and return its ARN."""
         role = self._role()
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w") as file:
@@ -118,9 +127,32 @@ class Account:
             return str(roles.create_role(RoleName="roomkey", AssumeRolePolicyDocument=document)["Role"]["Arn"])
 
     def stack(self, name: str, **outputs: str) -> None:
-        """Deploys a stack for an environment with nothing in it but its outputs."""
+        """Deploy a stack that has outputs only."""
         template = {
             "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
             "Outputs": {key: {"Value": value} for key, value in outputs.items()},
         }
         self.client("cloudformation").create_stack(StackName=f"roomkey-{name}", TemplateBody=json.dumps(template))
+
+
+@dataclass
+class Interleaved:
+    """Run `action` once, right before or after an AWS call of the command under test."""
+
+    monkeypatch: pytest.MonkeyPatch
+
+    def when(self, operation: str, action: Callable[[], object], *, at: int = 1, after: bool = False) -> None:
+        call, seen = CommandAws.call, 0
+
+        def interleaved(aws: CommandAws, service: str, name: str, /, **arguments: Any) -> Any:
+            nonlocal seen
+            seen += name == operation
+            due = name == operation and seen == at
+            if due and not after:
+                action()
+            response = call(aws, service, name, **arguments)
+            if due and after:
+                action()
+            return response
+
+        self.monkeypatch.setattr(CommandAws, "call", interleaved)

@@ -1,4 +1,4 @@
-"""The disable flag as `roomkey env disable` and `enable` turn it."""
+"""The kill switch as `roomkey env disable` and `enable` compute it."""
 
 from collections.abc import Sequence
 
@@ -107,7 +107,7 @@ def test_turning_on(flag: str, scopes: list[str], after: str) -> None:
     [("100ms", "100ms/app", "100ms"), ("app", "100ms", "app"), ("app,100ms", "100ms/app", "app and 100ms")],
 )
 def test_what_another_switch_keeps_off_is_said(flag: str, scope: str, others: str) -> None:
-    with pytest.raises(ValueError, match=f"^{scope} is off with {others}, which is a switch of its own$"):
+    with pytest.raises(ValueError, match=f"^{scope} is off because {others} is off: enable that scope instead$"):
         kill_switch.turned_on(KillSwitch.parse(flag), [scope])
 
 
@@ -123,4 +123,4 @@ def test_what_another_switch_keeps_off_is_said(flag: str, scope: str, others: st
 )
 def test_what_is_off_in_words(flag: str, minting: str, words: str) -> None:
     assert KillSwitch.parse(flag).minting(PLATFORMS) == minting
-    assert kill_switch.off(KillSwitch.parse(flag)) == words
+    assert kill_switch.off_words(KillSwitch.parse(flag)) == words

@@ -1,17 +1,17 @@
-"""AWS for the commands: the caller's own profile and region, and every way to fail as one sentence.
+"""Call AWS with the user's profile and region, and turn every failure into one sentence.
 
-boto3 finds credentials, region and endpoint as it always does, `AWS_ENDPOINT_URL` included: that is how the same
-commands reach the local stack. The function has its own client, bounded in time (`roomkey.aws`).
+boto3 finds credentials, region and endpoint as usual. `AWS_ENDPOINT_URL` therefore leads the same commands to the local
+stack or an emulated AWS. The function has its own client with a deadline (`roomkey.aws`).
 """
 
 import os
 import re
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from roomkey_cli.terminal import harmless, progress
+from roomkey_cli.terminal import AWS_FAILED, CommandError, progress
 
 CONNECT_TIMEOUT = 5
 READ_TIMEOUT = 20
@@ -38,27 +38,27 @@ _BAD_SIGNATURE = frozenset(
     )
 )
 
-_FOREIGN = "what answered is not AWS: is AWS_ENDPOINT_URL right?"
-_SIGN_IN = "sign in again (aws sso login, or however you get your credentials)"
+_NOT_AWS = "the response did not come from AWS: check AWS_ENDPOINT_URL"
+_SIGN_IN = "sign in again (for example: aws sso login)"
 
 
-class AwsError(Exception):
-    """AWS said no, or could not be asked. The text is one sentence for people; `code` is AWS's word, empty without."""
+class AwsError(CommandError):
+    """AWS refused a call, or cannot be reached. `code` is AWS's error code, empty if there was no response."""
 
     def __init__(self, sentence: str, code: str = "") -> None:
-        super().__init__(harmless(sentence))
+        super().__init__(sentence, AWS_FAILED, aws_code=code)
         self.code = code
 
 
-class _Answer(dict[str, Any]):
-    """An answer of AWS's, of which botocore leaves an empty dict if it was no such thing."""
+class _Response(dict[str, Any]):
+    """A response of AWS. botocore returns an empty dict for some bodies that AWS never sends."""
 
     def __missing__(self, key: str) -> Any:
-        raise AwsError(_FOREIGN)
+        raise AwsError(_NOT_AWS)
 
 
 class Aws:
-    """AWS, as whoever runs the command sees it, or what stands in for it at `endpoint`. Threads may share one."""
+    """One user's access to AWS, or to a stand-in at `endpoint`. Safe to share between threads."""
 
     def __init__(self, profile: str | None = None, region: str | None = None, *, endpoint: str | None = None) -> None:
         self._profile = profile
@@ -69,36 +69,41 @@ class Aws:
 
     @cached_property
     def session(self) -> Any:
-        """boto3's session. Raises `AwsError`."""
-        import boto3  # It takes a quarter of a second, and many commands need no AWS.
+        """Return boto3's session. Raises `AwsError`."""
+        import boto3  # Takes 250 ms, and many commands do not need AWS.
 
-        # As the AWS CLI does it; boto3 itself knows AWS_DEFAULT_REGION only.
+        # The AWS CLI reads AWS_REGION too; boto3 reads AWS_DEFAULT_REGION only.
         region = self._region or os.environ.get("AWS_REGION") or None
         try:
             return boto3.Session(profile_name=self._profile or None, region_name=region)
         except Exception as error:
-            raise _understood(error) from None
+            raise _translate_error(error) from None
+
+    @property
+    def profile(self) -> str:
+        """Return the profile that the user named, empty if none."""
+        return self._profile or ""
 
     @property
     def region(self) -> str:
-        """The region that is asked, empty where none is known."""
+        """Return the region, empty if none is configured."""
         return str(self.session.region_name or "")
 
     def call(self, service: str, operation: str, /, **parameters: Any) -> dict[str, Any]:
-        """The answer to `operation` (as boto3 spells it). Raises `AwsError`."""
+        """Call `operation`, spelled as in boto3. Raises `AwsError`."""
         try:
-            ask = getattr(self._client(service), operation)
-            if self._endpoint:  # On this machine, where nobody waits for it.
-                return _Answer(ask(**parameters))
-            with progress(f"Asking AWS ({service} {operation.replace('_', ' ')}) ..."):
-                return _Answer(ask(**parameters))
+            method = getattr(self._client(service), operation)
+            if self._endpoint:  # A stand-in on this machine answers at once.
+                return _Response(method(**parameters))
+            with progress(f"Calling AWS ({service} {operation.replace('_', ' ')}) ..."):
+                return _Response(method(**parameters))
         except Exception as error:
-            raise _understood(error) from None
+            raise _translate_error(error) from None
 
     def find(
         self, service: str, operation: str, /, *, missing: Collection[str] = NOT_FOUND, **parameters: Any
     ) -> dict[str, Any] | None:
-        """As `call`, None where AWS says that there is no such thing, by one of the codes in `missing`."""
+        """Call `operation`, and return None if AWS answers with an error code in `missing`. Raises `AwsError`."""
         try:
             return self.call(service, operation, **parameters)
         except AwsError as error:
@@ -106,13 +111,23 @@ class Aws:
                 return None
             raise
 
+    def pages(self, service: str, operation: str, /, items: str, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """Yield the `items` of every page of an operation that has a `NextToken`. Raises `AwsError`."""
+        token: dict[str, str] = {}
+        while True:
+            page = self.call(service, operation, **parameters, **token)
+            yield from page[items]
+            if not page.get("NextToken"):
+                return
+            token = {"NextToken": page["NextToken"]}
+
     def signed(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
-        """`headers`, and those that sign the request for an API of API Gateway (SigV4). Raises `AwsError`."""
+        """Return `headers` with a SigV4 signature for API Gateway. Raises `AwsError`."""
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
         from botocore.exceptions import NoCredentialsError, NoRegionError
 
-        # The address of an API says its region, unless it is a domain of one's own.
+        # The default domain contains the region; a custom domain does not.
         region = re.search(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.", url)
         try:
             if not (region or self.region):
@@ -124,13 +139,13 @@ class Aws:
             frozen = credentials.get_frozen_credentials()
             SigV4Auth(frozen, "execute-api", region[1] if region else self.region).add_auth(request)
         except Exception as error:
-            raise _understood(error) from None
+            raise _translate_error(error) from None
         return dict(request.headers.items())
 
     def _client(self, service: str) -> Any:
         from botocore.config import Config
 
-        with self._lock:  # A session is no thing to share while it makes a client.
+        with self._lock:  # boto3 sessions are not thread-safe while they create a client.
             if service not in self._clients:
                 config = Config(
                     connect_timeout=CONNECT_TIMEOUT,
@@ -142,58 +157,60 @@ class Aws:
 
 
 _SENTENCES = {
-    "NoCredentialsError": "no AWS credentials were found: sign in, name a --profile, or set AWS_PROFILE",
-    "ProfileNotFound": "there is no such AWS profile: {said}",
-    "NoRegionError": "no AWS region is known: give --region, or set AWS_REGION",
-    "InvalidRegionError": "--region (or AWS_REGION) is no name of a region",
+    "NoCredentialsError": "no AWS credentials found: sign in, or use --profile or AWS_PROFILE",
+    "ProfileNotFound": "unknown AWS profile: {text}",
+    "NoRegionError": "no AWS region configured: use --region or AWS_REGION",
+    "InvalidRegionError": "--region (or AWS_REGION) is not the name of a region",
     "SSOTokenLoadError": f"the AWS sign-in has expired: {_SIGN_IN}",
     "UnauthorizedSSOTokenError": f"the AWS sign-in has expired: {_SIGN_IN}",
     "TokenRetrievalError": f"the AWS sign-in has expired: {_SIGN_IN}",
-    "PartialCredentialsError": "the AWS credentials cannot be used: {said}",
-    "CredentialRetrievalError": "the AWS credentials cannot be used: {said}",
-    "ConfigParseError": "the AWS configuration cannot be read: {said}",
-    "ConfigNotFound": "the AWS configuration cannot be read: {said}",
-    "ConnectionError": "AWS cannot be reached (is there a network, and is the region right?): {said}",
-    "HTTPClientError": "AWS cannot be reached (is there a network, and is the region right?): {said}",
-    "BotoCoreError": "the AWS SDK says: {said}",
-    "ResponseParserError": _FOREIGN,
-    # There is no closed list of what botocore's parsers raise at bodies that AWS never sends.
-    "AttributeError": _FOREIGN,
-    "KeyError": _FOREIGN,
-    "TypeError": _FOREIGN,
-    "ValueError": _FOREIGN,
+    "PartialCredentialsError": "the AWS credentials cannot be used: {text}",
+    "CredentialRetrievalError": "the AWS credentials cannot be used: {text}",
+    "ConfigParseError": "the AWS configuration cannot be read: {text}",
+    "ConfigNotFound": "the AWS configuration cannot be read: {text}",
+    "ConnectionError": "AWS cannot be reached (check the network and the region): {text}",
+    "HTTPClientError": "AWS cannot be reached (check the network and the region): {text}",
+    "BotoCoreError": "error in the AWS SDK: {text}",
+    "ResponseParserError": _NOT_AWS,
+    # botocore's parsers raise these for bodies that AWS never sends.
+    "AttributeError": _NOT_AWS,
+    "KeyError": _NOT_AWS,
+    "TypeError": _NOT_AWS,
+    "ValueError": _NOT_AWS,
 }
-"""What to say, by the name of botocore's exception, of which the most special counts."""
+"""Messages by the name of botocore's exception. The most specific class wins."""
 
 
-def _understood(error: Exception) -> AwsError:
-    """What went wrong, in a sentence. What is no error of the SDK's or of AWS's is raised as it is."""
+def _translate_error(error: Exception) -> AwsError:
+    """Describe an exception in one sentence. Raises the exception itself if it is not about AWS."""
     from botocore.exceptions import ClientError
 
     if isinstance(error, ClientError):
-        return _refused(error.response.get("Error", {}), error.operation_name)
+        return _translate_refusal(error.response.get("Error", {}), error.operation_name)
     if isinstance(error, ValueError) and "endpoint" in str(error):
-        return AwsError("AWS_ENDPOINT_URL is not an address")
-    if sentence := next((_SENTENCES[one.__name__] for one in type(error).__mro__ if one.__name__ in _SENTENCES), None):
-        return AwsError(sentence.format(said=" ".join(str(error).split())))
+        return AwsError("AWS_ENDPOINT_URL must begin with http:// or https://")
+    if sentence := next(
+        (_SENTENCES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _SENTENCES), None
+    ):
+        return AwsError(sentence.format(text=" ".join(str(error).split())))
     raise error
 
 
-def _refused(said: Mapping[str, Any], operation: str) -> AwsError:
-    code, message = str(said.get("Code", "")), str(said.get("Message", ""))
+def _translate_refusal(details: Mapping[str, Any], operation: str) -> AwsError:
+    code, message = str(details.get("Code", "")), str(details.get("Message", ""))
     if code in _EXPIRED:
         sentence = f"the AWS credentials have expired: {_SIGN_IN}"
     elif code in _UNKNOWN_KEY:
-        sentence = f"AWS does not know these credentials: {_SIGN_IN}"
+        sentence = f"AWS does not recognize these credentials: {_SIGN_IN}"
     elif code in _BAD_SIGNATURE:
-        sentence = "AWS does not accept the signature: the secret key is wrong, or this machine's clock is"
+        sentence = "AWS rejects the signature: the secret key or this machine's clock is wrong"
     elif code in DENIED:
         action = re.search(r"perform: (\S+)", message)
-        sentence = f"AWS denies it: your credentials may not do {action[1] if action else operation}"
+        sentence = f"access denied: your AWS credentials do not allow {action[1] if action else operation}"
     elif "Throttl" in code or code in ("TooManyRequestsException", "TooManyUpdates", "RequestLimitExceeded"):
-        sentence = f"AWS throttles {operation}: try again in a few seconds"
+        sentence = f"AWS throttles {operation}: retry in a few seconds"
     elif code.isdecimal() or not code:
-        sentence = _FOREIGN
+        sentence = _NOT_AWS
     else:
-        sentence = f"AWS refuses {operation}: {code}: {' '.join(message.split())}"
+        sentence = f"AWS rejects {operation}: {code}: {' '.join(message.split())}"
     return AwsError(sentence, code)

@@ -1,15 +1,12 @@
-"""A deployed endpoint as its callers reach it: over HTTP."""
+"""Send requests to a deployed endpoint, as its callers do."""
 
 import json
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from roomkey import __version__
 from roomkey.platforms import PLATFORMS
@@ -17,18 +14,19 @@ from roomkey.platforms.base import Platform
 from roomkey_cli.terminal import progress
 
 TIMEOUT = 15
-"""Seconds: more than a cold start and the function's own deadline together."""
+"""Seconds: longer than a cold start and the function's own deadline together."""
 
 _MAX_BYTES = 1 << 20
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ConnectionFailed(Exception):
-    """Nothing answered. The text says why, in a few words."""
+    """Nothing answered. The text contains the reason."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back: the body is empty where it is no JSON object. `duration` is in milliseconds."""
+class Response:
+    """A response. `body` is empty unless it is a JSON object; `duration` is in milliseconds."""
 
     status: int
     body: Mapping[str, Any]
@@ -36,64 +34,69 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The function's own word for a refusal, empty where it did not answer."""
+        """Return the function's error code, empty if the response is not from the function."""
         return str(self.body.get("code", ""))
 
     @property
-    def in_words(self) -> str:
-        """Status and reason."""
+    def summary(self) -> str:
+        """Return status and reason."""
         return f"{self.status} {self.code or self.body.get('message') or ''}".rstrip()
 
     @property
     def platforms(self) -> list[Platform]:
-        """Those that this answer of health's says are served, as far as they are known here."""
-        named = self.body.get("platforms")
-        names = named if isinstance(named, list) else []
+        """Return the platforms that a health response lists, without those that this release does not know."""
+        listed = self.body.get("platforms")
+        names = listed if isinstance(listed, list) else []
         return [PLATFORMS[name] for name in names if isinstance(name, str) and name in PLATFORMS]
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """A token endpoint redirects nobody, and a signature or a bearer token goes nowhere else."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def is_address(url: str) -> bool:
-    """Whether `url` can be called: its host by name or number, in plain ASCII and without spaces."""
-    if not re.fullmatch(r"[!-~]+", url):
+def is_url(text: str) -> bool:
+    """Check for an http(s) URL with a host, in printable ASCII without spaces."""
+    if not re.fullmatch(r"[!-~]+", text):
         return False
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         return False
 
 
-def ask(method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
-    """Sends one request. Raises `Unreachable`."""
-    agent = {"User-Agent": f"roomkey/{__version__}", "Accept": "application/json"}
-    request = Request(url, data=body, headers={**agent, **headers}, method=method)  # noqa: S310 - see `is_address`
+def send(method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Response:
+    """Send one request. Raises `ConnectionFailed`."""
+    import requests  # Takes 100 ms, and most commands send no request.
+    from urllib3.exceptions import HTTPError
+
+    own = {"User-Agent": f"roomkey/{__version__}", "Accept": "application/json"}
     started = time.monotonic()
     try:
-        with progress(f"Asking {urlsplit(url).netloc} ..."):
-            status, content = _send(request)
-    except URLError as error:
-        raise ConnectionFailed(str(error.reason)) from None
-    except (OSError, ValueError, HTTPException) as error:
-        raise ConnectionFailed(str(error) or type(error).__name__) from None
+        with progress(f"Calling {urlsplit(url).netloc} ..."), requests.Session() as session:
+            session.trust_env = urlsplit(url).hostname not in _LOOPBACK  # A proxy cannot reach this machine.
+            response = session.request(
+                method,
+                url,
+                data=body,
+                headers={**own, **headers},
+                auth=lambda request: request,  # Otherwise `requests` adds a password from ~/.netrc.
+                allow_redirects=False,  # Neither a signature nor a bearer token goes to another host.
+                timeout=TIMEOUT,
+                stream=True,
+            )
+            with response:
+                content = response.raw.read(_MAX_BYTES, decode_content=True)
+    except (requests.RequestException, OSError, ValueError, HTTPError) as error:
+        raise ConnectionFailed(_reason(error)) from None
     duration = (time.monotonic() - started) * 1000
     try:
         document = json.loads(content)
     except (ValueError, RecursionError):
         document = None
-    return Answer(status, document if isinstance(document, dict) else {}, duration)
+    return Response(response.status_code, document if isinstance(document, dict) else {}, duration)
 
 
-def _send(request: Request) -> tuple[int, bytes]:
-    try:
-        with build_opener(_NoRedirects).open(request, timeout=TIMEOUT) as response:
-            return response.status, response.read(_MAX_BYTES)
-    except HTTPError as error:
-        with error:
-            return error.code, error.read(_MAX_BYTES)
+def _reason(error: BaseException) -> str:
+    """Return the innermost reason, without addresses of Python objects."""
+    while (inner := getattr(error, "reason", None) or (error.args[0] if error.args else None)) and isinstance(
+        inner, BaseException
+    ):
+        error = inner
+    return re.sub(r"^<[^>]*>: |^HTTP\S*Connection\([^)]*\): ", "", str(error)) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Turning the disable flag: what it says once some scopes are off, or on, that were not."""
+"""Compute a kill switch in which more, or fewer, scopes are off."""
 
 from collections.abc import Collection, Iterable, Sequence
 
@@ -9,32 +9,34 @@ from roomkey.platforms.base import TokenKind
 _ALL = frozenset((platform, kind) for platform in PLATFORMS for kind in TokenKind)
 
 
-def turned_off(flag: KillSwitch, scopes: Iterable[str]) -> KillSwitch:
-    """`flag` with `scopes` off beside what is off already."""
-    return flag if flag.everything else _of(flag.scopes.union(scopes))
+def turned_off(switch: KillSwitch, scopes: Iterable[str]) -> KillSwitch:
+    """Return `switch` with `scopes` off in addition."""
+    return switch if switch.everything else _of(switch.scopes.union(scopes))
 
 
-def turned_on(flag: KillSwitch, scopes: Collection[str]) -> KillSwitch:
-    """`flag` with `scopes`, and what lies within them, taken out of it.
+def turned_on(switch: KillSwitch, scopes: Collection[str]) -> KillSwitch:
+    """Return `switch` without `scopes` and the scopes within them.
 
-    Every scope is a switch of its own: what another one keeps off stays off. Where everything is off, all but `scopes`
-    is off afterwards. Raises `ValueError` for a scope that is off by nothing but a wider or an overlapping one.
+    Scopes are independent: what another scope keeps off stays off. If everything is off, only `scopes` come on. Raises
+    `ValueError` for a scope that only a wider or an overlapping scope keeps off.
     """
-    if flag.everything:
+    if switch.everything:
         return _all_but(scopes)
-    left = set(flag.scopes)
+    left = set(switch.scopes)
     for scope in scopes:
-        taken = {one for one in flag.scopes if _covered([one]) <= _covered([scope])}
-        left -= taken
-        if not taken and (others := [one for one in SCOPES if one in left and _covered([one]) & _covered([scope])]):
-            raise ValueError(f"{scope} is off with {' and '.join(others)}, which is a switch of its own")
+        within = {other for other in switch.scopes if _covered([other]) <= _covered([scope])}
+        left -= within
+        overlapping = [other for other in SCOPES if other in left and _covered([other]) & _covered([scope])]
+        if not within and overlapping:
+            raise ValueError(f"{scope} is off because {' and '.join(overlapping)} is off: enable that scope instead")
     return _of(left)
 
 
 def way_back(before: KillSwitch, after: KillSwitch) -> list[tuple[str, Sequence[str]]]:
-    """What takes the switch back from `after`, where more is off, to `before`: `enable` and `disable`, with scopes.
+    """Return the commands (`enable` or `disable`, with scopes) that lead from `after` back to `before`.
 
-    Nothing comes on on the way that was off before, but for what lies within a wider scope and is named by itself too.
+    `after` has more off than `before`. No step turns on what was off before, except a scope within a wider one that
+    is also off by itself.
     """
     if before.everything or off_in(before) == off_in(after):
         return []
@@ -47,16 +49,16 @@ def way_back(before: KillSwitch, after: KillSwitch) -> list[tuple[str, Sequence[
     return [*steps, ("disable", [scope for scope in SCOPES if scope in lost])] if lost else steps
 
 
-def off(flag: KillSwitch) -> str:
-    """What is off, in words."""
-    if flag.everything:
+def off_words(switch: KillSwitch) -> str:
+    """Return what is off, in words."""
+    if switch.everything:
         return "everything"
-    return ", ".join(scope for scope in SCOPES if scope in flag.scopes) or "nothing"
+    return ", ".join(scope for scope in SCOPES if scope in switch.scopes) or "nothing"
 
 
-def off_in(flag: KillSwitch) -> frozenset[tuple[str, TokenKind]]:
-    """What is off, platform by platform and kind by kind."""
-    return _ALL if flag.everything else _covered(flag.scopes)
+def off_in(switch: KillSwitch) -> frozenset[tuple[str, TokenKind]]:
+    """Return the pairs of platform and kind that are off."""
+    return _ALL if switch.everything else _covered(switch.scopes)
 
 
 def _of(scopes: Iterable[str]) -> KillSwitch:
@@ -64,17 +66,31 @@ def _of(scopes: Iterable[str]) -> KillSwitch:
 
 
 def _covered(scopes: Iterable[str]) -> frozenset[tuple[str, TokenKind]]:
-    flag = _of(scopes)
-    return frozenset(pair for pair in _ALL if flag.is_off(*pair))
+    switch = _of(scopes)
+    return frozenset(pair for pair in _ALL if switch.is_off(*pair))
 
 
 def _all_but(scopes: Iterable[str]) -> KillSwitch:
-    """The flag that leaves nothing on but `scopes`, in few words of which no two overlap.
+    """Return the kill switch that leaves only `scopes` on, with few scopes that do not overlap.
 
-    Platforms come before kinds: what is off with its platform comes on with it, whatever else is off.
+    Platforms come before kinds, so that `enable PLATFORM` turns on everything of that platform later.
     """
     wanted, words = _ALL - _covered(scopes), list[str]()
     for scope in (*PLATFORMS, *SCOPES):
         if _covered([scope]) <= wanted and not _covered([scope]) & _covered(words):
             words.append(scope)
     return _of(words)
+
+
+def state_words(switch: KillSwitch) -> str:
+    """Return `ON`, `OFF for everything` or `OFF for` the scopes."""
+    off = off_words(switch)
+    return "ON" if off == "nothing" else f"OFF for {off}"
+
+
+def as_json(switch: KillSwitch | None) -> dict[str, object]:
+    """Return the state (`on`, `off`, `partly-off` or `invalid`) and the scopes that are off."""
+    if switch is None:
+        return {"state": "invalid", "off": []}
+    off = [] if off_words(switch) == "nothing" else off_words(switch).split(", ")
+    return {"state": switch.minting(PLATFORMS), "off": off}

@@ -1,4 +1,4 @@
-"""An environment's secrets in Secrets Manager, for those who write them."""
+"""An environment's secrets in Secrets Manager."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +9,7 @@ from roomkey_cli.environment import Environment
 
 @dataclass(frozen=True, slots=True)
 class SecretMetadata:
-    """What is known of a secret without reading it. `deleted` is when it goes for good, if somebody deleted it."""
+    """A secret without its value. `deleted` is the time of the final deletion, if one is scheduled."""
 
     name: str
     arn: str
@@ -22,14 +22,14 @@ class SecretMetadata:
 
 @dataclass(frozen=True, slots=True)
 class SecretValue:
-    """A secret's current version."""
+    """The current version of a secret."""
 
     text: str = field(repr=False)
     version_id: str
 
 
 def find(aws: Aws, environment: Environment, platform: str) -> SecretMetadata | None:
-    """The platform's secret, None where there is none. Raises `AwsError`."""
+    """Return the metadata of a platform's secret, or None. Raises `AwsError`."""
     found = aws.find("secretsmanager", "describe_secret", SecretId=environment.secret_name(platform))
     if found is None:
         return None
@@ -46,6 +46,6 @@ def find(aws: Aws, environment: Environment, platform: str) -> SecretMetadata | 
 
 
 def read(aws: Aws, environment: Environment, platform: str) -> SecretValue | None:
-    """The current version, None where there is none. A binary one reads as an empty text. Raises `AwsError`."""
+    """Return the current version, or None. A binary secret reads as an empty text. Raises `AwsError`."""
     found = aws.find("secretsmanager", "get_secret_value", SecretId=environment.secret_name(platform))
     return None if found is None else SecretValue(found.get("SecretString", ""), found["VersionId"])

@@ -1,4 +1,4 @@
-"""An environment's deployed side: the stack and its function."""
+"""The deployed side of an environment: stack, function and log groups."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from roomkey_cli.environment import ALIAS, Environment
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A CloudFormation stack that is there."""
+    """An existing CloudFormation stack."""
 
     status: str
     outputs: Mapping[str, str]
@@ -18,40 +18,54 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """The API's address, empty where the stack does not say one."""
+        """Return the API's URL, empty if the stack has no such output."""
         return self.outputs.get("ApiUrl", "")
 
 
-def stack(aws: Aws, environment: Environment) -> Stack | None:
-    """The environment's stack, None where there is none. Raises `AwsError`."""
-    # CloudFormation's word for a stack that does not exist.
+def find_stack(aws: Aws, environment: Environment) -> Stack | None:
+    """Return the environment's stack, or None. Raises `AwsError`."""
+    # ValidationError is CloudFormation's code for a stack that does not exist.
     found = aws.find(
         "cloudformation", "describe_stacks", missing=("ValidationError",), StackName=environment.stack_name
     )
     if found is None:
         return None
-    [one] = found["Stacks"]
+    [stack] = found["Stacks"]
     return Stack(
-        status=one["StackStatus"],
-        outputs={output["OutputKey"]: output["OutputValue"] for output in one.get("Outputs", [])},
-        parameters={one["ParameterKey"]: one.get("ParameterValue", "") for one in one.get("Parameters", [])},
+        status=stack["StackStatus"],
+        outputs={output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
+        parameters={
+            parameter["ParameterKey"]: parameter.get("ParameterValue", "") for parameter in stack.get("Parameters", [])
+        },
     )
 
 
+def failure_reasons(aws: Aws, environment: Environment) -> list[str]:
+    """Return why resources of the stack failed, the first failure first. Raises `AwsError`."""
+    events = aws.call("cloudformation", "describe_stack_events", StackName=environment.stack_name)["StackEvents"]
+    return [
+        f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+        for event in reversed(events)
+        if event["ResourceStatus"].endswith("_FAILED")
+        and event.get("ResourceStatusReason")
+        and "cancelled" not in event["ResourceStatusReason"]
+    ]
+
+
 def log_groups(aws: Aws, environment: Environment) -> Iterator[str]:
-    """The environment's log groups that are there, whether or not the stack is. Raises `AwsError`."""
-    for group in environment.log_groups:
-        answer = aws.call("logs", "describe_log_groups", logGroupNamePrefix=group)
-        if any(one["logGroupName"] == group for one in answer["logGroups"]):
-            yield group
+    """Yield the environment's log groups that exist, with or without a stack. Raises `AwsError`."""
+    for name in environment.log_groups:
+        found = aws.call("logs", "describe_log_groups", logGroupNamePrefix=name)["logGroups"]
+        if any(group["logGroupName"] == name for group in found):
+            yield name
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A deployed function. `version` is what its alias `live` points at, None without one.
+    """A deployed function.
 
-    `reserved` is its reserved concurrency: None for none, 0 where it is stopped. `variables` are those of the version
-    that serves.
+    `version` is the target of the alias `live`, None without the alias. `reserved` is the reserved concurrency: None
+    if there is none, 0 if the function is stopped. `variables` are those of the version behind the alias.
     """
 
     arn: str
@@ -63,23 +77,23 @@ class Function:
     runtime: str
 
 
-def function(aws: Aws, environment: Environment) -> Function | None:
-    """The environment's function, None where there is none. Raises `AwsError`."""
+def find_function(aws: Aws, environment: Environment) -> Function | None:
+    """Return the environment's function, or None. Raises `AwsError`."""
     name = environment.function_name
     found = aws.find("lambda", "get_function", FunctionName=name)
     if found is None:
         return None
     alias = aws.find("lambda", "get_alias", FunctionName=name, Name=ALIAS)
     concurrency = aws.call("lambda", "get_function_concurrency", FunctionName=name)
-    serves: dict[str, Any] = found["Configuration"]
+    live: dict[str, Any] = found["Configuration"]
     if alias:
-        serves = aws.call("lambda", "get_function_configuration", FunctionName=name, Qualifier=ALIAS)
+        live = aws.call("lambda", "get_function_configuration", FunctionName=name, Qualifier=ALIAS)
     return Function(
         arn=found["Configuration"]["FunctionArn"],
         version=alias["FunctionVersion"] if alias else None,
         reserved=concurrency.get("ReservedConcurrentExecutions"),
         tags=found.get("Tags", {}),
-        timeout=serves["Timeout"],
-        variables=serves.get("Environment", {}).get("Variables", {}),
-        runtime=serves.get("Runtime", ""),
+        timeout=live["Timeout"],
+        variables=live.get("Environment", {}).get("Variables", {}),
+        runtime=live.get("Runtime", ""),
     )

@@ -1,59 +1,98 @@
-"""Changes to an environment: shown first, confirmed where it matters, carried out one after the other."""
+"""Changes to an environment: shown, confirmed in production, made one after the other."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from roomkey_cli.commands.session import ApplyOptions
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import OK, STYLES, note, say, say_json, typed
+from roomkey_cli.terminal import OK, STYLES, CommandError, confirm_by_name, note, say, say_json
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing to do: in words, as an order ("create ..."), and as a call."""
+    """One change: `description` in the imperative ("create ..."), `apply` the call that makes it."""
 
-    does: str
-    do: Callable[[], object]
+    description: str
+    apply: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
-class ApplyOptions:
-    """How somebody wants it: shown only, without being asked, told as JSON."""
+class Applied:
+    """The outcome of `apply`. `changed` is false after a dry run and if there was nothing to change."""
 
+    environment: Environment
+    changes: Sequence[Change]
     dry_run: bool
-    yes: bool
-    as_json: bool
+    changed: bool
 
 
 def apply(
-    environment: Environment,
-    changes: Sequence[Change],
-    manner: ApplyOptions,
-    *,
-    already: str,
-    notes: Sequence[str] = (),
-    facts: Mapping[str, object] | None = None,
-    always_ask: bool = False,
-) -> None:
-    """Does `changes`, unless it is a dry run, and says so.
+    environment: Environment, changes: Sequence[Change], options: ApplyOptions, *, always_ask: bool = False
+) -> Applied:
+    """Make `changes`, unless it is a dry run. Raises `CommandError` if the user does not confirm.
 
-    `already` is what to say where there are none, `notes` what follows once they are made. `facts` goes into the JSON,
-    with what the changes have added to it by then.
-    A production environment is confirmed by typing its name, with `always_ask` every one.
+    A change in a production environment is confirmed by typing its name; with `always_ask`, in every environment.
     """
-    doing = bool(changes) and not manner.dry_run
-    if doing and (always_ask or (environment.is_prod and not manner.yes)):
+    changing = bool(changes) and not options.dry_run
+    if changing and (always_ask or (environment.is_prod and not options.yes)):
         for change in changes:
-            note(f"about to {change.does}")
-        typed(environment.name, otherwise="" if always_ask else " (--yes goes on without)")
-    for change in changes:
-        if doing:
-            change.do()
-        if not manner.as_json:
-            say(change.does, mark="done: " if doing else "would ", style=STYLES[OK] if doing else "bold")
-    notes = [already] if not changes else notes if doing else []
-    if manner.as_json:
-        says = {"environment": environment.name, "dry_run": manner.dry_run, "changed": doing}
-        say_json({**says, "changes": [change.does for change in changes], "notes": list(notes), **(facts or {})})
-        return
+            note(f"about to {change.description}")
+        confirm_by_name(environment.name, alternative="" if always_ask else " (--yes skips this question)")
+    if changing:
+        _make(changes)
+    return Applied(environment, changes, options.dry_run, changing)
+
+
+def _make(changes: Sequence[Change]) -> None:
+    done = []
+    try:
+        for change in changes:
+            change.apply()
+            done.append(change)
+    except CommandError:
+        for change in done:
+            note(f"done before the error: {change.description}")
+        raise
+
+
+def report(
+    applied: Applied,
+    *,
+    as_json: bool,
+    unchanged: str,
+    headline: str = "",
+    notes: Sequence[str] = (),
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Print what was changed, or would be, as text or as one JSON object.
+
+    `unchanged` replaces everything if there was nothing to change. `headline` replaces the list of changes once they
+    are made, and `notes` follow it. `details` are further members of the JSON object.
+    """
+    render = _as_json if as_json else _as_text
+    render(applied, [unchanged] if not applied.changes else notes if applied.changed else [], headline, details or {})
+
+
+def _as_text(applied: Applied, notes: Sequence[str], headline: str, _: Mapping[str, object]) -> None:
+    if headline and applied.changed:
+        say(headline, style=STYLES[OK])
+    else:
+        for change in applied.changes:
+            style = STYLES[OK] if applied.changed else "bold"
+            say(change.description, mark="done: " if applied.changed else "would ", style=style)
     for line in notes:
         say(line)
+
+
+def _as_json(applied: Applied, notes: Sequence[str], headline: str, details: Mapping[str, object]) -> None:
+    lines = [headline, *notes] if headline and applied.changed else list(notes)
+    say_json(
+        {
+            "environment": applied.environment.name,
+            "dry_run": applied.dry_run,
+            "changed": applied.changed,
+            "changes": [change.description for change in applied.changes],
+            "notes": lines,
+            **details,
+        }
+    )

@@ -1,5 +1,6 @@
-"""`roomkey doctor`: everything that a deploy and a running environment need, each finding with its cure."""
+"""`roomkey doctor`: check everything that a deploy and a running environment need, with the fix for each finding."""
 
+import os
 import platform as machine
 import shutil
 import subprocess
@@ -10,136 +11,173 @@ from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from roomkey import __version__
+from roomkey import __version__, limits
 from roomkey.platforms import PLATFORMS
-from roomkey.settings import Settings, SettingsError
-from roomkey_cli.aws import endpoint, kill_switch, parameters, secret_store, stacks
+from roomkey.settings import Access, Settings, SettingsError
+from roomkey_cli import config_file, issuer_check
+from roomkey_cli.aws import block_list, endpoint, kill_switch, kms, parameters, secret_store, stacks
 from roomkey_cli.aws.client import DENIED, Aws, AwsError
 from roomkey_cli.aws.secret_store import SecretMetadata
-from roomkey_cli.commands.options import AsJson, EnvironmentArgument, Profile, Region, Url
+from roomkey_cli.commands.options import EnvironmentArgument, Url
+from roomkey_cli.commands.session import Session
 from roomkey_cli.environment import ALIAS, Environment
 from roomkey_cli.policy import lint
 from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, WARN, say, say_json
 from roomkey_cli.tokens import verify_secret
 
-SOME_SKEW = 30
-"""Seconds: so much is a clock that nobody sets."""
+MAX_USUAL_SKEW_SECONDS = 30
+"""A clock that is synchronized differs by less."""
 
-LEAST_TIMEOUT = 5
-"""Seconds. The function gives up by itself after 3; Lambda must not be quicker."""
+MAX_SIGNATURE_SKEW_SECONDS = 300
+"""AWS rejects signatures with a greater difference."""
 
-_SAM = Path(__file__).parents[3] / ".tools" / "sam" / "bin" / "sam"
-_AWS_OWN_KEY = "alias/aws/secretsmanager"
+MIN_TIMEOUT = 5
+"""Seconds. The function's own deadline is 3; Lambda must not stop it earlier."""
+
+SAM = Path(".tools") / "sam" / "bin" / "sam"
+MIN_SAM = (1, 152)
+"""The first release of the SAM CLI that reads `--parameter-overrides file://`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: `ok`, `warn` or `fail`, what was found, and what to do about it."""
+    """A check's result: `ok`, `warn` or `fail`, the message, and the fix."""
 
     check: str
     level: str
-    says: str
-    cure: str = ""
+    message: str
+    fix: str = ""
 
 
-class _Patient:
-    """An environment, looked at once, whichever finding asks first."""
+class Examination:
+    """An environment, each part read once when a check first needs it."""
 
-    def __init__(self, environment: Environment, aws: Aws, url: str | None) -> None:
+    def __init__(self, environment: Environment, aws: Aws, url: str | None = None) -> None:
         self.environment = environment
         self.aws = aws
         self._url = url
 
     @cached_property
-    def state(self) -> parameters.EnvironmentSnapshot:
+    def snapshot(self) -> parameters.EnvironmentSnapshot:
         return parameters.read(self.aws, self.environment)
 
     @cached_property
     def stack(self) -> stacks.Stack | None:
-        return stacks.stack(self.aws, self.environment)
+        return stacks.find_stack(self.aws, self.environment)
 
     @cached_property
     def function(self) -> stacks.Function | None:
-        return stacks.function(self.aws, self.environment)
+        return stacks.find_function(self.aws, self.environment)
+
+    @cached_property
+    def config(self) -> dict[str, str] | None:
+        """Return the stack parameters in config/ENV.yaml, None without a valid file."""
+        try:
+            return config_file.read(self.environment)
+        except config_file.InvalidConfig:
+            return None
 
     @property
     def url(self) -> str:
         return (self._url or (self.stack.url if self.stack else "")).rstrip("/")
 
     @property
+    def access(self) -> Access | None:
+        """Return the AppTokenAccess of the file in config/, else of the stack, None if neither is known."""
+        try:
+            if self.config is not None:
+                return config_file.access(self.config)
+            return config_file.access(self.stack.parameters) if self.stack else None
+        except ValueError:
+            return None
+
+    @property
     def served(self) -> tuple[str, ...]:
-        """The platforms of the stack, none where there is no function that says so."""
+        """Return the platforms that the deployed function serves, else those of the file in config/."""
         listed = self.function.variables.get("PLATFORMS", "") if self.function else ""
+        listed = listed or (self.config or {}).get("Platforms", "")
         return tuple(listed.split(",")) if listed else ()
 
 
 def doctor(
     environment: EnvironmentArgument,
+    session: Session,
     url: Url = None,
-    as_json: AsJson = False,
-    profile: Profile = None,
-    region: Region = None,
+    before_deploy: Annotated[
+        bool, typer.Option("--before-deploy", help="Check only what a deploy needs, not what it repairs.")
+    ] = False,
 ) -> None:
-    """Look at everything that a deploy and a running environment need, and say what to do about each finding.
+    """Check everything that a deploy and a running environment need, and print the fix for each finding.
 
-    This machine's tools, your AWS credentials and clock, flag, policy, secrets, stack, function and health. Changes
-    nothing. Exit status 1 if something is wrong; what is only to be known of (warn) is not.
+    Checks this machine's tools, config/ENV.yaml, your AWS credentials and clock, kill switch, policy, block list,
+    secrets, stack, function and health. Changes nothing. Exit status 1 if a check fails; warnings do not count.
 
     Example: roomkey doctor prod
     """
     findings = []
-    for finding in _findings(_Patient(environment, Aws(profile, region), url)):
+    for finding in examine(Examination(environment, session.aws, url), before_deploy=before_deploy):
         findings.append(finding)
-        if not as_json:
-            _show(finding)
-    count = {level: sum(one.level == level for one in findings) for level in (OK, WARN, FAIL)}
-    if as_json:
-        facts = {"environment": environment.name, "good": not count[FAIL], **count}
-        say_json({**facts, "findings": [asdict(one) for one in findings]})
+        if not session.as_json:
+            show(finding)
+    count = {level: sum(finding.level == level for finding in findings) for level in (OK, WARN, FAIL)}
+    if session.as_json:
+        summary = {"environment": environment.name, "good": not count[FAIL], **count}
+        say_json({**summary, "findings": [asdict(finding) for finding in findings]})
     else:
-        say(f"{count[OK]} ok, {count[WARN]} to know of, {count[FAIL]} wrong")
+        say(f"{count[OK]} ok, {count[WARN]} {'warning' if count[WARN] == 1 else 'warnings'}, {count[FAIL]} failed")
     if count[FAIL]:
         raise typer.Exit(REFUSED)
 
 
-def _show(finding: Finding) -> None:
-    say(f"{finding.check:<12} {finding.says}", mark=f"{finding.level:<5} ", style=STYLES[finding.level])
-    if finding.cure:
-        say(finding.cure, mark=f"{'':<19}-> ", style="bold")
+def show(finding: Finding) -> None:
+    """Print a finding and its fix."""
+    say(f"{finding.check:<12} {finding.message}", mark=f"{finding.level:<5} ", style=STYLES[finding.level])
+    if finding.fix:
+        say(finding.fix, mark=f"{'':<19}-> ", style="bold")
 
 
-def _findings(patient: _Patient) -> Iterator[Finding]:
-    yield from _tools(patient)
+def examine(examination: Examination, *, before_deploy: bool = False) -> Iterator[Finding]:
+    """Yield the findings of all checks, or only of those before a deploy."""
+    yield from _tools(examination)
+    yield from _config(examination, before_deploy=before_deploy)
     try:
-        yield from _caller(patient)
+        yield from _caller(examination)
     except AwsError as error:
-        yield Finding("credentials", FAIL, str(error), "without AWS, nothing else can be looked at")
+        yield Finding("credentials", FAIL, str(error), "the other checks need AWS")
         return
-    for check, look in _CHECKS.items():
+    for name, check in (_BEFORE_DEPLOY if before_deploy else _CHECKS).items():
         try:
-            yield from look(patient)
+            yield from check(examination)
         except AwsError as error:
-            yield Finding(check, FAIL, str(error), "see to the permission or the network, and look again")
+            yield Finding(name, FAIL, str(error), "fix the permission or the network, and repeat")
 
 
 # --- this machine ----------------------------------------------------------------------------------------------------
 
 
-def _tools(_: _Patient) -> Iterator[Finding]:
+def _tools(_: Examination) -> Iterator[Finding]:
     import boto3
 
     yield Finding("roomkey", OK, f"{__version__}, Python {machine.python_version()}, boto3 {boto3.__version__}")
     if sys.version_info[:2] != (3, 13) and not shutil.which("python3.13"):
-        yield Finding("python", WARN, "there is no python3.13 here", "make build needs it: it is the Lambda's own")
-    sam = str(_SAM) if _SAM.exists() else shutil.which("sam")
-    said = _output([sam, "--version"]) if sam else ""
-    if said:
-        yield Finding("sam", OK, said)
+        yield Finding("python", WARN, "python3.13 is not installed", "make build needs it, as Lambda runs 3.13")
+    sam = str(SAM) if SAM.exists() else shutil.which("sam")
+    version = _output([sam, "--version"]) if sam else ""
+    if not version:
+        yield Finding("sam", WARN, "the SAM CLI is not installed", "make build installs it; deploys need it")
+    elif _sam_version(version) < MIN_SAM:
+        needed = ".".join(map(str, MIN_SAM))
+        yield Finding("sam", FAIL, f"{version} is too old", f"install {needed} or newer, or let make build install it")
     else:
-        yield Finding("sam", WARN, "the SAM CLI is not here", "make build installs it; deploys need it")
+        yield Finding("sam", OK, version)
+
+
+def _sam_version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.rsplit(" ", 1)[-1].split(".")[:2] if part.isdecimal())
 
 
 def _output(command: list[str]) -> str:
@@ -150,111 +188,170 @@ def _output(command: list[str]) -> str:
     return done.stdout.strip()
 
 
-def _caller(patient: _Patient) -> Iterator[Finding]:
-    answer = patient.aws.call("sts", "get_caller_identity")
-    yield Finding("credentials", OK, f"{answer['Arn']}, region {patient.aws.region}")
-    yield from _clock(answer["ResponseMetadata"]["HTTPHeaders"], time.time())
+def _config(examination: Examination, *, before_deploy: bool) -> Iterator[Finding]:
+    environment = examination.environment
+    file = config_file.path(environment)
+    try:
+        values = config_file.read(environment)
+    except config_file.InvalidConfig as error:
+        yield Finding("config", FAIL, str(error), f"roomkey up {environment} writes it")
+        return
+    if values is None:
+        fix = f"deploys need it: roomkey up {environment} writes it (run commands in the repository)"
+        yield Finding("config", FAIL if before_deploy else WARN, f"there is no {file} here", fix)
+        return
+    problems = config_file.problems(environment, values)
+    for problem in problems:
+        yield Finding("config", FAIL, f"{file}: {problem}", f"edit {file}")
+    if problems:
+        return
+    yield Finding("config", OK, f"{file}: app tokens with {config_file.access(values)}")
+    if config_file.access(values) is Access.JWT:
+        yield from _issuer(values["JwtIssuer"], file)
+
+
+def _issuer(issuer: str, file: Path) -> Iterator[Finding]:
+    problems = issuer_check.problems(issuer)
+    for problem in problems:
+        yield Finding("issuer", FAIL, problem, f"edit JwtIssuer in {file}, or repair the issuer")
+    if not problems:
+        yield Finding("issuer", OK, f"{issuer}: discovery document and RSA keys")
+
+
+def _caller(examination: Examination) -> Iterator[Finding]:
+    response = examination.aws.call("sts", "get_caller_identity")
+    yield Finding("credentials", OK, f"{response['Arn']}, region {examination.aws.region}")
+    yield from _clock(response["ResponseMetadata"]["HTTPHeaders"], time.time())
 
 
 def _clock(headers: Mapping[str, str], now: float) -> Iterator[Finding]:
-    from roomkey_cli.aws import propagation
-
     try:
         skew = now - parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, ValueError):
         return
-    says = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS's"
-    if abs(skew) > SOME_SKEW:
-        level = FAIL if abs(skew) > propagation.SIGNATURE_SKEW_SECONDS else WARN
-        yield Finding("clock", level, says, "set this machine's clock: signatures and tokens carry its time")
+    message = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS's"
+    if abs(skew) > MAX_USUAL_SKEW_SECONDS:
+        level = FAIL if abs(skew) > MAX_SIGNATURE_SKEW_SECONDS else WARN
+        yield Finding("clock", level, message, "set this machine's clock: signatures and tokens contain its time")
     else:
-        yield Finding("clock", OK, says)
+        yield Finding("clock", OK, message)
 
 
-# --- state -----------------------------------------------------------------------------------------------------------
+# --- parameters and secrets ------------------------------------------------------------------------------------------
 
 
-def _flag(patient: _Patient) -> Iterator[Finding]:
-    found, name = patient.state.flag, patient.environment
+def _kill_switch(examination: Examination) -> Iterator[Finding]:
+    found, environment = examination.snapshot.kill_switch, examination.environment
+    init = f"roomkey env init {environment}"
     if found is None:
-        yield Finding("flag", FAIL, f"{name.kill_switch_name} does not exist", f"roomkey env init {name}")
+        yield Finding("kill switch", FAIL, f"{environment.kill_switch_name} does not exist", init)
     elif found.type != "String":
-        cure = f"delete it; it takes the type String: roomkey env init {name}"
-        yield Finding("flag", FAIL, f"{found.name} is a {found.type}", cure)
-    elif found.flag is None:
-        yield Finding("flag", FAIL, f"{found.name} holds no disable flag", f"roomkey env disable {name}, or enable")
+        fix = f"delete it and run {init}: its type must be String"
+        yield Finding("kill switch", FAIL, f"{found.name} is a {found.type}", fix)
+    elif found.kill_switch is None:
+        fix = f"roomkey env disable {environment}, or enable"
+        yield Finding("kill switch", FAIL, f"{found.name} does not contain a valid kill switch", fix)
     else:
-        yield Finding("flag", OK, f"{found.text} (off: {kill_switch.off(found.flag)})")
+        yield Finding("kill switch", OK, f"minting is {kill_switch.state_words(found.kill_switch)}")
 
 
-def _policy(patient: _Patient) -> Iterator[Finding]:
-    found, name = patient.state.policy, patient.environment
-    cure = f"roomkey policy put {name} FILE"
+def _policy(examination: Examination) -> Iterator[Finding]:
+    found, environment = examination.snapshot.policy, examination.environment
+    fix = f"roomkey policy put {environment} FILE"
     if found is None:
-        yield Finding("policy", FAIL, f"{name.policy_name} does not exist", f"roomkey env init {name}")
-    elif found.type != "String":
-        yield Finding("policy", FAIL, f"{found.name} is a {found.type}", f"delete it; it takes the type String: {cure}")
+        yield Finding("policy", FAIL, f"{environment.policy_name} does not exist", f"roomkey env init {environment}")
+        return
+    if found.type != "String":
+        yield Finding("policy", FAIL, f"{found.name} is a {found.type}", f"delete it: its type must be String: {fix}")
+        return
+    read = lint.parse(found.text.encode())
+    if read.policy:
+        yield Finding("policy", OK, lint.in_short(read.policy))
+        access = examination.access
+        if access and read.policy.rules and not lint.grants_app_tokens(read.policy, access):
+            message = f"grants no app token to any caller, since AppTokenAccess is {access}"
+            yield Finding("policy", FAIL, message, f"name {' or '.join(lint.SUBJECTS[access])} in who: {fix}")
+    for problem in read.problems:
+        yield Finding("policy", FAIL, str(problem), fix)
+    for warning in read.warnings:
+        yield Finding("policy", WARN, str(warning), fix)
+
+
+def _block_list(examination: Examination) -> Iterator[Finding]:
+    found, environment = examination.snapshot.block_list, examination.environment
+    if found is None:
+        message = f"{environment.block_list_name} does not exist"
+        yield Finding("block list", FAIL, message, f"roomkey env init {environment}")
+    elif not block_list.is_valid(found.text):
+        yield Finding("block list", FAIL, f"{found.name} is invalid", f"roomkey unblock {environment} --all")
     else:
-        read = lint.parse(found.text.encode())
-        if read.policy:
-            yield Finding("policy", OK, lint.in_short(read.policy))
-        for problem in read.problems:
-            yield Finding("policy", FAIL, str(problem), cure)
-        for warning in read.warnings:
-            yield Finding("policy", WARN, str(warning), cure)
+        yield Finding("block list", OK, block_list.in_short(block_list.parse(found.text)))
 
 
-def _secrets(patient: _Patient) -> Iterator[Finding]:
+def _secrets(examination: Examination) -> Iterator[Finding]:
     stored = 0
-    for platform in PLATFORMS.values():
-        there = secret_store.find(patient.aws, patient.environment, platform.name)
-        stored += there is not None
-        yield from _secret(patient, platform.name, there)
-    if not stored and not patient.served:
-        cure = f"roomkey secret put {patient.environment} PLATFORM, for each that will be served"
-        yield Finding("secrets", WARN, "none is stored", cure)
+    for platform in PLATFORMS:
+        secret = secret_store.find(examination.aws, examination.environment, platform)
+        stored += secret is not None
+        yield from _secret(examination, platform, secret)
+    if not stored and not examination.served:
+        fix = f"roomkey secret put {examination.environment} PLATFORM, for each platform that is served"
+        yield Finding("secrets", WARN, "no secret is stored", fix)
 
 
-def _secret(patient: _Patient, platform: str, there: SecretMetadata | None) -> Iterator[Finding]:
-    name = patient.environment.secret_name(platform)
-    cure = f"roomkey secret put {patient.environment} {platform}"
-    if there is None:
-        if platform in patient.served:
-            yield Finding("secrets", FAIL, f"{platform} is served, and {name} does not exist", cure)
+def _secret(examination: Examination, platform: str, secret: SecretMetadata | None) -> Iterator[Finding]:
+    name = examination.environment.secret_name(platform)
+    fix = f"roomkey secret put {examination.environment} {platform}"
+    if secret is None:
+        if platform in examination.served:
+            yield Finding("secrets", FAIL, f"{platform} is served, and {name} does not exist", fix)
         return
-    if there.deleted:
-        level = FAIL if platform in patient.served else WARN
-        yield Finding("secrets", level, f"{name} is marked for deletion", cure)
+    if secret.deleted:
+        level = FAIL if platform in examination.served else WARN
+        yield Finding("secrets", level, f"{name} is marked for deletion", fix)
         return
-    key = patient.stack.parameters.get("KmsKeyArn", "") if patient.stack else ""
-    if there.kms_key not in (None, _AWS_OWN_KEY, key) and patient.stack:
-        says = f"{name} is encrypted with {there.kms_key}, which the function may not use"
-        yield Finding("secrets", FAIL, says, "deploy with that key as KmsKeyArn, or encrypt it with AWS's own")
+    yield from _secret_key(examination, name, secret)
     try:
-        problems = verify_secret.examined(patient.aws, patient.environment, PLATFORMS[platform])["problems"]
+        problems = verify_secret.examined(examination.aws, examination.environment, PLATFORMS[platform])["problems"]
     except AwsError as error:
         if error.code not in DENIED:
             raise
-        cure = f"somebody who may: roomkey secret check {patient.environment}"
-        yield Finding("secrets", WARN, f"{name} is stored, and not yours to read", cure)
+        fix = f"ask someone with access to run roomkey secret check {examination.environment}"
+        yield Finding("secrets", WARN, f"{name} is stored; you are not allowed to read it", fix)
         return
     for problem in problems:
-        yield Finding("secrets", FAIL, f"{name}: {problem}", cure)
+        yield Finding("secrets", FAIL, f"{name}: {problem}", fix)
     if not problems:
         yield Finding("secrets", OK, f"{name}: a token of each kind minted and verified")
 
 
-# --- what is deployed ------------------------------------------------------------------------------------------------
+def _secret_key(examination: Examination, name: str, secret: SecretMetadata) -> Iterator[Finding]:
+    if examination.stack is None:
+        return
+    key = examination.stack.parameters.get("KmsKeyArn", "")
+    if kms.same_key(examination.aws, secret.kms_key, None) or (
+        key and kms.same_key(examination.aws, secret.kms_key, key)
+    ):
+        return
+    message = f"{name} is encrypted with {secret.kms_key}, which the function must not use"
+    yield Finding("secrets", FAIL, message, "deploy with that key as KmsKeyArn, or encrypt it with AWS's own")
 
 
-def _stack(patient: _Patient) -> Iterator[Finding]:
-    name, stack = patient.environment.stack_name, patient.stack
+# --- deployed resources ----------------------------------------------------------------------------------------------
+
+
+def _stack(examination: Examination) -> Iterator[Finding]:
+    name, stack = examination.environment.stack_name, examination.stack
     events = f"aws cloudformation describe-stack-events --stack-name {name}"
     if stack is None:
-        yield Finding("stack", WARN, f"{name} is not deployed", f"make deploy ENV={patient.environment}")
-        yield from _left_behind(patient)
+        yield Finding("stack", WARN, f"{name} is not deployed", f"make deploy ENV={examination.environment}")
+        yield from _left_behind(examination)
     elif stack.status.endswith("_IN_PROGRESS"):
-        yield Finding("stack", WARN, f"{name}: {stack.status}", "wait until the deploy is over, and look again")
+        yield Finding("stack", WARN, f"{name}: {stack.status}", "wait until the deploy has finished, and repeat")
+    elif stack.status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"):
+        reason = next(iter(stacks.failure_reasons(examination.aws, examination.environment)), events)
+        message = f"{name}: {stack.status}: the first deploy failed, and no deploy can follow ({reason})"
+        yield Finding("stack", FAIL, message, f"fix the reason, run sam delete --stack-name {name}, and deploy again")
     elif stack.status == "UPDATE_ROLLBACK_COMPLETE":
         yield Finding("stack", WARN, f"{name}: the last deploy was rolled back", events)
     elif stack.status.endswith("FAILED") or "ROLLBACK" in stack.status:
@@ -263,19 +360,19 @@ def _stack(patient: _Patient) -> Iterator[Finding]:
         yield Finding("stack", OK, f"{name}: {stack.status}")
 
 
-def _left_behind(patient: _Patient) -> Iterator[Finding]:
-    for group in stacks.log_groups(patient.aws, patient.environment):
-        cure = "a first deploy fails while it is there: import it or delete it (docs/deploy.md)"
-        yield Finding("stack", WARN, f"the log group {group} is left from an earlier stack", cure)
+def _left_behind(examination: Examination) -> Iterator[Finding]:
+    for group in stacks.log_groups(examination.aws, examination.environment):
+        fix = "a first deploy fails while it exists: import it or delete it (docs/deploy.md)"
+        yield Finding("stack", WARN, f"the log group {group} is left from an earlier stack", fix)
 
 
-def _function(patient: _Patient) -> Iterator[Finding]:
-    function, name = patient.function, patient.environment.function_name
+def _function(examination: Examination) -> Iterator[Finding]:
+    function, name = examination.function, examination.environment.function_name
     if function is None:
-        if patient.stack:
+        if examination.stack:
             yield Finding("function", FAIL, f"there is no function {name}", "deploy again")
         return
-    flaws = list(_flaws(function, patient.environment))
+    flaws = list(_flaws(function, examination.environment))
     yield from flaws
     if not flaws:
         yield Finding("function", OK, f"{name}: version {function.version}, {function.runtime}")
@@ -283,61 +380,60 @@ def _function(patient: _Patient) -> Iterator[Finding]:
 
 def _flaws(function: stacks.Function, environment: Environment) -> Iterator[Finding]:
     if function.version is None:
-        yield Finding("function", FAIL, f"it has no alias {ALIAS}, which the API calls", "deploy again")
+        yield Finding("function", FAIL, f"it has no alias {ALIAS}, which the API invokes", "deploy again")
     if function.reserved == 0:
         yield Finding("function", FAIL, "it is stopped (reserved concurrency 0)", f"roomkey env start {environment}")
-    if function.timeout < LEAST_TIMEOUT:
-        says = f"its timeout is {function.timeout} s, less than the {LEAST_TIMEOUT} s that an answer may take"
-        yield Finding("function", FAIL, says, "deploy again: the template says more")
+    if function.timeout < MIN_TIMEOUT:
+        message = f"its timeout is {function.timeout} s, and must be at least {MIN_TIMEOUT} s"
+        yield Finding("function", FAIL, message, "deploy again: the template has a longer one")
     variables = function.variables
     if variables.get("ENVIRONMENT") != environment.name:
-        says = f"its ENVIRONMENT is {variables.get('ENVIRONMENT')!r}: it reads another environment's state"
-        yield Finding("function", FAIL, says, f"deploy with Environment={environment}")
-    if variables.get("AWS_ENDPOINT_URL"):
-        yield Finding("function", FAIL, "its AWS_ENDPOINT_URL leads away from AWS", "deploy again: it belongs empty")
+        message = f"its ENVIRONMENT is {variables.get('ENVIRONMENT')!r}: it reads another environment's parameters"
+        yield Finding("function", FAIL, message, f"deploy with Environment={environment}")
+    if variables.get("AWS_ENDPOINT_URL") and not os.environ.get("AWS_ENDPOINT_URL"):
+        yield Finding("function", FAIL, "its AWS_ENDPOINT_URL points away from AWS", "deploy again: it must be empty")
     try:
         Settings.from_environment(variables)
     except SettingsError as error:
-        yield Finding("function", FAIL, f"its variables make no sense: {error}", "deploy again with parameters that do")
+        yield Finding("function", FAIL, f"invalid environment variables: {error}", "deploy again with valid parameters")
 
 
-def _health(patient: _Patient) -> Iterator[Finding]:
-    from roomkey_cli.aws import propagation
-
-    if not patient.url:
+def _health(examination: Examination) -> Iterator[Finding]:
+    if not examination.url:
         return
     try:
-        answer = endpoint.ask("GET", f"{patient.url}/v1/health", {})
+        response = endpoint.send("GET", f"{examination.url}/v1/health", {})
     except endpoint.ConnectionFailed as error:
-        yield Finding("health", FAIL, f"{patient.url} does not answer: {error}", "is this the right address?")
+        yield Finding("health", FAIL, f"{examination.url} does not respond: {error}", "check the URL")
         return
-    minting, version = answer.body.get("minting"), answer.body.get("version")
-    if answer.status != 200 or not isinstance(minting, str):
-        says = f"{patient.url}/v1/health answers {answer.in_words}"
-        yield Finding("health", FAIL, says, "look at the function's log: docs/operations.md, Log lines")
+    minting, version = response.body.get("minting"), response.body.get("version")
+    if response.status != 200 or not isinstance(minting, str):
+        message = f"{examination.url}/v1/health returned {response.summary}"
+        yield Finding("health", FAIL, message, "read the function's log")
         return
     if version != __version__:
-        cure = "use the release that is deployed, or deploy this one"
-        yield Finding("health", WARN, f"it runs version {version}, this command is {__version__}", cure)
-    flag = patient.state.flag.flag if patient.state.flag else None
-    expected = flag.minting(platform.name for platform in answer.platforms) if flag else "unknown"
+        fix = "use the deployed release of this command, or deploy this one"
+        yield Finding("health", WARN, f"it runs version {version}, this command is {__version__}", fix)
+    found = examination.snapshot.kill_switch
+    switch = found.kill_switch if found else None
+    expected = switch.minting(platform.name for platform in response.platforms) if switch else "unknown"
     if minting == expected:
-        yield Finding("health", OK, f"{patient.url} answers: minting {minting}")
+        yield Finding("health", OK, f"{examination.url} responds: minting {minting}")
     elif minting == "unknown":
-        yield Finding("health", FAIL, "minting unknown: it cannot read the flag", "look at the function's log")
+        yield Finding("health", FAIL, "minting unknown: it cannot read the kill switch", "read the function's log")
     else:
-        cure = (
-            f"wait {propagation.STATE_SECONDS} s after a change; after that, see whether --region and --url are this "
-            "environment's"
-        )
-        yield Finding("health", WARN, f"minting {minting}, while the flag says {expected}", cure)
+        fix = f"wait {limits.OPERATOR_CONFIG_BOUND_SECONDS} s after a change; if it stays, check --region and --url"
+        yield Finding("health", WARN, f"minting {minting}, and the kill switch is {expected}", fix)
 
 
-_CHECKS: Mapping[str, Callable[[_Patient], Iterator[Finding]]] = {
-    "flag": _flag,
+_CHECKS: Mapping[str, Callable[[Examination], Iterator[Finding]]] = {
+    "kill switch": _kill_switch,
     "policy": _policy,
+    "block list": _block_list,
     "secrets": _secrets,
     "stack": _stack,
     "function": _function,
     "health": _health,
 }
+
+_BEFORE_DEPLOY = {name: _CHECKS[name] for name in ("kill switch", "policy", "block list", "secrets", "stack")}

@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -13,28 +12,25 @@ from roomkey.platforms.base import Platform, Signature, TokenReport
 from roomkey.platforms.credentials import Credentials
 from roomkey_cli import credential_file
 from roomkey_cli.commands import files
-from roomkey_cli.commands.options import (
-    AsJson,
-    At,
-    CredentialsFile,
-)
-from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, say_json
+from roomkey_cli.commands.options import At, CredentialsFile
+from roomkey_cli.commands.session import Output
+from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, iso, say_json
 from roomkey_cli.tokens import explain
 from roomkey_cli.tokens.strangers import Stranger
 
 
 def explain_command(
-    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The token; - reads it from standard input.")],
+    token: Annotated[str, typer.Argument(metavar="TOKEN", help="The token, or - to read it from standard input.")],
+    output: Output,
     credentials: CredentialsFile = None,
     at: At = None,
-    as_json: AsJson = False,
 ) -> None:
     """Decode a token, verify its signature, and list why its vendor or a client would refuse it.
 
     TOKEN can be pasted text that holds one: a header, a JSON reply, wrapped lines. Nothing leaves this machine. With
     --credentials, the signature is verified.
 
-    Exit status: 0 a good token, 1 a token that would be refused, 2 wrong usage.
+    Exit status: 0 valid, 1 invalid, 2 wrong usage.
 
     Example: roomkey explain --credentials keys.json "$TOKEN"
     """
@@ -49,7 +45,7 @@ def explain_command(
             fail(f"{credentials}: {error}", USAGE)
 
     explanation = explain.explain(text, moment, keys_of)
-    if as_json:
+    if output.as_json:
         say_json(explain.as_json(explanation))
     elif explanation.report:
         print(_report_text(explanation, explanation.report, moment))
@@ -105,14 +101,7 @@ def _stranger_text(explanation: explain.Explanation, stranger: Stranger, at: flo
 
 
 def _expiry(expires_at: float | None, at: float) -> str:
-    return "" if expires_at is None else f"{_moment(expires_at)}, {_span(expires_at - at)}"
-
-
-def _moment(seconds: float) -> str:
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat(sep=" ", timespec="seconds")
-    except (OverflowError, ValueError, OSError):
-        return f"{seconds} s"
+    return "" if expires_at is None else f"{iso(expires_at)}, {_span(expires_at - at)}"
 
 
 def _span(seconds: float) -> str:

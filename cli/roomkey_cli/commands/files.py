@@ -1,27 +1,30 @@
-"""Files that commands are given. One that cannot be read as what it must be ends the command as wrong usage."""
+"""Files that users name. A file that cannot be used ends the command with the exit status for wrong usage."""
 
 from pathlib import Path
 
+from roomkey.platforms.base import Platform
 from roomkey.policy import Policy
 from roomkey_cli import credential_file
 from roomkey_cli.policy import lint
 from roomkey_cli.policy.lint import PolicyFile
 from roomkey_cli.terminal import USAGE, fail, note
 
+_PACKAGE = Path(__file__).parents[1]
 
-def secrets(path: Path) -> credential_file.Secrets:
-    """The secrets in a credentials file."""
+
+def secrets(path: Path, platform: Platform | None = None) -> credential_file.Secrets:
+    """Read a credentials file. With `platform`, the file may hold that platform's credentials alone."""
     try:
-        found, unknown = credential_file.read(path)
+        found, unknown = credential_file.read(path, platform)
     except credential_file.CredentialFileError as error:
         fail(str(error), USAGE)
     for name in unknown:
-        note(f"{path}: {name} is no platform that Roomkey knows; passed over")
+        note(f"{path}: {name} is an unknown platform, ignored")
     return found
 
 
 def policy_file(path: Path) -> PolicyFile:
-    """What is in a file that is to hold a policy, be it one or not."""
+    """Read a policy file, with its problems and warnings."""
     try:
         return lint.read(path)
     except OSError as error:
@@ -29,20 +32,23 @@ def policy_file(path: Path) -> PolicyFile:
 
 
 def policy(path: Path) -> Policy:
-    """The policy in a file."""
-    return _checked(path, policy_file(path))[0]
+    """Read a valid policy."""
+    return _require_valid(path, policy_file(path))[0]
 
 
 def policy_to_store(path: Path) -> tuple[Policy, str]:
-    """The policy in a file, and its text as it is stored. Doubts about it are said."""
+    """Read a valid policy, print its warnings, and return it with the text to store.
+
+    The policies that come with the command are shown without warnings.
+    """
     read = policy_file(path)
-    for finding in read.warnings:
+    for finding in () if path.is_relative_to(_PACKAGE) else read.warnings:
         note(f"{path}:{finding.line}: warning: {finding}")
-    return _checked(path, read)
+    return _require_valid(path, read)
 
 
-def _checked(path: Path, read: PolicyFile) -> tuple[Policy, str]:
+def _require_valid(path: Path, read: PolicyFile) -> tuple[Policy, str]:
     if read.policy is None or read.minified is None:
         problems = [f"{path}:{finding.line}: {finding}" for finding in read.problems]
-        fail("\n  ".join(["this is not a policy:", *problems]), USAGE)
+        fail("\n  ".join(["invalid policy:", *problems]), USAGE)
     return read.policy, read.minified

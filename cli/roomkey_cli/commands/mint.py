@@ -1,7 +1,8 @@
-"""`roomkey mint` and `roomkey explain`: tokens at a terminal, made and read."""
+"""`roomkey mint`: a token without an endpoint."""
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -9,148 +10,258 @@ from uuid import UUID
 
 import typer
 
-from roomkey.errors import KillSwitchUnavailable, MalformedBody, MintingDisabled, RoomkeyError
+from roomkey.errors import KillSwitchUnavailable, MintingDisabled, RoomkeyError
 from roomkey.minting import MintedToken, mint
+from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform, Randomness
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
-from roomkey.request_body import json_object
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import TokenRequest, parse, resolve_lifetime
-from roomkey_cli import credential_file
-from roomkey_cli.aws import parameters, secret_store
+from roomkey_cli import credential_file, json_input
+from roomkey_cli.aws import kill_switch, parameters, secret_store, stacks
 from roomkey_cli.aws.client import Aws
 from roomkey_cli.commands import files
-from roomkey_cli.commands.options import (
-    At,
-    CredentialsFile,
-    EnvironmentOption,
-    KindArgument,
-    PlatformArgument,
-    Profile,
-    Region,
-)
+from roomkey_cli.commands.options import At, CredentialsFile, EnvironmentOption, KindArgument, PlatformArgument
+from roomkey_cli.commands.session import Session
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, note
-from roomkey_cli.tokens import operator_audit
+from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, iso, note, say_json
+from roomkey_cli.tokens import curl, operator_audit, pages
+
+LOCAL_URL = "http://127.0.0.1:8000"
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """Credentials, and where they come from."""
+
+    credentials: Credentials
+    version_id: str | None = None
 
 
 def mint_command(
     platform: PlatformArgument,
     kind: KindArgument,
+    session: Session,
     credentials: CredentialsFile = None,
     environment: EnvironmentOption = None,
-    body: Annotated[str, typer.Option(metavar="JSON", help="The request, as the endpoint takes it.")] = "{}",
+    room: Annotated[str | None, typer.Option(metavar="ID", help="The room or channel.", show_default=False)] = None,
+    role: Annotated[str | None, typer.Option(metavar="NAME", help="The role.", show_default=False)] = None,
+    user: Annotated[
+        str | None, typer.Option(metavar="ID", help="The user. Default: a random id.", show_default=False)
+    ] = None,
+    service: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A service; repeatable.", show_default=False)
+    ] = None,
+    expires_in: Annotated[
+        int | None,
+        typer.Option(metavar="SECONDS", help="The lifetime. Default: the platform's.", show_default=False),
+    ] = None,
+    body: Annotated[
+        str,
+        typer.Option(
+            metavar="JSON",
+            help="The request as the endpoint takes it, instead of or beside the options above. @FILE reads a file, @- "
+            "standard input.",
+        ),
+    ] = "{}",
+    show_curl: Annotated[
+        bool, typer.Option("--curl", help="Print a curl command that sends this request; mint nothing.")
+    ] = False,
+    open_page: Annotated[
+        bool, typer.Option("--open", help=f"Join in the browser, on the vendor's test page: {', '.join(pages.PAGES)}.")
+    ] = False,
     at: At = None,
     token_id: Annotated[
         UUID | None, typer.Option("--id", metavar="UUID", help="The token's jti or nonce.", show_default=False)
     ] = None,
-    salt: Annotated[int | None, typer.Option(min=1, max=99_999_999, help="Agora's salt.", show_default=False)] = None,
-    even_though_off: Annotated[
-        bool, typer.Option("--ignore-kill-switch", help="With --env: mint although the environment's flag says no.")
+    salt: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=99_999_999, help="Agora's salt.", show_default=False)
+    ] = None,
+    ignore_kill_switch: Annotated[
+        bool, typer.Option("--ignore-kill-switch", help="With --env: mint although the kill switch is off.")
     ] = False,
-    profile: Profile = None,
-    region: Region = None,
 ) -> None:
-    """Mint a token without an endpoint, and print it alone.
+    """Mint a token without an endpoint, and print it.
 
-    The key is one in a file of yours (--credentials), or that of a deployed environment (--env), if your AWS
-    permissions let you read it. With --env the disable flag counts and the policy does not, and the token is recorded
-    in ~/.local/state/roomkey/audit.jsonl on this machine, or under $XDG_STATE_HOME.
+    The key comes from a file (--credentials) or from a deployed environment (--env), if your AWS permissions allow to
+    read it. With --env, the kill switch applies and the policy does not, and the token is recorded in
+    ~/.local/state/roomkey/audit.jsonl on this machine, or under $XDG_STATE_HOME.
 
     The same request and credentials with the same --at, --id and --salt give the same token.
 
-    Exit status: 0 minted, 1 refused (the reasons on standard error), 2 wrong usage, 3 AWS said no or could not be
-    asked, 4 switched off.
+    Exit status: 0 minted, 1 refused (the reasons are printed on standard error), 2 wrong usage, 3 AWS failed, 4
+    minting is off.
 
-    Example: roomkey mint 100ms app --credentials keys.json --body '{"room_id": "abc", "role": "host"}'
+    Example: roomkey mint 100ms app --credentials keys.json --room abc --role host
 
     Example: roomkey mint 100ms management --env prod
     """
-    if (credentials is None) == (environment is None):
-        fail("either --credentials or --env says whose key signs", USAGE)
-    if environment is None and (even_though_off or profile is not None or region is not None):
-        fail("--ignore-kill-switch, --profile and --region go with --env", USAGE)
-    if salt is not None and platform.name != "agora":
-        fail(f"--salt is Agora's: a token of {platform.title} has none", USAGE)
-    try:
-        request = parse(platform, kind, json_object(body.encode()), lifetimes=DEFAULT_LIFETIMES)
-        lifetime = resolve_lifetime(request, DEFAULT_LIFETIMES)
-    except (UnicodeEncodeError, MalformedBody):
-        fail("--body is not a JSON object without duplicate keys", USAGE)
-    except RoomkeyError as refusal:
-        _refuse(refusal)
-    drawn = Randomness()
-    randomness = Randomness(
-        uuid=(lambda: str(token_id)) if token_id else drawn.uuid,
-        salt=(lambda: salt) if salt else drawn.salt,
-    )
+    vendor = PLATFORMS[platform]
+    if show_curl and credentials is not None:
+        fail("--curl needs no --credentials", USAGE)
+    if not show_curl and (credentials is None) == (environment is None):
+        fail("use either --credentials or --env", USAGE)
+    if environment is None and (ignore_kill_switch or session.profile is not None or session.region is not None):
+        fail("--ignore-kill-switch, --profile and --region need --env", USAGE)
+    _check_platform_options(vendor, salt=salt, open_page=open_page)
+    key = _checked(credentials, vendor) if credentials else None  # A missing file is reported first.
 
-    def minted_with(keys: Credentials) -> MintedToken:
+    options = {"room_id": room, "role": role, "user_id": user, "services": service, "expires_in": expires_in}
+    document = _document(body, {name: value for name, value in options.items() if value is not None})
+    request = _parsed(vendor, kind, document)
+    if show_curl:
+        print(_curl(session.aws if environment else None, environment, request, document))
+        return
+
+    randomness = _randomness(token_id, salt)
+
+    def minted_with(key: Credentials) -> MintedToken:
+        moment = time.time() if at is None else at
         try:
-            return mint(request, lifetime, keys, at=time.time() if at is None else at, randomness=randomness)
+            return mint(request, resolve_lifetime(request, DEFAULT_LIFETIMES), key, at=moment, randomness=randomness)
         except RoomkeyError as refusal:
             _refuse(refusal)
 
     if environment:
-        operator = _Operator(environment, Aws(profile, region), request)
-        print(operator.mint(minted_with, even_though_off=even_though_off).token)
-    elif credentials:
-        print(minted_with(_checked(credentials, platform)).token)
+        minted = MintSession(environment, session.aws, request).mint(minted_with, ignore_kill_switch=ignore_kill_switch)
+    else:
+        assert key is not None  # noqa: S101 - checked above
+        minted = minted_with(key.credentials)
+    _print(minted, vendor, as_json=session.as_json)
+    if open_page:
+        note(f"opening {pages.host(vendor.name, minted)} with the token in the URL")
+        typer.launch(pages.PAGES[vendor.name](minted))
+
+
+def _check_platform_options(platform: Platform, *, salt: int | None, open_page: bool) -> None:
+    if salt is not None and platform.name != "agora":
+        fail(f"--salt is for agora: {platform.name} tokens have none", USAGE)
+    if open_page and platform.name not in pages.PAGES:
+        fail(f"{platform.title} has no page that takes a token; --open works with {', '.join(pages.PAGES)}", USAGE)
+
+
+def _randomness(token_id: UUID | None, salt: int | None) -> Randomness:
+    """Return the values that the user chose, and random ones for the others."""
+    random = Randomness()
+    return Randomness(
+        uuid=(lambda: str(token_id)) if token_id else random.uuid, salt=(lambda: salt) if salt else random.salt
+    )
+
+
+def _document(body: str, options: Mapping[str, object]) -> dict[str, Any]:
+    """Return the request's body: what `--body` contains, and the options."""
+    source = f"--body {body}" if body.startswith("@") else "--body"
+    try:
+        if body == "@-":
+            document = json_input.parse(sys.stdin.buffer.read(), "standard input")
+        elif body.startswith("@"):
+            document = json_input.read_file(Path(body[1:]))
+        else:
+            document = json_input.parse(body.encode(errors="surrogateescape"), source)
+    except json_input.InvalidInput as error:
+        fail(str(error), USAGE)
+    if twice := sorted(document.keys() & options.keys()):
+        fail(f"{', '.join(twice)}: given in --body and as an option", USAGE)
+    return {**document, **options}
+
+
+def _parsed(platform: Platform, kind: Any, document: Mapping[str, Any]) -> TokenRequest:
+    try:
+        request = parse(platform, kind, document, lifetimes=DEFAULT_LIFETIMES)
+        resolve_lifetime(request, DEFAULT_LIFETIMES)
+    except RoomkeyError as refusal:
+        _refuse(refusal)
+    return request
 
 
 def _refuse(refusal: RoomkeyError) -> NoReturn:
-    fail("\n  ".join([refusal.msg, *(f"{one.field}: {one.reason}" for one in refusal.errors)]), REFUSED)
+    fail("\n  ".join([refusal.msg, *(f"{error.field}: {error.reason}" for error in refusal.errors)]), REFUSED)
 
 
-def _checked(file: Path, platform: Platform) -> Credentials:
+def _checked(file: Path, platform: Platform) -> _Key:
     try:
-        return credential_file.checked(files.secrets(file), platform)
+        return _Key(credential_file.checked(files.secrets(file, platform), platform))
     except credential_file.CredentialFileError as error:
         fail(f"{file}: {error}", USAGE)
 
 
+def _print(minted: MintedToken, platform: Platform, *, as_json: bool) -> None:
+    if not as_json:
+        print(minted.token)
+        return
+    grant = minted.grant
+    document = {
+        "platform": platform.name,
+        "kind": grant.kind,
+        **minted.reply,
+        "token_id": minted.token_id,
+        "room_id": grant.room_id,
+        "role": grant.role,
+        "user_id": grant.user_id,
+        "services": grant.services,
+        "issued_at": iso(minted.minted_at),
+        "expires_at": iso(grant.expires_at),
+        "expires_in": minted.expires_in,
+        "renew_in": minted.renew_in,
+        "connect": minted.connect,
+    }
+    say_json({name: value for name, value in document.items() if value not in (None, (), {})})
+
+
+def _curl(aws: Aws | None, environment: Environment | None, request: TokenRequest, body: Mapping[str, Any]) -> str:
+    url, access = LOCAL_URL, "open"
+    if aws and environment:
+        stack = stacks.find_stack(aws, environment)
+        if stack is None or not stack.url:
+            fail(f"there is no stack {environment.stack_name} with an output ApiUrl in {aws.region}", REFUSED)
+        url, access = stack.url, stack.parameters.get("AppTokenAccess", "jwt")
+    return curl.command(url, request.platform.name, request.kind, body, access, aws.region if aws else "us-east-1")
+
+
 @dataclass(frozen=True, slots=True)
-class _Operator:
-    """Somebody who may read a deployed environment's secret, and wants a token of it."""
+class MintSession:
+    """Minting with a deployed environment's secret, by a user who may read it."""
 
     environment: Environment
     aws: Aws
     request: TokenRequest
 
-    def mint(self, minted_with: Callable[[Credentials], MintedToken], *, even_though_off: bool) -> MintedToken:
-        """The token, once it is written down. Ends the command where there is none to be had."""
+    def mint(self, minted_with: Callable[[Credentials], MintedToken], *, ignore_kill_switch: bool) -> MintedToken:
+        """Return the token after recording it. Raises `CommandError` if it cannot be minted or recorded."""
         platform, kind = self.request.platform, self.request.kind
         principal = str(self.aws.call("sts", "get_caller_identity")["Arn"])
-        found, _ = parameters.born(self.aws, self.environment)
-        flag = found.flag
-        text = found.text if flag else None
-        if not even_though_off and (flag is None or flag.is_off(platform.name, kind)):
-            failure = KillSwitchUnavailable if flag is None else MintingDisabled
-            self._write(principal=principal, flag=text, reason=failure.code)
-            why = f"its flag says {text}" if flag else "its flag is none"
-            off = f"{kind} tokens for {platform.name} are off in {self.environment}"
-            fail(f"{off}: {why}; --ignore-kill-switch mints all the same", SWITCHED_OFF)
-        version_id, keys = self._keys()
-        minted = minted_with(keys)
-        file = self._write(principal=principal, flag=text, version_id=version_id, minted=minted)
+        found, _ = parameters.require_environment(self.aws, self.environment)
+        switch = found.kill_switch
+        text = found.text if switch else None
+        if not ignore_kill_switch and (switch is None or switch.is_off(platform.name, kind)):
+            failure = KillSwitchUnavailable if switch is None else MintingDisabled
+            self._record(principal=principal, kill_switch=text, reason=failure.code)
+            why = f"minting is {kill_switch.state_words(switch)}" if switch else "its kill switch is invalid"
+            fail(
+                f"{kind} tokens for {platform.name} are off in {self.environment}: {why}. "
+                "--ignore-kill-switch mints anyway",
+                SWITCHED_OFF,
+            )
+        key = self._key()
+        minted = minted_with(key.credentials)
+        file = self._record(principal=principal, kill_switch=text, version_id=key.version_id, minted=minted)
         note(f"recorded in {file}")
         return minted
 
-    def _keys(self) -> tuple[str, Credentials]:
+    def _key(self) -> _Key:
         platform = self.request.platform
         name = self.environment.secret_name(platform.name)
         value = secret_store.read(self.aws, self.environment, platform.name)
         if value is None:
             fail(f"there is no secret {name} in {self.aws.region}", REFUSED)
         try:
-            return value.version_id, platform.parse_secret(value.text)
+            return _Key(platform.parse_secret(value.text), value.version_id)
         except InvalidCredentials as error:
-            fail(f"the secret {name} is not usable: {error}", REFUSED)
+            fail(f"the secret {name} is invalid: {error}", REFUSED)
 
-    def _write(self, **what: Any) -> Path:
+    def _record(self, **details: Any) -> Path:
         try:
-            return operator_audit.write(self.environment, self.request, **what)
+            return operator_audit.write(self.environment, self.request, **details)
         except OSError as error:
-            fail(
-                f"a token that cannot be recorded is not handed out: {operator_audit.path()}: {error.strerror}", REFUSED
-            )
+            reason = f"{operator_audit.path()}: {error.strerror}"
+            fail(f"the token is withheld, since it cannot be recorded: {reason}", REFUSED)

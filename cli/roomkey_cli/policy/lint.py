@@ -1,4 +1,4 @@
-"""A policy as a file: what is wrong with it and on which line, how large it is, and what its rules cannot mean."""
+"""Check a policy file: problems and warnings with their lines, and its size."""
 
 import json
 import math
@@ -7,21 +7,21 @@ from bisect import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from roomkey.limits import MAX_POLICY_BYTES
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.platforms.fields import RequestField
 from roomkey.policy import InvalidPolicy, Mode, Pattern, PatternSet, Policy, Rule, parse_policy
-from roomkey.settings import DEFAULT_LIFETIMES
-
-LARGEST_STANDARD = 4096
-"""Bytes: what SSM's standard tier holds, which costs nothing. Above it the parameter is an advanced one."""
+from roomkey.settings import DEFAULT_LIFETIMES, Access
+from roomkey_cli.aws.parameters import MAX_STANDARD_BYTES
+from roomkey_cli.policy.simulate import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about a policy: where in the document (`rules[2].who[0]`), on which line of the file, and what."""
+    """A problem or warning: its place in the document (`rules[2].who[0]`), its line in the file, and the reason."""
 
     line: int
     where: str
@@ -33,9 +33,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """A policy's file. `policy` is None where there are problems; where there is a policy, there may be warnings.
+    """A policy file. `policy` is None if there are problems; warnings come with a valid policy only.
 
-    `minified` is the document without the space between its parts, None where it is no JSON document.
+    `minified` is the document without whitespace between its parts, None if the file is not JSON.
     """
 
     policy: Policy | None = None
@@ -45,24 +45,24 @@ class PolicyFile:
 
     @property
     def size(self) -> int | None:
-        """Bytes, minified."""
+        """Return the minified size in bytes."""
         return None if self.minified is None else len(self.minified.encode())
 
     @property
     def tier(self) -> str | None:
-        """SSM's tier that holds it, None where none does."""
+        """Return the tier of SSM that holds the policy, None if it is too large for both."""
         if self.size is None or self.size > MAX_POLICY_BYTES:
             return None
-        return "standard" if self.size <= LARGEST_STANDARD else "advanced"
+        return "standard" if self.size <= MAX_STANDARD_BYTES else "advanced"
 
 
 def read(path: Path) -> PolicyFile:
-    """The policy in the file at `path`. Raises `OSError` where there is no file to read."""
+    """Read a policy file. Raises `OSError`."""
     return parse(path.read_bytes())
 
 
 def parse(content: bytes) -> PolicyFile:
-    """The policy that `content` is, as a file would hold it."""
+    """Check the content of a policy file."""
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -73,32 +73,51 @@ def parse(content: bytes) -> PolicyFile:
     except json.JSONDecodeError as error:
         return PolicyFile(problems=(Finding(error.lineno, "policy", f"is not JSON: {error.msg.strip(' :')}"),))
     except (ValueError, RecursionError):
-        why = "is not JSON that can be read: a number is too long, or it is nested too deep"
+        why = "has a number that is too long, or is nested too deeply"
         return PolicyFile(problems=(Finding(1, "policy", why),))
     if source.flaws:
         return PolicyFile(problems=tuple(source.flaws))
     try:
         policy = parse_policy(text)
     except InvalidPolicy as error:
-        return PolicyFile(minified=source.minified, problems=_in_order(source.finding(*one) for one in error.problems))
+        problems = _explained(error.problems, json.loads(text))
+        return PolicyFile(
+            minified=source.minified, problems=_in_order(source.finding(*problem) for problem in problems)
+        )
     size = len(source.minified.encode())
     if size > MAX_POLICY_BYTES:
-        why = f"has {size} bytes minified, and SSM holds {MAX_POLICY_BYTES}"
+        why = f"has {size} bytes minified; SSM's limit is {MAX_POLICY_BYTES}"
         return PolicyFile(minified=source.minified, problems=(Finding(1, "policy", why),))
-    warnings = _in_order(source.finding(*one) for one in _doubts(policy))
+    warnings = _in_order(source.finding(*warning) for warning in _warnings(policy, json.loads(text)))
     return PolicyFile(policy, source.minified, warnings=warnings)
 
 
+SUBJECTS = {
+    Access.OPEN: ("anyone",),
+    Access.JWT: ("anyone", "signed-in", "user", "group"),
+    Access.IAM: ("anyone", "signed-in", "principal"),
+}
+"""The subjects of a rule that match callers, by the stack's AppTokenAccess."""
+
+
+def grants_app_tokens(policy: Policy, access: Access) -> bool:
+    """Check whether a rule for app tokens can match a caller with this access."""
+    return any(
+        TokenKind.APP in rule.kinds and any(subject.kind in SUBJECTS[access] for subject in rule.who)
+        for rule in policy.rules
+    )
+
+
 def in_short(policy: Policy) -> str:
-    """How many rules it has, and its mode."""
+    """Return the number of rules and the mode, in words."""
     return f"{len(policy.rules)} {'rule' if len(policy.rules) == 1 else 'rules'}, mode {policy.mode}"
 
 
 def as_json(read: PolicyFile) -> dict[str, object]:
-    """What is to be said of a policy, as JSON has it."""
+    """Return the result of the check for the JSON output."""
 
     def listed(findings: Iterable[Finding]) -> list[dict[str, object]]:
-        return [{"line": one.line, "where": one.where, "why": one.why} for one in findings]
+        return [{"line": finding.line, "where": finding.where, "why": finding.why} for finding in findings]
 
     return {
         "mode": read.policy.mode if read.policy else None,
@@ -118,13 +137,13 @@ def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
-"""A string, a sign, or another scalar, in text that is known to be JSON."""
+"""A string, a punctuation character or another scalar, in text that is valid JSON."""
 
 
 class _Source:
-    """A JSON document as text: on which line each part of it begins, and what Python's own reader lets pass.
+    """The line on which each part of a JSON document begins, and the flaws that Python's parser accepts.
 
-    Raises `RecursionError` where it is nested too deep.
+    Raises `RecursionError` if the document is nested too deeply.
     """
 
     def __init__(self, text: str) -> None:
@@ -143,7 +162,7 @@ class _Source:
         elif part == "{":
             self._object(where)
         elif not _is_plain(part):
-            self.flaws.append(Finding(line, where, "is no number that JSON knows"))
+            self.flaws.append(Finding(line, where, "is not a number in JSON"))
 
     def _list(self, where: str) -> None:
         index = 0
@@ -163,7 +182,7 @@ class _Source:
                 continue
             name = json.loads(part)
             if name in names:
-                self.flaws.append(Finding(line, where, "holds this name twice"))
+                self.flaws.append(Finding(line, where, "has a duplicate key"))
             names.add(name)
             inner = name if where == "policy" else f"{where}.{name}"
             self._lines.setdefault(inner, line)
@@ -171,7 +190,7 @@ class _Source:
             self._value(inner, *next(self._parts))
 
     def finding(self, where: str, why: str) -> Finding:
-        """`why` with its line: that of what is around it, where it is about something that is missing."""
+        """Return `why` with its line. A missing member has the line of the object around it."""
         known = where
         while known and known not in self._lines:
             known = re.sub(r"(?:^|\.)[^.\[\]]*$|\[\d+\]$", "", known)
@@ -184,24 +203,62 @@ def _is_plain(scalar: str) -> bool:
     return scalar[-1].isdigit() and math.isfinite(float(scalar))
 
 
-# --- doubts ----------------------------------------------------------------------------------------------------------
+# --- problems --------------------------------------------------------------------------------------------------------
 
-_NAMED_BY = {"services": "services", "role": "roles", "room_id": "rooms"}
-"""The field of a rule, by what of a request it must name."""
+
+def _explained(problems: Iterable[tuple[str, str]], document: Any) -> Iterator[tuple[str, str]]:
+    """Name the wrong word in problems about unknown words, and suggest the right one.
+
+    The function's own messages never quote the document; a file on this machine may be quoted.
+    """
+    for where, why in problems:
+        value = _value_at(document, where)
+        members = re.fullmatch("may hold (.*) and nothing else", why)
+        choices = re.fullmatch(r"must be (?:one of )?(enforce or audit|\S+(?:, \S+)+?)(?:, or \*.*)?", why)
+        if members and isinstance(value, dict):
+            known = members[1].split(", ")
+            prefix = "" if where == "policy" else f"{where}."
+            for name in value.keys() - set(known):
+                hint = did_you_mean(name, known) or f": known are {', '.join(known)}"
+                yield f"{prefix}{name}", f"is unknown{hint}"
+        elif choices and isinstance(value, str):
+            yield where, f'"{value}" is unknown{did_you_mean(value, re.split(", | or ", choices[1])) or f": it {why}"}'
+        elif isinstance(value, dict) and re.search(r"\s", str(value.get("group", ""))):
+            yield where, "names a group with spaces, which API Gateway cannot pass on: rename or map it at the issuer"
+        else:
+            yield where, why
+
+
+def _value_at(document: Any, where: str) -> Any:
+    """Return the value at a place such as `rules[2].who[0]`, None if it is missing."""
+    value = document
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", "" if where == "policy" else where):
+        try:
+            value = value[int(index)] if index else value[name]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+# --- warnings --------------------------------------------------------------------------------------------------------
+
+_MATCHED_BY = {"services": "services", "role": "roles", "room_id": "rooms"}
+"""The member of a rule that matches a field of a request."""
 
 _MAY_MANAGE = ("anyone", "signed-in", "principal")
-_HAVE_CLAIMS = ("signed-in", "user", "group")
 
 
-def _doubts(policy: Policy) -> Iterator[tuple[str, str]]:
-    """What a policy says and can hardly mean: rules that never grant, patterns that match more than they seem to."""
+def _warnings(policy: Policy, document: Any) -> Iterator[tuple[str, str]]:
+    """Yield what is valid and probably a mistake: rules that never grant, patterns that match too much."""
     if policy.mode is Mode.AUDIT:
-        yield "mode", "refuses nobody: what the rules do not grant is minted, and recorded"
+        yield "mode", "denies nothing: requests that no rule grants are minted, and recorded"
     elif not policy.rules:
-        yield "rules", "is empty: everybody is refused"
+        yield "rules", "is empty: every request is denied"
     for index, rule in enumerate(policy.rules):
-        for doubts in (_never_granted, _idle_fields, _who, _names, _rooms, _lifetime):
-            for where, why in doubts(rule):
+        if document["rules"][index].get("platforms") == ["*"]:
+            yield f"rules[{index}].platforms", "includes every platform that a later deploy adds"
+        for warnings in (_never_granted, _unused_members, _who, _unknown_names, _rooms, _lifetime):
+            for where, why in warnings(rule):
                 yield f"rules[{index}]{where}", why
 
 
@@ -213,9 +270,9 @@ def _requests(rule: Rule) -> list[tuple[TokenKind, str]]:
 
 
 def _fields(kind: TokenKind, platform: str) -> dict[str, RequestField]:
-    """The fields of a request that a rule can name, by what it must call them."""
+    """Return the fields of a request that a rule matches, by the rule's member."""
     fields = PLATFORMS[platform].kinds[kind].fields
-    return {_NAMED_BY[one.name]: one for one in fields if one.name in _NAMED_BY}
+    return {_MATCHED_BY[field.name]: field for field in fields if field.name in _MATCHED_BY}
 
 
 def _never_granted(rule: Rule) -> Iterator[tuple[str, str]]:
@@ -229,58 +286,76 @@ def _never_granted(rule: Rule) -> Iterator[tuple[str, str]]:
 
 def _obstacles(rule: Rule, kind: TokenKind, platform: str) -> Iterator[str]:
     if kind is TokenKind.MANAGEMENT and not any(subject.kind in _MAY_MANAGE for subject in rule.who):
-        yield "they take an IAM principal, and it names none"
-    for name, one in _fields(kind, platform).items():
-        given = getattr(rule, name)
-        always = one.required or one.default is not None
-        if always and not given:
-            yield f"it has no {name}"
-        elif name != "services" and given and not any(_can_fit(pattern, one) for pattern in given):
-            yield f"they have none of its {name}"
+        yield "they need an IAM principal in who"
+    for name, field in _fields(kind, platform).items():
+        patterns = getattr(rule, name)
+        always = field.required or field.default is not None
+        if always and not patterns:
+            yield f"the rule has no {name}"
+        elif name != "services" and patterns and not any(_can_match(pattern, field) for pattern in patterns):
+            yield f"none of its {name} exists there"
 
 
-def _can_fit(pattern: Pattern, one: RequestField) -> bool:
-    """Whether a request can have a value that fits; taken for granted where anything in the pattern is open."""
+def _can_match(pattern: Pattern, field: RequestField) -> bool:
+    """Check whether a valid value can match. Patterns with a wildcard or placeholder count as matching."""
     if "*" in pattern.text or len(pattern.pieces) > 1:
         return True
     try:
-        return bool(one.check(pattern.text))
+        return bool(field.check(pattern.text))
     except ValueError:
         return False
 
 
-def _idle_fields(rule: Rule) -> Iterator[tuple[str, str]]:
-    asked = [_fields(*request) for request in _requests(rule)]
+def _unused_members(rule: Rule) -> Iterator[tuple[str, str]]:
+    requests = [_fields(*request) for request in _requests(rule)]
     for name in ("roles", "services"):
-        if getattr(rule, name) and not any(name in fields for fields in asked):
-            yield f".{name}", f"is of no use: what the rule is for has no {name}"
+        if getattr(rule, name) and not any(name in fields for fields in requests):
+            yield f".{name}", f"has no effect: the rule's tokens have no {name}"
 
 
-def _names(rule: Rule) -> Iterator[tuple[str, str]]:
-    """Roles and rooms to the letter that no platform of the rule takes: misspelt, mostly."""
-    asked = [_fields(*request) for request in _requests(rule)]
+def _unknown_names(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Yield roles and rooms without wildcard that no platform of the rule accepts."""
+    requests = [_fields(*request) for request in _requests(rule)]
     for name in ("roles", "rooms"):
         patterns: PatternSet = getattr(rule, name)
-        fields = [fields[name] for fields in asked if name in fields]
+        fields = [fields[name] for fields in requests if name in fields]
         for index, pattern in enumerate(patterns):
-            if fields and not any(_can_fit(pattern, one) for one in fields):
-                yield f".{name}[{index}]", "is none that the rule's platforms take"
+            if fields and not any(_can_match(pattern, field) for field in fields):
+                yield f".{name}[{index}]", "is not accepted by any platform of the rule"
 
 
 def _who(rule: Rule) -> Iterator[tuple[str, str]]:
     for index, subject in enumerate(rule.who):
         where = f".who[{index}]"
         if subject.kind in ("anyone", "signed-in") and TokenKind.MANAGEMENT in rule.kinds:
-            yield where, 'is, for management tokens, any IAM principal: say {"principal": "*"} in a rule for them alone'
-        if subject.kind != "principal":
-            continue
-        arn = subject.pattern.text
-        if not arn.startswith(("arn:", "*")):
-            yield where, "matches nobody: it is no ARN"
-        elif ":assumed-role/" in arn:
-            yield where, "matches nobody: a session is known by its role, as arn:aws:iam::ACCOUNT:role/NAME"
-        elif re.search(r":role/[^*/]+/", arn):
-            yield where, "matches nobody who has assumed the role: it is then known without its path"
+            yield where, 'means any IAM principal for management tokens: write {"principal": "*"} in a separate rule'
+        if subject.kind == "principal":
+            for why in _principal(subject.pattern.text):
+                yield where, why
+
+
+def _principal(arn: str) -> Iterator[str]:
+    if not arn.startswith(("arn:", "*")):
+        yield "matches no caller: it is not an ARN"
+    elif ":assumed-role/" in arn:
+        yield "matches no caller: sessions are matched by their role, arn:aws:iam::ACCOUNT:role/NAME"
+    elif re.search(r":role/[^*/]+/", arn):
+        yield "matches no session of the role: the ARN of a session's role has no path"
+    elif arn != "*":
+        if not re.search(r":[0-9]+:", arn):
+            yield "matches in every AWS account: write the account id"
+        if _matches_federated_user(arn):
+            yield "also matches federated users, whose names callers of sts:GetFederationToken choose"
+
+
+def _matches_federated_user(pattern: str) -> bool:
+    """Check whether a pattern that does not mention federated users can match one."""
+    if "*" not in pattern or "federated-user" in pattern:
+        return False
+    account = re.search(r"[0-9]{12}", pattern)
+    name = re.split(r"[:/*]", pattern)[-1] or "x"
+    arn = f"arn:aws:sts::{account[0] if account else '1' * 12}:federated-user/{name}"
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), arn) is not None
 
 
 def _rooms(rule: Rule) -> Iterator[tuple[str, str]]:
@@ -290,16 +365,24 @@ def _rooms(rule: Rule) -> Iterator[tuple[str, str]]:
         if len(pattern.pieces) == 1:
             continue
         if kinds == {"principal"}:
-            yield where, "matches nothing: an IAM principal has no user id and no claims"
+            yield where, "matches no room: an IAM principal has no user id and no claims"
         elif "anyone" in kinds:
-            yield where, "is for callers who signed in with a JWT only: the others have no user id and no claims"
+            yield where, "matches only for callers with a JWT: other callers have no user id and no claims"
         if re.search(r"\}\*|\*\{|\}\{", pattern.text):
-            yield where, "has no character between a placeholder and what is open beside it: one's rooms fit another's"
+            yield where, "needs a separator between a placeholder and the wildcard or placeholder next to it"
 
 
 def _lifetime(rule: Rule) -> Iterator[tuple[str, str]]:
-    if rule.max_lifetime is not None and rule.max_lifetime > DEFAULT_LIFETIMES.longest:
+    if rule.max_lifetime is None:
+        return
+    for kind, name in _requests(rule):
+        limits = PLATFORMS[name].kinds[kind].lifetime
+        if rule.max_lifetime < limits.minimum:
+            yield ".max_lifetime", f"grants no {kind} token for {name}: their lifetime is at least {limits.minimum} s"
+        elif limits.maximum and rule.max_lifetime > limits.maximum:
+            yield ".max_lifetime", f"is more than {name} allows: {limits.maximum} s"
+    if rule.max_lifetime > DEFAULT_LIFETIMES.longest:
         yield (
             ".max_lifetime",
-            f"is more than the stack's MaxTokenLifetime, {DEFAULT_LIFETIMES.longest} if nobody raised it",
+            f"is more than the stack's MaxTokenLifetime (default {DEFAULT_LIFETIMES.longest})",
         )

@@ -1,7 +1,8 @@
-"""A question to a policy, in the words of a table of cases: who asks for what, what is decided, and why."""
+"""Ask a policy about one request, described by the columns of a table of cases."""
 
+import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +11,17 @@ from roomkey.identity import Caller, normalised_principal
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.platforms.fields import check_id
-from roomkey.policy import Policy, Rule
+from roomkey.policy import Policy, Rule, Subject
 from roomkey.settings import DEFAULT_LIFETIMES, Access, LifetimeLimits
 from roomkey.token_requests import TokenRequest, bind_to_user, parse
 
 _LIFETIMES = LifetimeLimits(default=DEFAULT_LIFETIMES.default, longest=90 * 86400)
-"""The widest bounds that a stack can have. Which lives it really takes, its own parameters say."""
+"""The widest limits that a stack can have; its parameters may narrow them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What somebody asks for. `barred` is why the endpoint refuses it before any policy, where it does."""
+    """A caller and a request. `barred` is why the endpoint refuses it before it reads the policy, if it does."""
 
     caller: Caller
     request: TokenRequest
@@ -29,7 +30,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a question: whether it is allowed, the rule that decided, and why, in words."""
+    """The decision on a question, the rule that decided, and the reason."""
 
     allowed: bool
     rule: str | None
@@ -37,35 +38,39 @@ class Verdict:
 
 
 def ask(columns: Mapping[str, str]) -> Question:
-    """The question that the texts in `columns` ask, which are those of a table of cases; what is not there is empty.
+    """Return the question that `columns` describe; a missing column is empty.
 
-    Raises `ValueError`, whose text begins with the column that is at fault.
+    Raises:
+        ValueError: If no caller can send this request. The message begins with the name of the column.
     """
     caller = _caller(columns)
     try:
         kind = TokenKind(columns.get("kind", ""))
     except ValueError:
-        raise ValueError(f"kind must be {' or '.join(TokenKind)}") from None
+        raise ValueError(
+            f"kind must be {' or '.join(TokenKind)}{did_you_mean(columns.get('kind', ''), list(TokenKind))}"
+        ) from None
     platform = PLATFORMS.get(columns.get("platform", ""))
     if platform is None:
-        raise ValueError(f"platform must be one of {', '.join(PLATFORMS)}")
+        name = columns.get("platform", "")
+        raise ValueError(f"platform must be one of {', '.join(PLATFORMS)}{did_you_mean(name, PLATFORMS)}")
     if kind not in platform.kinds:
         raise ValueError(f"kind must be {' or '.join(platform.kinds)} for {platform.name}")
     body = _body(columns)
     if platform.binds_user(kind) and caller.user_id is None:
-        body["user_id"] = "1"  # Whose token it is to be does not matter to a policy.
+        body["user_id"] = "1"  # A policy does not look at the token's user.
     try:
         request = parse(platform, kind, body, lifetimes=_LIFETIMES, signed_in=caller.user_id is not None)
     except InvalidRequest as invalid:
         why = (f"{_COLUMNS.get(one.field, one.field)} {one.reason}" for one in invalid.errors)
         raise ValueError("; ".join(why)) from None
     if kind is TokenKind.MANAGEMENT and caller.principal is None:
-        return Question(caller, request, "a management token takes an IAM principal, whatever the policy says")
+        return Question(caller, request, "a management token needs an IAM principal, whatever the policy grants")
     if caller.user_id is not None:
         try:
             request = bind_to_user(request, caller.user_id)
         except NotAllowed:
-            return Question(caller, request, f"the user's id is none that {platform.name} takes")
+            return Question(caller, request, f"{platform.name} does not accept this user id")
     return Question(caller, request)
 
 
@@ -76,13 +81,16 @@ _FIELDS = {
     "services": "services",
     "lifetime": "expires_in",
 }
-"""The field of a request, by the column that it stands in."""
+"""The field of a request, by its column."""
 
 _COLUMNS = {field: column for column, field in _FIELDS.items()}
 
+COLUMNS = ("as", "groups", "claims", "kind", "platform", *_FIELDS)
+"""The columns of a table of cases that describe the request."""
+
 
 def _body(columns: Mapping[str, str]) -> dict[str, Any]:
-    """The request as the endpoint takes it, with what is in the columns."""
+    """Return the request's body."""
     body: dict[str, Any] = {field: columns[column] for column, field in _FIELDS.items() if columns.get(column)}
     for field in ("permissions", "services"):
         if field in body:
@@ -93,14 +101,14 @@ def _body(columns: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _caller(columns: Mapping[str, str]) -> Caller:
-    """The caller in the columns `as`, `groups` and `claims`, as the endpoint would know them."""
+    """Return the caller that the columns `as`, `groups` and `claims` describe."""
     who, _, name = columns.get("as", "").partition(":")
     groups = tuple(columns.get("groups", "").split(" ")) if columns.get("groups") else ()
     claims = _claims(columns.get("claims", ""))
     if (groups or claims) and who != "user":
-        raise ValueError("groups and claims are a user's: as must be user:ID")
+        raise ValueError("groups and claims need as=user:ID")
     if any(not group or re.search(r"[\[\]]", group) for group in groups):
-        raise ValueError("groups must be names without brackets, with one space between them")
+        raise ValueError("groups must be names without brackets, separated by one space")
     match who:
         case "anyone" if not name:
             return Caller(Access.OPEN)
@@ -108,11 +116,11 @@ def _caller(columns: Mapping[str, str]) -> Caller:
             try:
                 return Caller(Access.JWT, user_id=check_id(name), groups=groups, claims=claims)
             except ValueError as error:
-                raise ValueError(f"as is no user: the id {error}") from None
+                raise ValueError(f"as has an invalid user id: it {error}") from None
         case "principal" if name.startswith("arn:"):
             principal = normalised_principal(name)
             if re.search(r":role/.*/", principal):
-                raise ValueError("as is no caller: a role is known without its path")
+                raise ValueError("as must name a role without its path")
             return Caller(Access.IAM, principal=principal)
     raise ValueError("as must be anyone, user:ID or principal:ARN")
 
@@ -122,25 +130,26 @@ def _claims(text: str) -> dict[str, str]:
     for pair in text.split(";") if text else ():
         name, equals, value = pair.partition("=")
         if not equals or not name or name in claims:
-            raise ValueError("claims must be NAME=VALUE, joined by ; and each name once")
+            raise ValueError("claims must be NAME=VALUE, separated by ; with each name once")
         claims[name] = value
     return claims
 
 
 def decide(policy: Policy, question: Question) -> Verdict:
+    """Return the policy's decision on a question."""
     if question.barred:
         return Verdict(False, None, question.barred)
     decision = policy.decide(question.request, question.caller)
     if decision.rule is None:
         return Verdict(False, None, "no rule grants it")
     if not decision.allowed:
-        return Verdict(False, decision.rule, f'"{decision.rule}" grants it for {decision.max_lifetime} s at most')
-    lifetime = "" if decision.max_lifetime is None else f", for {decision.max_lifetime} s at most"
+        return Verdict(False, decision.rule, f'"{decision.rule}" grants it for at most {decision.max_lifetime} s')
+    lifetime = "" if decision.max_lifetime is None else f", for at most {decision.max_lifetime} s"
     return Verdict(True, decision.rule, f'by "{decision.rule}"{lifetime}')
 
 
 def rule_by_rule(policy: Policy, question: Question) -> list[tuple[bool, list[str]]]:
-    """For each rule whether it grants it, and what it has to say; empty where the policy is not asked."""
+    """Return for each rule whether it grants the request, and its reasons; empty if the policy is not asked."""
     if question.barred:
         return []
     return [
@@ -149,25 +158,50 @@ def rule_by_rule(policy: Policy, question: Question) -> list[tuple[bool, list[st
     ]
 
 
+def nearest(policy: Policy, question: Question, limit: int = 3) -> list[str]:
+    """Return the reasons of the rules that fail in the fewest conditions, at most `limit` rules.
+
+    Empty if the policy is not asked, or a rule grants the request.
+    """
+    if question.barred:
+        return []
+    failures = [_failing(rule, question) for rule in policy.rules]
+    fewest = min(map(len, failures), default=0)
+    if not fewest:
+        return []
+    near = [index for index, failing in enumerate(failures) if len(failing) == fewest][:limit]
+    return [line for index in near for line in reasons(index, policy.rules[index], question)]
+
+
 def as_json(policy: Policy, question: Question, verdict: Verdict) -> dict[str, object]:
-    """What becomes of a question, as JSON has it."""
+    """Return the decision for the JSON output."""
     return {
         "allowed": verdict.allowed,
         "rule": verdict.rule,
         "why": verdict.why,
         "mode": policy.mode,
-        "rules": [{"grants": grants, "says": says} for grants, says in rule_by_rule(policy, question)],
+        "rules": [{"grants": grants, "reasons": lines} for grants, lines in rule_by_rule(policy, question)],
     }
 
 
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """Return `: did you mean X?` for a word that is close to a known one, else an empty text."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f": did you mean {close[0]}?" if close else ""
+
+
+def _failing(rule: Rule, question: Question) -> list[str]:
+    return [name for name, passed in rule.checks(question.request, question.caller) if not passed]
+
+
 def reasons(index: int, rule: Rule, question: Question) -> Iterator[str]:
-    """What a rule has to say to a question, a line for the rule and one for each field that does not name it."""
-    lacking = [name for name, named in rule.checks(question.request, question.caller) if not named]
+    """Yield one line about the rule, and one for each member that does not match the request."""
+    failing = _failing(rule, question)
     place = f"rules[{index}]"
     title = place if rule.name == place else f'{place} "{rule.name}"'
-    lifetime = "" if rule.max_lifetime is None else f", for {rule.max_lifetime} s at most"
-    yield f"{title} {'does not grant it' if lacking else f'grants it{lifetime}'}"
-    for name in lacking:
+    lifetime = "" if rule.max_lifetime is None else f", for at most {rule.max_lifetime} s"
+    yield f"{title} {'does not grant it' if failing else f'grants it{lifetime}'}"
+    for name in failing:
         yield f"  {name}: {_reason(name, rule, question)}"
 
 
@@ -175,26 +209,38 @@ def _reason(name: str, rule: Rule, question: Question) -> str:
     request, caller = question.request, question.caller
     match name:
         case "kinds":
-            return f"{request.kind} is not among them"
+            return f"{request.kind} is not in the list"
         case "platforms":
-            return f"{request.platform.name} is not among them"
+            return f"{request.platform.name} is not in the list"
         case "services":
             missing = [service for service in request.services if service not in rule.services]
-            return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not among them"
+            return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not in the list"
         case "who":
-            return f"none of them is {_in_words(caller)}"
+            return f"needs {' or '.join(_subject_words(subject) for subject in rule.who)}; {_caller_words(caller)}"
         case "roles":
-            return f'none of them fits "{request.role}"' if rule.roles else f'it has none, for "{request.role}"'
+            return (
+                f'no pattern matches "{request.role}"' if rule.roles else f'missing, and the role is "{request.role}"'
+            )
+        case "rooms":
+            return _room_reason(rule, question)
+    return "does not match"
+
+
+def _room_reason(rule: Rule, question: Question) -> str:
     if not rule.rooms:
-        return f'it has none, for "{request.room_id}"'
-    unknown = dict.fromkeys(placeholder for room in rule.rooms for placeholder in room.unresolved(caller))
-    nothing = f"; the caller has nothing that could stand for {', '.join(f'{{{one}}}' for one in unknown)}"
-    return f'none of them fits "{request.room_id}"{nothing if unknown else ""}'
+        return f'missing, and the room is "{question.request.room_id}"'
+    unknown = dict.fromkeys(name for room in rule.rooms for name in room.unresolved(question.caller))
+    without = f"; the caller has no value for {', '.join(f'{{{name}}}' for name in unknown)}" if unknown else ""
+    return f'no pattern matches "{question.request.room_id}"{without}'
 
 
-def _in_words(caller: Caller) -> str:
+def _subject_words(subject: Subject) -> str:
+    return subject.kind if subject.kind in ("anyone", "signed-in") else f"{subject.kind} {subject.pattern.text}"
+
+
+def _caller_words(caller: Caller) -> str:
     if caller.principal is not None:
-        return caller.principal
+        return f"the caller is {caller.principal}"
     if caller.user_id is None:
-        return "someone who has not signed in"
-    return f"the user {caller.user_id}, {f'in {" and ".join(caller.groups)}' if caller.groups else 'in no group'}"
+        return "the caller is not signed in"
+    return f"{caller.user_id} is in {' and '.join(caller.groups) if caller.groups else 'no group'}"

@@ -1,7 +1,7 @@
-"""What somebody minted at their own terminal with a deployed environment's secret, written down on their machine.
+"""Record on this machine each token that an operator mints with a deployed environment's secret.
 
-The names are those of the function's audit line, where they mean the same. `log_type` tells the two apart: this one
-is proof of nothing, since it is its own operator's file. Who read the secret, AWS CloudTrail knows.
+The members have the names of the function's audit line where they mean the same; `log_type` tells the two apart. The
+file belongs to the operator and proves nothing. AWS CloudTrail records who read the secret.
 """
 
 import getpass
@@ -22,7 +22,7 @@ SCHEMA = 1
 
 
 def path() -> Path:
-    """Where the lines go: the XDG base directories' place for such things."""
+    """Return the path of the file, under the XDG state directory."""
     state = Path(os.environ.get("XDG_STATE_HOME", ""))
     return (state if state.is_absolute() else Path.home() / ".local" / "state") / "roomkey" / "audit.jsonl"
 
@@ -32,12 +32,12 @@ def write(
     request: TokenRequest,
     *,
     principal: str,
-    flag: str | None,
+    kill_switch: str | None,
     version_id: str | None = None,
     minted: MintedToken | None = None,
     reason: str | None = None,
 ) -> Path:
-    """Writes one line, and answers where. `reason` is why no token was minted. Raises `OSError`."""
+    """Append one line and return the path. `reason` is why no token was minted. Raises `OSError`."""
     line: dict[str, object] = {
         "log_type": LOG_TYPE,
         "schema": SCHEMA,
@@ -56,7 +56,7 @@ def write(
             "services": request.services,
             "expires_in": request.expires_in,
         },
-        "switch": {"flag": flag},
+        "kill_switch": {"value": kill_switch},
     }
     if version_id:
         line["credentials"] = {"version_id": version_id}
@@ -79,5 +79,5 @@ def write(
 def _user() -> str | None:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # In a container there may be a user without a name.
+    except (KeyError, OSError):  # A container may run as a user without a name.
         return None

@@ -1,4 +1,4 @@
-"""Whether a secret is good: its shape, and whether it makes tokens that work."""
+"""Check a secret: its format, and whether the tokens that it signs are valid."""
 
 import time
 from typing import Any
@@ -34,9 +34,9 @@ def problems_of(text: str, platform: Platform) -> list[str]:
 
 def examined(aws: Aws, environment: Environment, platform: Platform) -> dict[str, Any]:
     """What is to be said of a platform's stored secret. Raises `AwsError`."""
-    there = secret_store.find(aws, environment, platform.name)
+    stored = secret_store.find(aws, environment, platform.name)
     value = None
-    if there and not there.deleted:
+    if stored and not stored.deleted:
         value = secret_store.read(aws, environment, platform.name)
     return {
         "platform": platform.name,

@@ -3,9 +3,11 @@
 import typer
 
 from roomkey_cli.commands.env import destroy, init, show, status, stop, toggle
+from roomkey_cli.commands.env import list as list_
+from roomkey_cli.commands.session import command
 
 app = typer.Typer(
-    help="""Create an environment, see it, switch it off and on, take it away.
+    help="""Create an environment, inspect it, switch it off and on, remove it.
 
     Example: roomkey env status prod
 
@@ -14,11 +16,12 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-app.command()(init.init)
-app.command()(toggle.disable)
-app.command()(toggle.enable)
-app.command()(status.status)
-app.command()(show.show)
-app.command()(stop.stop)
-app.command()(stop.start)
-app.command()(destroy.destroy)
+command(app, "list", list_.list_environments)
+command(app, "init", init.init)
+command(app, "disable", toggle.disable)
+command(app, "enable", toggle.enable)
+command(app, "status", status.status)
+command(app, "show", show.show)
+command(app, "stop", stop.stop)
+command(app, "start", stop.start)
+command(app, "destroy", destroy.destroy)

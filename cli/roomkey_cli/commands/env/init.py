@@ -1,44 +1,44 @@
-"""`roomkey env init`: create what an environment lacks."""
+"""`roomkey env init`: create the parameters that an environment lacks."""
 
 from functools import partial
 
 from roomkey_cli.aws import parameters
 from roomkey_cli.aws.client import Aws
-from roomkey_cli.commands.changes import ApplyOptions, Change, apply
-from roomkey_cli.commands.options import AsJson, DryRun, EnvironmentArgument, Profile, Region, Yes
+from roomkey_cli.commands.changes import Change, apply, report
+from roomkey_cli.commands.options import EnvironmentArgument
+from roomkey_cli.commands.session import ApplyOptions, Session
+from roomkey_cli.environment import Environment
 
 
-def init(
-    environment: EnvironmentArgument,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_json: AsJson = False,
-    profile: Profile = None,
-    region: Region = None,
-) -> None:
-    """Create what an environment lacks: the disable flag, at off, and a policy without rules.
+def init(environment: EnvironmentArgument, session: Session, options: ApplyOptions) -> None:
+    """Create what an environment lacks: kill switch (off), empty policy, empty block list.
 
-    Nothing that is there is changed. Secrets are created by roomkey secret put.
+    Existing parameters are not changed. roomkey secret put creates the secrets.
 
     Example: roomkey env init prod
     """
-    aws = Aws(profile, region)
-    state = parameters.read(aws, environment)
-    changes = []
-    if state.flag is None:
-        does = f"create {environment.kill_switch_name}: true (everything is off)"
-        changes.append(Change(does, partial(parameters.create, aws, environment.kill_switch_name, "true")))
-    if state.policy is None:
-        does = f"create {environment.policy_name}: a policy without rules (everybody is refused)"
-        create = partial(parameters.create, aws, environment.policy_name, parameters.EMPTY_POLICY)
-        changes.append(Change(does, create))
-    apply(
-        environment,
-        changes,
-        ApplyOptions(dry_run, yes, as_json),
-        already=f"{environment} has its flag and its policy; nothing was changed",
+    applied = apply(environment, missing(session.aws, environment), options)
+    report(
+        applied,
+        as_json=session.as_json,
+        unchanged=f"{environment} has its kill switch, policy and block list; nothing was changed",
         notes=[
             f"Next: roomkey secret put {environment} PLATFORM, roomkey policy put {environment} FILE, deploy, and "
-            f"roomkey env enable {environment}."
+            f"roomkey env enable {environment}. roomkey up {environment} does it all."
         ],
     )
+
+
+def missing(aws: Aws, environment: Environment) -> list[Change]:
+    """Return the changes that create what the environment lacks. Raises `AwsError`."""
+    snapshot = parameters.read(aws, environment)
+    wanted = [
+        (snapshot.kill_switch, environment.kill_switch_name, "true", "minting is off for everything"),
+        (snapshot.policy, environment.policy_name, parameters.EMPTY_POLICY, "no rules, every request is denied"),
+        (snapshot.block_list, environment.block_list_name, parameters.EMPTY_BLOCK_LIST, "nothing is blocked"),
+    ]
+    return [
+        Change(f"create {name} ({meaning})", partial(parameters.create, aws, name, text))
+        for found, name, text, meaning in wanted
+        if found is None
+    ]

@@ -4,35 +4,40 @@ from typing import Any
 
 from roomkey.platforms import PLATFORMS
 from roomkey_cli.aws import parameters, secret_store, stacks
-from roomkey_cli.aws.client import Aws
-from roomkey_cli.commands.env.status import function_facts, function_words
-from roomkey_cli.commands.options import AsJson, EnvironmentArgument, Profile, Region
+from roomkey_cli.commands.env.status import function_json, function_words
+from roomkey_cli.commands.options import EnvironmentArgument
+from roomkey_cli.commands.session import Session
 from roomkey_cli.terminal import say, say_json
 
 
-def show(
-    environment: EnvironmentArgument, as_json: AsJson = False, profile: Profile = None, region: Region = None
-) -> None:
-    """Say what an environment's things are called: parameters, secrets, function, stack and its outputs.
+def show(environment: EnvironmentArgument, session: Session) -> None:
+    """Show the names of an environment's resources: parameters, secrets, function, stack and its outputs.
 
     Example: roomkey env show prod
     """
-    aws = Aws(profile, region)
-    state = parameters.read(aws, environment)
+    aws = session.aws
+    snapshot = parameters.read(aws, environment)
     secrets = {platform: secret_store.find(aws, environment, platform) for platform in PLATFORMS}
-    function = stacks.function(aws, environment)
-    stack = stacks.stack(aws, environment)
-    facts: dict[str, Any] = {
+    function = stacks.find_function(aws, environment)
+    stack = stacks.find_stack(aws, environment)
+    stored = {
+        "kill_switch": (environment.kill_switch_name, snapshot.kill_switch),
+        "policy": (environment.policy_name, snapshot.policy),
+        "block_list": (environment.block_list_name, snapshot.block_list),
+    }
+    document: dict[str, Any] = {
         "environment": environment.name,
         "region": aws.region,
         "account": aws.call("sts", "get_caller_identity")["Account"],
-        "flag": {"name": environment.kill_switch_name, "arn": state.flag.arn if state.flag else None},
-        "policy": {"name": environment.policy_name, "arn": state.policy.arn if state.policy else None},
-        "secrets": {
-            platform: {"name": environment.secret_name(platform), "arn": one.arn if one else None}
-            for platform, one in secrets.items()
+        **{
+            label: {"name": name, "arn": parameter.arn if parameter else None}
+            for label, (name, parameter) in stored.items()
         },
-        "function": function_facts(environment, function),
+        "secrets": {
+            platform: {"name": environment.secret_name(platform), "arn": secret.arn if secret else None}
+            for platform, secret in secrets.items()
+        },
+        "function": function_json(environment, function),
         "log_groups": list(environment.log_groups),
         "stack": {
             "name": environment.stack_name,
@@ -40,23 +45,23 @@ def show(
             "outputs": dict(stack.outputs) if stack else {},
         },
     }
-    if as_json:
-        say_json(facts)
+    if session.as_json:
+        say_json(document)
         return
-    say(f"{environment} in {aws.region}, account {facts['account']}")
-    for what in ("flag", "policy"):
-        _row(what, facts[what]["name"], facts[what]["arn"])
-    for one in facts["secrets"].values():
-        _row("secret", one["name"], one["arn"])
-    _row("function", environment.function_name, facts["function"]["arn"])
+    say(f"{environment} in {aws.region}, account {document['account']}")
+    for label in stored:
+        _row(label.replace("_", " "), document[label]["name"], document[label]["arn"])
+    for secret in document["secrets"].values():
+        _row("secret", secret["name"], secret["arn"])
+    _row("function", environment.function_name, document["function"]["arn"])
     if function:
-        say(function_words(function), mark=" " * 13)
+        say(function_words(function), mark=" " * 14)
     for group in environment.log_groups:
-        say(group, mark="  log group  ")
-    say(f"{environment.stack_name}  {stack.status if stack else 'there is none'}", mark="  stack      ")
+        say(group, mark="  log group   ")
+    say(f"{environment.stack_name}  {stack.status if stack else 'does not exist'}", mark="  stack       ")
     for name, value in (stack.outputs if stack else {}).items():
-        say(f"{name} = {value}", mark=" " * 13)
+        say(f"{name} = {value}", mark=" " * 14)
 
 
-def _row(what: str, name: str, arn: str | None) -> None:
-    say(f"{name}  {arn if arn is not None else 'there is none'}", mark=f"  {what:<10} ")
+def _row(label: str, name: str, arn: str | None) -> None:
+    say(f"{name}  {arn if arn is not None else 'does not exist'}", mark=f"  {label:<11} ")

@@ -1,4 +1,4 @@
-"""`roomkey env status` and `roomkey env show`: what an environment's state says, and what its things are called."""
+"""`roomkey env status`: what is on and off, the policy in force, and which secrets are stored."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -6,64 +6,78 @@ from typing import Any
 
 import typer
 
-from roomkey.kill_switch import KillSwitch
 from roomkey.platforms import PLATFORMS
+from roomkey_cli.aws import block_list as block_lists
 from roomkey_cli.aws import kill_switch, parameters, secret_store, stacks
 from roomkey_cli.aws.client import DENIED, Aws, AwsError
 from roomkey_cli.aws.parameters import EnvironmentSnapshot, Parameter
 from roomkey_cli.aws.secret_store import SecretMetadata
-from roomkey_cli.commands.options import AsJson, EnvironmentArgument, Profile, Region
+from roomkey_cli.commands.options import EnvironmentArgument
+from roomkey_cli.commands.session import Session
 from roomkey_cli.environment import Environment
 from roomkey_cli.policy import lint
-from roomkey_cli.terminal import REFUSED, iso, moment, note, say, say_json
+from roomkey_cli.terminal import REFUSED, iso, iso_or_none, note, say, say_json
+
+type Metadata = Mapping[str, Mapping[str, Any]]
+"""SSM's metadata by the parameter's name; empty without permission to read it."""
 
 
-def status(
-    environment: EnvironmentArgument, as_json: AsJson = False, profile: Profile = None, region: Region = None
-) -> None:
-    """Say what is on and what is off, which policy is in force, and which secrets are there. Never shows a secret.
+def status(environment: EnvironmentArgument, session: Session) -> None:
+    """Show what is on and off, the policy in force, and which secrets are stored. No secret is shown.
 
-    Exit status 1 if the flag or the policy is missing or cannot be used, so that nothing is minted.
+    Exit status 1 if the kill switch, the policy or the block list is missing or invalid, so that nothing is minted.
 
     Example: roomkey env status prod
     """
-    aws = Aws(profile, region)
-    state = parameters.read(aws, environment)
-    told = parameters.told(aws, environment)
+    aws = session.aws
+    snapshot = parameters.read(aws, environment)
+    metadata = parameters.describe(aws, environment.parameter_names)
     secrets = {platform: secret_store.find(aws, environment, platform) for platform in PLATFORMS}
     function = _function(aws, environment)
-    flag = state.flag.flag if state.flag else None
-    policy = state.policy.policy if state.policy else None
-    minting = flag.minting(PLATFORMS) if flag else "unknown"
-
-    if as_json:
+    if session.as_json:
         say_json(
             {
                 "environment": environment.name,
                 "region": aws.region,
-                "minting": minting,
-                "flag": _flag_facts(environment, state, told),
-                "policy": _policy_facts(environment, state, told),
-                "function": function_facts(environment, function),
-                "secrets": [_secret_facts(environment, platform, one) for platform, one in secrets.items()],
+                "minting": _minting(snapshot),
+                "kill_switch": _kill_switch_json(environment, snapshot, metadata),
+                "policy": _policy_json(environment, snapshot, metadata),
+                "block_list": _block_list_json(environment, snapshot, metadata),
+                "function": function_json(environment, function),
+                "secrets": [_secret_json(environment, platform, secret) for platform, secret in secrets.items()],
             }
         )
     else:
         say(f"{environment} in {aws.region}")
-        say(_minting_words(minting, flag), mark="  minting  ")
-        say(_in_words(environment.kill_switch_name, state.flag, told, _flag_words(state.flag)), mark="  flag     ")
-        say(_in_words(environment.policy_name, state.policy, told, _policy_words(state.policy)), mark="  policy   ")
+        for label, name, parameter, text in (
+            ("minting", environment.kill_switch_name, snapshot.kill_switch, _kill_switch_words(snapshot.kill_switch)),
+            ("policy", environment.policy_name, snapshot.policy, _policy_words(snapshot.policy)),
+            ("blocked", environment.block_list_name, snapshot.block_list, _block_list_words(snapshot.block_list)),
+        ):
+            say(_parameter_words(name, parameter, metadata, text), mark=f"  {label:<8} ")
         say(function_words(function), mark="  function ")
-        for platform, one in secrets.items():
-            say(f"{platform:<17} {_secret_words(one)}", mark="  secret   ")
-    if flag is None or policy is None:
+        for platform, secret in secrets.items():
+            say(f"{platform:<17} {_secret_words(secret)}", mark="  secret   ")
+    if not is_usable(snapshot):
         raise typer.Exit(REFUSED)
 
 
+def is_usable(snapshot: EnvironmentSnapshot) -> bool:
+    """Check whether the function can mint with these parameters."""
+    return bool(
+        snapshot.kill_switch
+        and snapshot.kill_switch.kill_switch
+        and snapshot.policy
+        and snapshot.policy.policy
+        and snapshot.block_list
+        and block_lists.is_valid(snapshot.block_list.text)
+    )
+
+
 def _function(aws: Aws, environment: Environment) -> stacks.Function | None:
-    """What runs, None where nothing does, or where it is not yours to see: the state is, without it."""
+    """Return the deployed function, or None if there is none or the user may not see it."""
     try:
-        return stacks.function(aws, environment)
+        return stacks.find_function(aws, environment)
     except AwsError as error:
         if error.code not in DENIED:
             raise
@@ -71,34 +85,42 @@ def _function(aws: Aws, environment: Environment) -> stacks.Function | None:
         return None
 
 
-def _minting_words(minting: str, flag: KillSwitch | None) -> str:
-    return minting if flag is None or minting == "on" else f"{minting} (off: {kill_switch.off(flag)})"
+def _minting(snapshot: EnvironmentSnapshot) -> str:
+    switch = snapshot.kill_switch.kill_switch if snapshot.kill_switch else None
+    return switch.minting(PLATFORMS) if switch else "unknown"
 
 
-def _flag_words(flag: Parameter | None) -> str:
-    if flag is None:
-        return ""
-    return flag.text if flag.flag else "NO DISABLE FLAG: nothing is minted (roomkey env disable or enable mends it)"
+def _kill_switch_words(parameter: Parameter | None) -> str:
+    if parameter is None or parameter.kill_switch is None:
+        return "INVALID kill switch: nothing is minted (repair it with roomkey env disable or enable)"
+    return kill_switch.state_words(parameter.kill_switch)
 
 
-def _policy_words(policy: Parameter | None) -> str:
-    if policy is None:
-        return ""
-    if policy.policy is None:
-        return f"NO POLICY: nothing is minted ({'; '.join(policy.policy_problems[:3])})"
-    return f"{lint.in_short(policy.policy)}, {len(policy.text.encode())} bytes"
+def _policy_words(parameter: Parameter | None) -> str:
+    if parameter is None or parameter.policy is None:
+        problems = parameter.policy_problems[:3] if parameter else []
+        return f"INVALID policy: nothing is minted ({'; '.join(problems)})"
+    return f"{lint.in_short(parameter.policy)}, {len(parameter.text.encode())} bytes"
+
+
+def _block_list_words(parameter: Parameter | None) -> str:
+    if parameter is None or not block_lists.is_valid(parameter.text):
+        return "INVALID block list: nothing is minted"
+    return block_lists.in_short(block_lists.parse(parameter.text))
 
 
 def function_words(function: stacks.Function | None) -> str:
+    """Describe the deployed function in a few words."""
     if function is None:
-        return "none is known"
-    serves = f"version {function.version}" if function.version else "NOTHING SERVES: it has no alias live"
+        return "not deployed"
+    version = f"version {function.version}" if function.version else "NOT SERVING: it has no alias live"
     if function.reserved == 0:
-        return f"STOPPED (roomkey env start takes that back); {serves}"
-    return f"{serves}; reserved concurrency {'none' if function.reserved is None else function.reserved}"
+        return f"STOPPED (undo with roomkey env start); {version}"
+    return f"{version}; reserved concurrency {'none' if function.reserved is None else function.reserved}"
 
 
-def function_facts(environment: Environment, function: stacks.Function | None) -> dict[str, object]:
+def function_json(environment: Environment, function: stacks.Function | None) -> dict[str, object]:
+    """Return the members of `function` in the JSON output."""
     return {
         "name": environment.function_name,
         "arn": function.arn if function else None,
@@ -107,70 +129,78 @@ def function_facts(environment: Environment, function: stacks.Function | None) -
     }
 
 
-def _in_words(name: str, one: Parameter | None, told: Mapping[str, Mapping[str, Any]], says: str) -> str:
-    if one is None:
+def _parameter_words(name: str, parameter: Parameter | None, metadata: Metadata, text: str) -> str:
+    if parameter is None:
         return f"MISSING: {name} does not exist (roomkey env init creates it)"
-    by = told.get(name, {}).get("LastModifiedUser")
-    return f"{says}; version {one.version}, {moment(one.changed)}{f' by {by}' if by else ''}"
+    user = metadata.get(name, {}).get("LastModifiedUser")
+    since = iso(parameter.changed) if parameter.changed else "an unknown time"
+    return f"{text}; version {parameter.version}, {since}{f' by {user}' if user else ''}"
 
 
-def _flag_facts(
-    environment: Environment, state: EnvironmentSnapshot, told: Mapping[str, Mapping[str, Any]]
-) -> dict[str, object]:
-    flag = state.flag
+def _kill_switch_json(environment: Environment, snapshot: EnvironmentSnapshot, metadata: Metadata) -> dict[str, object]:
+    parameter = snapshot.kill_switch
     return {
         "name": environment.kill_switch_name,
-        "value": flag.text if flag else None,
-        "valid": bool(flag and flag.flag),
-        "off": kill_switch.off(flag.flag).split(", ") if flag and flag.flag and flag.flag.text != "false" else [],
-        **_version_facts(flag, told.get(environment.kill_switch_name, {})),
+        "value": parameter.text if parameter else None,
+        "valid": bool(parameter and parameter.kill_switch),
+        **kill_switch.as_json(parameter.kill_switch if parameter else None),
+        **_version_json(parameter, metadata.get(environment.kill_switch_name, {})),
     }
 
 
-def _policy_facts(
-    environment: Environment, state: EnvironmentSnapshot, told: Mapping[str, Mapping[str, Any]]
-) -> dict[str, object]:
-    policy = state.policy
-    read = policy.policy if policy else None
-    more = told.get(environment.policy_name, {})
+def _policy_json(environment: Environment, snapshot: EnvironmentSnapshot, metadata: Metadata) -> dict[str, object]:
+    parameter = snapshot.policy
+    policy = parameter.policy if parameter else None
+    more = metadata.get(environment.policy_name, {})
     return {
         "name": environment.policy_name,
-        "valid": read is not None,
-        "mode": read.mode if read else None,
-        "rules": len(read.rules) if read else None,
-        "bytes": len(policy.text.encode()) if policy else None,
+        "valid": policy is not None,
+        "mode": policy.mode if policy else None,
+        "rules": len(policy.rules) if policy else None,
+        "bytes": len(parameter.text.encode()) if parameter else None,
         "tier": more.get("Tier"),
-        "problems": policy.policy_problems if policy else ["is missing"],
-        **_version_facts(policy, more),
+        "problems": parameter.policy_problems if parameter else ["is missing"],
+        **_version_json(parameter, more),
     }
 
 
-def _version_facts(one: Parameter | None, told: Mapping[str, Any]) -> dict[str, object]:
+def _block_list_json(environment: Environment, snapshot: EnvironmentSnapshot, metadata: Metadata) -> dict[str, object]:
+    parameter = snapshot.block_list
     return {
-        "version": one.version if one else None,
-        "changed": iso(one.changed) if one else None,
-        "by": told.get("LastModifiedUser"),
+        "name": environment.block_list_name,
+        "valid": bool(parameter and block_lists.is_valid(parameter.text)),
+        "bytes": len(parameter.text.encode()) if parameter else None,
+        **_version_json(parameter, metadata.get(environment.block_list_name, {})),
     }
 
 
-def _secret_words(one: SecretMetadata | None) -> str:
-    if one is None:
-        return "none"
-    if one.deleted:
-        return f"DELETED, for good at {moment(one.deleted)} (roomkey secret put takes that back)"
-    return f"version {one.version_id}, stored {moment(one.changed)}, last read {_day(one.used)}"
+def _version_json(parameter: Parameter | None, metadata: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "version": parameter.version if parameter else None,
+        "changed": iso_or_none(parameter.changed) if parameter else None,
+        "by": metadata.get("LastModifiedUser"),
+    }
+
+
+def _secret_words(secret: SecretMetadata | None) -> str:
+    if secret is None:
+        return "not stored"
+    if secret.deleted:
+        return f"DELETED, finally on {iso(secret.deleted)} (undo with roomkey secret put)"
+    stored = iso(secret.changed) if secret.changed else "at an unknown time"
+    return f"version {secret.version_id}, stored {stored}, last read {_day(secret.used)}"
 
 
 def _day(time: datetime | None) -> str:
-    return "never, or not yet known" if time is None else f"{time:%Y-%m-%d}"
+    return "never or unknown" if time is None else f"{time:%Y-%m-%d}"
 
 
-def _secret_facts(environment: Environment, platform: str, one: SecretMetadata | None) -> dict[str, object]:
+def _secret_json(environment: Environment, platform: str, secret: SecretMetadata | None) -> dict[str, object]:
     return {
         "platform": platform,
         "name": environment.secret_name(platform),
-        "stored": one is not None and one.deleted is None,
-        "version_id": one.version_id if one else None,
-        "changed": iso(one.changed) if one else None,
-        "deleted": iso(one.deleted) if one else None,
+        "stored": secret is not None and secret.deleted is None,
+        "version_id": secret.version_id if secret else None,
+        "changed": iso_or_none(secret.changed) if secret else None,
+        "deleted": iso_or_none(secret.deleted) if secret else None,
     }

@@ -1,37 +1,55 @@
 """`roomkey env disable` and `roomkey env enable`: the kill switch."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Annotated
 
+import typer
+
+from roomkey import limits
 from roomkey.kill_switch import KillSwitch
-from roomkey_cli.aws import kill_switch, parameters
+from roomkey_cli.aws import endpoint, kill_switch, parameters, stacks
 from roomkey_cli.aws.client import Aws
-from roomkey_cli.commands.changes import ApplyOptions, Change, apply
-from roomkey_cli.commands.options import AsJson, DryRun, EnvironmentArgument, Profile, Region, ScopesArgument, Yes
+from roomkey_cli.aws.parameters import Parameter
+from roomkey_cli.commands.changes import Change, apply, report
+from roomkey_cli.commands.options import EnvironmentArgument, ScopesArgument
+from roomkey_cli.commands.session import ApplyOptions, Session
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import REFUSED, fail
+from roomkey_cli.terminal import REFUSED, fail, iso_in, note, progress
+
+POLL_SECONDS = 2
+"""Time between two requests to health while `--wait` waits."""
 
 
 def disable(
-    environment: EnvironmentArgument,
-    scopes: ScopesArgument = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_json: AsJson = False,
-    profile: Profile = None,
-    region: Region = None,
+    environment: EnvironmentArgument, session: Session, options: ApplyOptions, scopes: ScopesArgument = None
 ) -> None:
-    """Switch minting off: the scopes that are named beside those that are off already; everything, if none is.
+    """Turn minting off for SCOPE (default: everything). What is already off stays off.
 
-    Tokens that are out stay good until they expire.
+    Tokens already issued stay valid until they expire.
 
     Example: roomkey env disable prod 100ms agora/app
     """
-    aws = Aws(profile, region)
-    found, _ = parameters.born(aws, environment)
-    after = kill_switch.turned_off(_readable(found, environment), scopes) if scopes else KillSwitch(everything=True)
-    notes = _way_back(environment, found.flag, after) if found.flag else []
-    _turn(aws, environment, found, after, ApplyOptions(dry_run, yes, as_json), notes)
+    aws = session.aws
+    found, _ = parameters.require_environment(aws, environment)
+    if scopes:
+        after = kill_switch.turned_off(_require_valid(found, environment), scopes)
+        write: Callable[[], object] = partial(parameters.replace, aws, found.name, found, after.text)
+    else:
+        after = KillSwitch(everything=True)
+        # Whatever another operator writes at this moment: everything is off afterwards.
+        write = partial(parameters.put, aws, found.name, after.text)
+    notes = _way_back(environment, found.kill_switch, after) if found.kill_switch else []
+    _turn(
+        environment,
+        found,
+        after,
+        write,
+        session,
+        options,
+        [*notes, "Tokens already issued stay valid until they expire."],
+    )
 
 
 def _way_back(environment: Environment, before: KillSwitch, after: KillSwitch) -> list[str]:
@@ -39,66 +57,107 @@ def _way_back(environment: Environment, before: KillSwitch, after: KillSwitch) -
         " ".join(("roomkey env", word, environment.name, *scopes))
         for word, scopes in kill_switch.way_back(before, after)
     ]
-    return [
-        f"Off was before: {kill_switch.off(before)}. The way back: {', then '.join(steps) or 'there is none to go'}."
-    ]
+    return [f"To undo: {', then '.join(steps)}."] if steps else []
 
 
 def enable(
     environment: EnvironmentArgument,
+    session: Session,
+    options: ApplyOptions,
     scopes: ScopesArgument = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_json: AsJson = False,
-    profile: Profile = None,
-    region: Region = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return once the deployed endpoint reports that minting is on.")
+    ] = False,
 ) -> None:
-    """Switch minting on: the scopes that are named, and what lies within them; everything, if none is.
+    """Turn minting on for SCOPE and the scopes within it (default: everything).
+
+    If everything is off, only SCOPE comes on. The command stops if another operator changes the kill switch meanwhile.
 
     Example: roomkey env enable prod 100ms
     """
-    aws = Aws(profile, region)
-    found, _ = parameters.born(aws, environment)
+    aws = session.aws
+    found, _ = parameters.require_environment(aws, environment)
     after = KillSwitch(everything=False)
     if scopes:
         try:
-            after = kill_switch.turned_on(_readable(found, environment), scopes)
+            after = kill_switch.turned_on(_require_valid(found, environment), scopes)
         except ValueError as error:
             fail(str(error), REFUSED)
-    _turn(aws, environment, found, after, ApplyOptions(dry_run, yes, as_json))
+    write = partial(parameters.replace, aws, found.name, found, after.text)
+    _turn(environment, found, after, write, session, options)
+    if wait and not options.dry_run:
+        wait_until_effective(aws, environment, after)
 
 
-def _readable(found: parameters.Parameter, environment: Environment) -> KillSwitch:
-    if found.flag is None:
+def _require_valid(found: Parameter, environment: Environment) -> KillSwitch:
+    if found.kill_switch is None:
         fail(
-            f"{found.name} holds no disable flag, so nothing is minted: roomkey env disable {environment}, or enable, "
-            "mends it if no scope is named",
+            f"{found.name} does not contain a valid kill switch, so nothing is minted: run roomkey env disable "
+            f"{environment}, or enable, without scopes",
             REFUSED,
         )
-    return found.flag
+    return found.kill_switch
 
 
 def _turn(
-    aws: Aws,
     environment: Environment,
-    found: parameters.Parameter,
+    found: Parameter,
     after: KillSwitch,
-    manner: ApplyOptions,
+    write: Callable[[], object],
+    session: Session,
+    options: ApplyOptions,
     notes: Sequence[str] = (),
 ) -> None:
-    from roomkey_cli.aws import propagation
-
-    before = found.text if found.flag else "no disable flag"
-    does = f"write {found.name}: {after.text} (it is {before})"
-    changes = [Change(does, partial(parameters.put, aws, found.name, after.text))]
-    apply(
-        environment,
-        changes if found.flag != after else [],
-        manner,
-        already=f"{found.name} is {before} already; nothing was changed",
-        notes=[
-            f"Off is now: {kill_switch.off(after)}. It counts everywhere within {propagation.STATE_SECONDS} s.",
-            *notes,
-        ],
-        facts={"before": found.text, "flag": after.text, "seconds": propagation.STATE_SECONDS},
+    before = kill_switch.state_words(found.kill_switch) if found.kill_switch else "INVALID"
+    now = kill_switch.state_words(after)
+    changes = [Change(f"turn minting {now} in {environment} (now: {before})", write)]
+    applied = apply(environment, changes if found.kill_switch != after else [], options)
+    effective_at = iso_in(limits.OPERATOR_CONFIG_BOUND_SECONDS) if applied.changed else None
+    report(
+        applied,
+        as_json=session.as_json,
+        unchanged=f"Minting is already {now} in {environment}; nothing was changed.",
+        headline=f"Minting is now {now} in {environment} (was: {before}). In effect everywhere by {effective_at}.",
+        notes=notes,
+        details={
+            "minting": kill_switch.as_json(after),
+            "before": kill_switch.as_json(found.kill_switch),
+            "effective_at": effective_at,
+            "effective_within_seconds": limits.OPERATOR_CONFIG_BOUND_SECONDS,
+        },
     )
+
+
+def wait_until_effective(aws: Aws, environment: Environment, wanted: KillSwitch, url: str = "") -> None:
+    """Wait until every copy of the function has read the kill switch: for its bound, and until health agrees.
+
+    Raises `CommandError` if health does not agree in time.
+    """
+    if not url:
+        stack = stacks.find_stack(aws, environment)
+        url = stack.url if stack else ""
+    started = time.monotonic()
+    seen = "no response"
+    with progress("Waiting until the kill switch is in effect everywhere ..."):
+        while time.monotonic() - started < 2 * limits.OPERATOR_CONFIG_BOUND_SECONDS:
+            agreed = not url
+            if url:
+                seen, agreed = _health(url, wanted)
+            if agreed and time.monotonic() - started >= limits.OPERATOR_CONFIG_BOUND_SECONDS:
+                note(f"in effect everywhere since {iso_in(0)}")
+                return
+            time.sleep(POLL_SECONDS)
+    fail(
+        f"the kill switch is not in effect after {2 * limits.OPERATOR_CONFIG_BOUND_SECONDS} s: {url} reports {seen}",
+        REFUSED,
+    )
+
+
+def _health(url: str, wanted: KillSwitch) -> tuple[str, bool]:
+    try:
+        response = endpoint.send("GET", f"{url.rstrip('/')}/v1/health", {})
+    except endpoint.ConnectionFailed as error:
+        return str(error), False
+    minting = response.body.get("minting")
+    expected = wanted.minting(platform.name for platform in response.platforms)
+    return f"minting {minting}" if minting else response.summary, minting == expected

@@ -3,6 +3,7 @@
 import typer
 
 from roomkey_cli.commands.policy import check, explain, put, test
+from roomkey_cli.commands.session import command
 
 app = typer.Typer(
     help="""Check, test, explain and put a policy: who may have which token.
@@ -14,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-app.command()(check.check)
-app.command("test")(test.run_cases)
-app.command()(explain.explain)
-app.command()(put.put)
+command(app, "check", check.check)
+command(app, "test", test.run_cases)
+command(app, "explain", explain.explain)
+command(app, "put", put.put)

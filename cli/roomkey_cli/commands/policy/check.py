@@ -1,22 +1,23 @@
-"""`roomkey policy check`."""
+"""`roomkey policy check`: problems and warnings with their lines, and the size."""
 
 import typer
 
 from roomkey_cli.commands import files
-from roomkey_cli.commands.options import AsJson, PolicyArgument
+from roomkey_cli.commands.options import PolicyArgument
+from roomkey_cli.commands.session import Output
 from roomkey_cli.policy import lint
 from roomkey_cli.terminal import REFUSED, harmless, say_json
 
 
-def check(file: PolicyArgument, as_json: AsJson = False) -> None:
-    """Say what is wrong with a policy and on which line, what it can hardly mean, and how large it is.
+def check(file: PolicyArgument, output: Output) -> None:
+    """Check a policy: list problems and warnings with their lines, and print its size.
 
-    Exit status: 0 good, warnings or not; 1 there are problems; 2 wrong usage.
+    Exit status: 0 valid, with or without warnings; 1 invalid; 2 wrong usage.
 
     Example: roomkey policy check policy.json
     """
     read = files.policy_file(file)
-    if as_json:
+    if output.as_json:
         say_json({"file": str(file), **lint.as_json(read)})
     else:
         for finding in read.problems:

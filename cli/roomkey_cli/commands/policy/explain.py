@@ -8,7 +8,8 @@ import typer
 from roomkey.platforms.base import TokenKind
 from roomkey.policy import Mode, Policy
 from roomkey_cli.commands import files
-from roomkey_cli.commands.options import AsJson, KindOption, NeededPlatformOption, PolicyArgument
+from roomkey_cli.commands.options import KindOption, PolicyArgument, RequiredPlatformOption
+from roomkey_cli.commands.session import Output
 from roomkey_cli.policy import simulate
 from roomkey_cli.policy.simulate import Question, Verdict
 from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, say_json
@@ -16,25 +17,26 @@ from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, say_json
 
 def explain(
     file: PolicyArgument,
-    who: Annotated[str, typer.Option("--as", metavar="WHO", help="anyone, user:ID or principal:ARN.")],
-    platform: NeededPlatformOption,
+    who: Annotated[str, typer.Option("--as", metavar="WHO", help="The caller: anyone, user:ID or principal:ARN.")],
+    platform: RequiredPlatformOption,
+    output: Output,
     kind: KindOption = TokenKind.APP,
-    groups: Annotated[str, typer.Option(metavar="NAMES", help="The user's groups, with a space between them.")] = "",
+    groups: Annotated[str, typer.Option(metavar="NAMES", help="The user's groups, separated by spaces.")] = "",
     claims: Annotated[
-        str, typer.Option(metavar="CLAIMS", help="The user's other claims: NAME=VALUE, joined by ;")
+        str, typer.Option(metavar="CLAIMS", help="The user's other claims: NAME=VALUE, separated by ;")
     ] = "",
     room: Annotated[str, typer.Option(metavar="ID", help="The room or channel.")] = "",
     role: Annotated[str, typer.Option(metavar="NAME", help="The role.")] = "",
     permissions: Annotated[
-        str, typer.Option(metavar="NAMES", help="VideoSDK's permissions instead, with a space between them.")
+        str, typer.Option(metavar="NAMES", help="VideoSDK's permissions instead, separated by spaces.")
     ] = "",
-    services: Annotated[str, typer.Option(metavar="NAMES", help="Agora's services, with a space between them.")] = "",
-    lifetime: Annotated[str, typer.Option(metavar="SECONDS", help="expires_in, if the request says so.")] = "",
-    as_json: AsJson = False,
+    services: Annotated[str, typer.Option(metavar="NAMES", help="The services, separated by spaces.")] = "",
+    lifetime: Annotated[str, typer.Option(metavar="SECONDS", help="The request's expires_in. Default: none.")] = "",
+    every_rule: Annotated[bool, typer.Option("--all", help="Show every rule, not only the nearest.")] = False,
 ) -> None:
-    """Say what a policy decides for one request, which rule decided, and why each other one does not grant it.
+    """Explain a policy's decision on one request: the rule that grants it, or the rules that nearly do.
 
-    Exit status: 0 allowed, 1 refused, 2 wrong usage, or a policy or request that is none.
+    Exit status: 0 allowed, 1 denied, 2 wrong usage, or an invalid policy or request.
 
     Example: roomkey policy explain policy.json --as user:ada --groups teachers --platform 100ms --room r1 --role host
     """
@@ -43,8 +45,8 @@ def explain(
         "as": who,
         "groups": groups,
         "claims": claims,
-        "kind": kind,
-        "platform": platform.name,
+        "kind": str(kind),
+        "platform": str(platform),
         "room": room,
         "role": role,
         "permissions": permissions,
@@ -54,19 +56,26 @@ def explain(
     try:
         question = simulate.ask(columns)
     except ValueError as error:
-        fail(f"nobody can ask this: {error}", USAGE)
+        fail(f"invalid request: {error}", USAGE)
     verdict = simulate.decide(policy, question)
-    if as_json:
+    if output.as_json:
         say_json(simulate.as_json(policy, question, verdict))
     else:
-        print("\n".join(map(harmless, _in_words(policy, question, verdict))))
+        print("\n".join(map(harmless, _lines(policy, question, verdict, every_rule=every_rule))))
     if not verdict.allowed:
         raise typer.Exit(REFUSED)
 
 
-def _in_words(policy: Policy, question: Question, verdict: Verdict) -> Iterator[str]:
-    yield f"{'allowed' if verdict.allowed else 'refused'}: {verdict.why}"
+def _lines(policy: Policy, question: Question, verdict: Verdict, *, every_rule: bool) -> Iterator[str]:
+    yield f"{'allowed' if verdict.allowed else 'denied'}: {verdict.why}"
     if not verdict.allowed and not question.barred and policy.mode is Mode.AUDIT:
-        yield "The policy's mode is audit: the token is minted all the same, and recorded."
-    for _, says in simulate.rule_by_rule(policy, question):
-        yield from (f"  {line}" for line in says)
+        yield "The policy's mode is audit: the token is minted anyway, and the decision recorded."
+    if every_rule:
+        for _, lines in simulate.rule_by_rule(policy, question):
+            yield from (f"  {line}" for line in lines)
+        return
+    if not verdict.allowed:
+        near = simulate.nearest(policy, question)
+        yield from (f"  {line}" for line in near)
+        if near and len(policy.rules) > 1:
+            yield "  (the nearest rules; --all shows every rule)"

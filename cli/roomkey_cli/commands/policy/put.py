@@ -1,93 +1,90 @@
-"""`roomkey policy put`: a policy from a file into force."""
+"""`roomkey policy put`: store a policy, and show what changes."""
 
 import difflib
 import json
+from functools import partial
 
-from roomkey import strict_json
+from roomkey import limits, strict_json
 from roomkey_cli.aws import parameters
-from roomkey_cli.aws.client import Aws
-from roomkey_cli.aws.parameters import Parameter
+from roomkey_cli.aws.parameters import MAX_STANDARD_BYTES, Parameter
 from roomkey_cli.commands import files
-from roomkey_cli.commands.changes import ApplyOptions, Change, apply
-from roomkey_cli.commands.options import AsJson, DryRun, EnvironmentArgument, PolicyArgument, Profile, Region, Yes
+from roomkey_cli.commands.changes import Change, apply, report
+from roomkey_cli.commands.options import EnvironmentArgument, PolicyArgument
+from roomkey_cli.commands.session import ApplyOptions, Session
 from roomkey_cli.policy import lint
-from roomkey_cli.policy.lint import LARGEST_STANDARD
-from roomkey_cli.terminal import say
+from roomkey_cli.terminal import iso_in, say
 
 _COLOURS = {"+": "green", "-": "red"}
 
 
-def put(
-    environment: EnvironmentArgument,
-    file: PolicyArgument,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_json: AsJson = False,
-    profile: Profile = None,
-    region: Region = None,
-) -> None:
-    """Check a policy, show what it changes, and put it into force, minified.
+def put(environment: EnvironmentArgument, file: PolicyArgument, session: Session, options: ApplyOptions) -> None:
+    """Check a policy, show what it changes, and store it minified.
 
-    More than 4096 bytes take an advanced parameter, which AWS charges for; more than 8192 are refused.
+    The command stops if another operator changes the policy meanwhile. A policy of more than 4096 bytes needs an
+    advanced parameter, for which AWS charges; 8192 bytes is the limit.
 
     Example: roomkey policy put prod policy.json --dry-run
     """
-    from roomkey_cli.aws import propagation
-
     policy, minified = files.policy_to_store(file)
-    aws = Aws(profile, region)
-    _, there = parameters.born(aws, environment)
-    diff = _diff(there, minified)
-    facts: dict[str, object] = {
-        "mode": policy.mode,
-        "rules": len(policy.rules),
-        "bytes": len(minified.encode()),
-        "version": there.version if there else None,
-        "diff": diff,
-    }
-    if not as_json:
+    aws = session.aws
+    _, snapshot = parameters.require_environment(aws, environment)
+    stored = snapshot.policy
+    diff = _diff(stored, minified)
+    if not session.as_json:
         for line in diff:
             say(mark=line, style=_COLOURS.get(line[:1], ""))
-    does = f"write {environment.policy_name}: {lint.in_short(policy)}, {_size(len(minified.encode()))}"
-    change = Change(does, lambda: facts.update(parameters.put(aws, environment.policy_name, minified)))
-    apply(
-        environment,
-        [] if there and _same(there, minified) else [change],
-        ApplyOptions(dry_run, yes, as_json),
-        already=f"{environment.policy_name} says exactly this; nothing was changed",
+    size = len(minified.encode())
+    details: dict[str, object] = {
+        "mode": policy.mode,
+        "rules": len(policy.rules),
+        "bytes": size,
+        "version": stored.version if stored else None,
+        "diff": diff,
+        "effective_within_seconds": limits.OPERATOR_CONFIG_BOUND_SECONDS,
+    }
+    replace = partial(parameters.replace, aws, environment.policy_name, stored, minified)
+    description = f"write {environment.policy_name}: {lint.in_short(policy)}, {_size(size)}"
+    changes = (
+        [] if stored and _same(stored, minified) else [Change(description, lambda: details.update(version=replace()))]
+    )
+    applied = apply(environment, changes, options)
+    report(
+        applied,
+        as_json=session.as_json,
+        unchanged=f"{environment.policy_name} already contains this policy; nothing was changed",
         notes=[
-            f"It counts everywhere within {propagation.STATE_SECONDS} s. "
-            "Tokens that are out stay good until they expire."
+            f"In effect everywhere by {iso_in(limits.OPERATOR_CONFIG_BOUND_SECONDS)}.",
+            "Tokens already issued stay valid until they expire.",
         ],
-        facts=facts,
+        details=details,
     )
 
 
-def _same(there: Parameter, minified: str) -> bool:
-    """Whether what is stored says the same, whatever the space between its parts."""
-    return there.policy is not None and strict_json.loads(there.text) == strict_json.loads(minified)
+def _same(stored: Parameter, minified: str) -> bool:
+    """Check whether the stored policy is the same document, whatever its whitespace."""
+    return stored.policy is not None and strict_json.loads(stored.text) == strict_json.loads(minified)
 
 
-def _diff(there: Parameter | None, minified: str) -> list[str]:
-    """What changes, as `diff -u` shows it, without its head."""
-    lines = difflib.unified_diff(_lines(there.text if there else ""), _lines(minified), lineterm="")
+def _diff(stored: Parameter | None, minified: str) -> list[str]:
+    """Return the differences as `diff -u` prints them, without its header."""
+    lines = difflib.unified_diff(_lines(stored.text if stored else ""), _lines(minified), lineterm="")
     return list(lines)[2:]
 
 
 def _lines(text: str) -> list[str]:
-    """A policy with each field of each rule on a line of its own: what is worth a line in a diff."""
+    """Return a policy with each member of each rule on its own line."""
     try:
         document = strict_json.loads(text)
     except ValueError:
         document = None
-    if not isinstance(document, dict):  # Whatever somebody has put there.
+    if not isinstance(document, dict):
         return text.splitlines()
     rules = document.pop("rules", [])
     lines = [f"{name}: {_text(value)}" for name, value in document.items()]
     for rule in rules if isinstance(rules, list) else [rules]:
         lines.append("rule")
-        fields = rule.items() if isinstance(rule, dict) else [("", rule)]
-        lines += [f"  {name}: {_text(value)}" for name, value in fields]
+        members = rule.items() if isinstance(rule, dict) else [("", rule)]
+        lines += [f"  {name}: {_text(value)}" for name, value in members]
     return lines
 
 
@@ -96,5 +93,5 @@ def _text(value: object) -> str:
 
 
 def _size(size: int) -> str:
-    advanced = size > LARGEST_STANDARD
-    return f"{size} bytes{' (the parameter is an advanced one, which AWS charges for)' if advanced else ''}"
+    note = " (an advanced parameter, for which AWS charges)" if size > MAX_STANDARD_BYTES else ""
+    return f"{size} bytes{note}"

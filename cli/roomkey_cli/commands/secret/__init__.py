@@ -1,11 +1,12 @@
-"""`roomkey secret`: a platform's credentials, checked and stored."""
+"""`roomkey secret`: credentials and invite keys, checked and stored."""
 
 import typer
 
 from roomkey_cli.commands.secret import check, put
+from roomkey_cli.commands.session import command
 
 app = typer.Typer(
-    help="""Store and check the platforms' credentials. No command shows them.
+    help="""Store and check the platforms' credentials. No command prints them.
 
     Example: roomkey secret put prod 100ms
 
@@ -14,5 +15,5 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-app.command()(put.put)
-app.command()(check.check)
+command(app, "put", put.put)
+command(app, "check", check.check)

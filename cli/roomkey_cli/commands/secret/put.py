@@ -1,97 +1,118 @@
-"""`roomkey secret put`: credentials, checked and stored."""
+"""`roomkey secret put`: credentials, or the keys of invites, checked and stored."""
 
 import json
 import sys
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from roomkey import strict_json
+from roomkey import limits
+from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform
-from roomkey_cli import credential_file
-from roomkey_cli.aws import parameters, secret_store
+from roomkey_cli import credential_file, invite_keys, json_input
+from roomkey_cli.aws import kms, parameters, secret_store
 from roomkey_cli.aws.client import DENIED, Aws, AwsError
 from roomkey_cli.aws.secret_store import SecretMetadata
-from roomkey_cli.commands.changes import ApplyOptions, Change, apply
-from roomkey_cli.commands.options import (
-    AsJson,
-    DryRun,
-    EnvironmentArgument,
-    PlatformArgument,
-    Profile,
-    Region,
-    Yes,
-)
-from roomkey_cli.environment import Environment
+from roomkey_cli.commands.changes import Change, apply, report
+from roomkey_cli.commands.options import EnvironmentArgument, SecretArgument
+from roomkey_cli.commands.session import ApplyOptions, Session
+from roomkey_cli.environment import INVITES, Environment
 from roomkey_cli.terminal import REFUSED, USAGE, fail, note
 from roomkey_cli.tokens import verify_secret
 
 _MAX_BYTES = 65536
-"""Bytes: what Secrets Manager holds."""
+"""The size limit of Secrets Manager."""
 
 
 def put(
     environment: EnvironmentArgument,
-    platform: PlatformArgument,
+    name: SecretArgument,
+    session: Session,
+    options: ApplyOptions,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="With invites: create a new signing key and keep the older ones.")
+    ] = False,
+    only_new: Annotated[
+        bool,
+        typer.Option(
+            "--revoke-older", help="With --generate: delete the older keys, which ends all invites made so far."
+        ),
+    ] = False,
     kms_key: Annotated[
         str | None,
         typer.Option(
-            metavar="ARN",
-            help="Encrypt it with this KMS key, the stack's KmsKeyArn. Default: AWS's own, or the one it has.",
+            metavar="KEY",
+            help="Encrypt with this KMS key (id, ARN or alias), the stack's KmsKeyArn. Default: the current key, or "
+            "AWS's own.",
+            show_default=False,
         ),
     ] = None,
-    dry_run: DryRun = False,
-    yes: Yes = False,
-    as_json: AsJson = False,
-    profile: Profile = None,
-    region: Region = None,
 ) -> None:
-    """Store a platform's credentials, from a hidden prompt or as JSON from standard input.
+    """Store a platform's credentials, from a prompt that hides your input or as JSON from standard input.
 
-    Before they are stored, a token of each kind is minted with them and verified. No deploy is needed.
+    Before it stores them, the command mints and verifies a token of each kind. A deploy is not needed. The keys that
+    sign invites are generated, never typed: roomkey secret put prod invites --generate.
 
     Example: roomkey secret put prod 100ms
 
     Example: jq '.["100ms"]' keys.json | roomkey secret put prod 100ms --yes
     """
-    secret = _prompted(platform) if sys.stdin.isatty() else _piped(platform)
-    text = credential_file.as_text(secret)
-    if problems := verify_secret.problems_of(text, platform):
-        fail("\n  ".join(["not stored, since nothing good can be signed with it:", *problems]), REFUSED)
-    if stray := secret.keys() - {field.name for field in platform.credential_fields}:
-        note(f"stored too, and passed over by the function: {', '.join(sorted(stray))}")
-
-    aws = Aws(profile, region)
-    there = secret_store.find(aws, environment, platform.name)
-    if there is None:
-        _look_for(environment, aws)
-    facts: dict[str, object] = {"platform": platform.name, "version_id": there.version_id if there else None}
-    changes = _changes(aws, environment, platform, text, there, facts, kms_key)
-    apply(
-        environment,
-        changes,
-        ApplyOptions(dry_run, yes, as_json),
-        already=f"{environment.secret_name(platform.name)} holds exactly this; nothing was changed",
-        notes=_notes(environment, platform, rotates=there is not None),
-        facts=facts,
+    if (generate, only_new) != (name == INVITES, only_new and generate):
+        fail("--generate goes with invites, invites take --generate, and --revoke-older needs both", USAGE)
+    aws = session.aws
+    text = "" if generate else _checked_credentials(PLATFORMS[name])
+    stored = secret_store.find(aws, environment, name)
+    if stored is None:
+        _require_environment(environment, aws)
+    rotates = stored is not None
+    notes = _credential_notes(environment, name, rotates=rotates)
+    if generate:
+        current = secret_store.read(aws, environment, name) if stored and not stored.deleted else None
+        try:
+            text = invite_keys.rotated(current.text if current else None, only_new=only_new)
+        except ValueError as error:
+            fail(f"{environment.secret_name(name)} {error}: --revoke-older replaces it", REFUSED)
+        notes = _invite_notes(text, rotates=rotates)
+    store = _Store(aws, environment, name, text, stored, kms_key)
+    applied = apply(environment, store.changes(), options)
+    report(
+        applied,
+        as_json=session.as_json,
+        unchanged=f"{environment.secret_name(name)} already contains exactly this; nothing was changed",
+        notes=notes,
+        details={"platform": name, "version_id": store.version_id},
     )
 
 
-def _look_for(environment: Environment, aws: Aws) -> None:
-    """Ends the command where there is no such environment, as far as whoever keeps the secrets may know."""
+def _checked_credentials(platform: Platform) -> str:
+    """Read credentials, verify them, and return them as they are stored."""
+    secret = prompt(platform) if sys.stdin.isatty() else _piped(platform)
+    text = credential_file.as_text(secret)
+    if problems := verify_secret.problems_of(text, platform):
+        fail("\n  ".join(["not stored, since these credentials cannot sign a valid token:", *problems]), REFUSED)
+    if unknown := secret.keys() - {field.name for field in platform.credential_fields}:
+        note(f"stored, but ignored by the function: {', '.join(sorted(unknown))}")
+    return text
+
+
+def _require_environment(environment: Environment, aws: Aws) -> None:
+    """End the command if the environment does not exist, as far as the user may see that."""
     try:
-        parameters.born(aws, environment)
+        parameters.require_environment(aws, environment)
     except AwsError as error:
         if error.code not in DENIED:
             raise
-        note(f"{error}; so see for yourself that {environment} is the right name")
+        note(f"{error}; check that {environment} is the right name")
 
 
-def _prompted(platform: Platform) -> dict[str, Any]:
+def prompt(platform: Platform) -> dict[str, Any]:
+    """Ask for each credential without echo."""
+    note(f"Credentials of {platform.title}. Your input is not shown.")
     try:
         return {
-            field.name: typer.prompt(f"{platform.title} {field.name}", hide_input=True, err=True)
+            field.name: typer.prompt(f"{platform.title} {field.name} (hidden)", hide_input=True, err=True)
             for field in platform.credential_fields
         }
     except typer.Abort:
@@ -100,68 +121,81 @@ def _prompted(platform: Platform) -> dict[str, Any]:
 
 
 def _piped(platform: Platform) -> dict[str, Any]:
-    fields = {field.name: "..." for field in platform.credential_fields}
+    """Read one platform's credentials from standard input, with or without the platform's name around them."""
     try:
-        document = strict_json.loads(sys.stdin.buffer.read(_MAX_BYTES + 1))
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        fail(f"standard input is not a JSON object such as {json.dumps(fields)}", USAGE)
-    if isinstance(document.get(platform.name), dict):
-        only = f"jq '.[\"{platform.name}\"]' FILE | roomkey secret put ENV {platform.name}"
-        fail(f"nothing was stored: pipe only what is under {platform.name}, {only}", USAGE)
-    return document
+        document = json_input.parse(sys.stdin.buffer.read(_MAX_BYTES + 1), "standard input")
+    except json_input.InvalidInput as error:
+        example = json.dumps({field.name: "..." for field in platform.credential_fields})
+        fail(f"{error}\n  expected: {example}", USAGE)
+    return credential_file.unwrapped(document, platform)
 
 
-def _changes(
-    aws: Aws,
-    environment: Environment,
-    platform: Platform,
-    text: str,
-    there: SecretMetadata | None,
-    facts: dict[str, object],
-    kms_key: str | None,
-) -> list[Change]:
-    name = environment.secret_name(platform.name)
+@dataclass
+class _Store:
+    """The calls that store one secret. `version_id` is the stored version, after the changes the new one."""
 
-    def store(operation: str, **which: str) -> None:
-        facts["version_id"] = aws.call("secretsmanager", operation, **which, SecretString=text)["VersionId"]
+    aws: Aws
+    environment: Environment
+    platform: str
+    text: str = field(repr=False)
+    stored: SecretMetadata | None
+    kms_key: str | None
+    version_id: str | None = field(init=False)
 
-    key = {"KmsKeyId": kms_key} if kms_key else {}
-    if there is None:
-        return [Change(f"create the secret {name}", partial(store, "create_secret", Name=name, **key))]
-    put_version = Change(f"store a new version of the secret {name}", partial(store, "put_secret_value", SecretId=name))
-    if there.deleted:
-        restore = partial(aws.call, "secretsmanager", "restore_secret", SecretId=name)
-        return [Change(f"take back the deletion of {name}", restore), put_version]
-    if kms_key and there.kms_key != kms_key:
-        encrypt = partial(aws.call, "secretsmanager", "update_secret", SecretId=name, KmsKeyId=kms_key)
-        return [Change(f"encrypt the secret {name} with {kms_key}", encrypt), put_version]
-    return [] if _is_stored(aws, environment, platform, text) else [put_version]
+    def __post_init__(self) -> None:
+        self.version_id = self.stored.version_id if self.stored else None
 
+    def changes(self) -> list[Change]:
+        """Return what is needed to store the text. Raises `AwsError`."""
+        name = self.environment.secret_name(self.platform)
+        if self.stored is None:
+            key = {"KmsKeyId": self.kms_key} if self.kms_key else {}
+            return [Change(f"create the secret {name}", partial(self._write, "create_secret", Name=name, **key))]
+        write = Change(
+            f"store a new version of the secret {name}", partial(self._write, "put_secret_value", SecretId=name)
+        )
+        if self.stored.deleted:
+            restore = partial(self.aws.call, "secretsmanager", "restore_secret", SecretId=name)
+            return [Change(f"cancel the deletion of {name}", restore), write]
+        if self.kms_key and not kms.same_key(self.aws, self.stored.kms_key, self.kms_key):
+            encrypt = partial(self.aws.call, "secretsmanager", "update_secret", SecretId=name, KmsKeyId=self.kms_key)
+            return [Change(f"encrypt the secret {name} with {self.kms_key}", encrypt), write]
+        return [] if self._is_stored() else [write]
 
-def _is_stored(aws: Aws, environment: Environment, platform: Platform, text: str) -> bool:
-    """Whether exactly this is stored. Who may write and not read is believed to bring something new."""
-    try:
-        value = secret_store.read(aws, environment, platform.name)
-    except AwsError as error:
-        if error.code in DENIED:
+    def _write(self, operation: str, **arguments: str) -> None:
+        response = self.aws.call("secretsmanager", operation, **arguments, SecretString=self.text)
+        self.version_id = response["VersionId"]
+
+    def _is_stored(self) -> bool:
+        """Check whether the stored value is the same. A user who may not read it always writes."""
+        try:
+            value = secret_store.read(self.aws, self.environment, self.platform)
+        except AwsError as error:
+            if error.code in DENIED:
+                return False
+            raise
+        try:
+            return value is not None and json.loads(value.text) == json.loads(self.text)
+        except ValueError:
             return False
-        raise
-    try:
-        return value is not None and strict_json.loads(value.text) == strict_json.loads(text)
-    except ValueError:
-        return False
 
 
-def _notes(environment: Environment, platform: Platform, *, rotates: bool) -> list[str]:
-    from roomkey_cli.aws import propagation
-
+def _credential_notes(environment: Environment, platform: str, *, rotates: bool) -> list[str]:
     if not rotates:
-        return [f"It is used from the next request for {platform.title} on."]
+        return [f"In use from the next request for {platform}."]
     return [
-        f"New tokens are signed with it everywhere within {propagation.SECRET_SECONDS} s, "
-        "some with the old key till then.",
-        "Tokens that the old key signed live on until they expire, or until the key is revoked at the vendor.",
-        f"Which version signs: credentials.version_id in the audit lines of {environment}.",
+        f"In use everywhere within {limits.CREDENTIALS_BOUND_SECONDS} s; until then some tokens are signed with the "
+        "old key.",
+        "Tokens signed with the old key stay valid until they expire, or until you revoke the key at the vendor.",
+        f"credentials.version_id in the audit lines of {environment} shows which version signed.",
+    ]
+
+
+def _invite_notes(text: str, *, rotates: bool) -> list[str]:
+    keys, current = invite_keys.key_ids(text)
+    if not rotates:
+        return ["In use from the next invite."]
+    return [
+        f"New invites are signed with key {current} within {limits.CREDENTIALS_BOUND_SECONDS} s.",
+        f"Invites signed with {', '.join(keys)} are valid; invites signed with any other key are not.",
     ]

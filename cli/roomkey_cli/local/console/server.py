@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from roomkey import __version__
+from roomkey import __version__, limits
 from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
 from roomkey.errors import Fault, KillSwitchUnavailable, MalformedBody
@@ -30,7 +30,7 @@ from roomkey.platforms.base import Platform
 from roomkey.platforms.credentials import Credentials
 from roomkey.request_body import json_object
 from roomkey_cli import credential_file
-from roomkey_cli.aws import parameters, propagation, secret_store
+from roomkey_cli.aws import parameters, secret_store
 from roomkey_cli.aws.client import Aws, AwsError
 from roomkey_cli.data import POLICIES
 from roomkey_cli.environment import Environment
@@ -146,7 +146,7 @@ class Console:
             "users": DEMO_GROUPS if self._demo_users else {},
             "key": {"id": self._key.id, "secret": self._key.secret, "principal": sigv4.DEMO_PRINCIPAL},
             "region": self._region,
-            "bites_within": propagation.STATE_SECONDS,
+            "bites_within": limits.OPERATOR_CONFIG_BOUND_SECONDS,
             "lives": {
                 "shortest": MIN_LIFETIME,
                 "longest": settings.lifetimes.longest,
@@ -198,7 +198,7 @@ class Console:
         there = parameters.read(self._aws, self._environment)
         stored = {
             what: {"text": one.text, "version": one.version, "put_at": one.changed.timestamp() if one.changed else 0}
-            for what, one in (("flag", there.flag), ("policy", there.policy))
+            for what, one in (("flag", there.kill_switch), ("policy", there.policy))
             if one
         }
         read_at: float | None = None
@@ -228,7 +228,7 @@ class Console:
         return self._put(self._environment.policy_name, read.minified)
 
     def _put(self, name: str, text: str) -> object:
-        return {**parameters.put(self._aws, name, text), "now": time.time()}
+        return {"version": parameters.put(self._aws, name, text), "now": time.time()}
 
     def _check_policy(self, _request: Request, asked: Mapping[str, Any]) -> object:
         return lint.as_json(lint.parse(_text(asked, "text").encode()))

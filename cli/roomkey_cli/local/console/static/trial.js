@@ -72,12 +72,12 @@ async function decide() {
 
 /** What grants it comes first, then what lacks least. */
 function ruleList(rules) {
-  const nearest = rules.toSorted((a, b) => a.says.length - b.says.length);
-  const items = nearest.map(({ grants, says }) =>
+  const nearest = rules.toSorted((a, b) => a.reasons.length - b.reasons.length);
+  const items = nearest.map(({ grants, reasons }) =>
     h(
       'li',
       { class: grants ? 'grants' : '' },
-      says.map((line) => h('span', {}, line.trim())),
+      reasons.map((line) => h('span', {}, line.trim())),
     ),
   );
   return h('ul', { class: 'rules', tabindex: '0', 'aria-label': 'What each rule says' }, items);

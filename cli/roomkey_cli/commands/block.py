@@ -1,0 +1,243 @@
+"""`roomkey block`, `unblock` and `blocks`: users and invites that get no token."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from roomkey import limits
+from roomkey.platforms.fields import check_id
+from roomkey_cli.aws import block_list, parameters
+from roomkey_cli.aws.block_list import Block, BlockList
+from roomkey_cli.aws.parameters import MAX_ADVANCED_BYTES, MAX_STANDARD_BYTES, Parameter
+from roomkey_cli.commands.changes import Change, apply, report
+from roomkey_cli.commands.options import EnvironmentArgument, PlatformName
+from roomkey_cli.commands.session import ApplyOptions, Session
+from roomkey_cli.environment import Environment
+from roomkey_cli.terminal import REFUSED, USAGE, fail, iso, iso_in, say, say_json
+
+_UserArgument = Annotated[
+    str | None, typer.Argument(metavar="USER", help="The user's id, as in the tokens.", show_default=False)
+]
+_InviteOption = Annotated[
+    str | None, typer.Option("--invite", metavar="ID", help="An invite's id instead of a user.", show_default=False)
+]
+
+
+def block(
+    environment: EnvironmentArgument,
+    session: Session,
+    options: ApplyOptions,
+    user: _UserArgument = None,
+    invite: _InviteOption = None,
+    room: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Only in this room; repeatable. Default: every room.", show_default=False),
+    ] = None,
+    platform: Annotated[
+        list[PlatformName] | None,
+        typer.Option(
+            metavar="PLATFORM", help="Only on this platform; repeatable. Default: every one.", show_default=False
+        ),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="TIME", help="How long, such as 2h or 7d. Default: for ever.", show_default=False
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Until when: ISO 8601, such as 2026-12-31T18:00:00Z.", show_default=False),
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for other operators.")] = "",
+) -> None:
+    """Block a user or an invite: no token is issued to them any more.
+
+    Tokens already issued stay valid until they expire. End a running session with the vendor's API (docs/runbooks.md).
+
+    Example: roomkey block prod u-7 --for 2h --reason spam
+
+    Example: roomkey block prod --invite k3FhYz0qVbA1
+    """
+    _one_of(user, invite)
+    if invite is not None and (room or platform or duration or until or reason):
+        fail("--room, --platform, --for, --until and --reason are for users", USAGE)
+    if len(reason) > block_list.MAX_REASON:
+        fail(f"--reason must have at most {block_list.MAX_REASON} characters", USAGE)
+    entry = Block(
+        rooms=tuple(room or ["*"]),
+        platforms=tuple(str(name) for name in platform or ["*"]),
+        until=_until(duration, until),
+        reason=reason,
+    )
+
+    def change(blocked: BlockList) -> BlockList:
+        if invite is not None:
+            return BlockList(blocked.users, tuple(dict.fromkeys([*blocked.invites, invite])))
+        return BlockList({**blocked.users, str(user): entry}, blocked.invites)
+
+    if user is not None:
+        _check_user(user)
+        description = f"block {user} in {environment}: {block_list.block_words(entry, iso)}"
+    else:
+        description = f"block the invite {invite} in {environment}"
+    _write(environment, session, options, change, description)
+
+
+def unblock(
+    environment: EnvironmentArgument,
+    session: Session,
+    options: ApplyOptions,
+    user: _UserArgument = None,
+    invite: _InviteOption = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Empty the block list, also if it is invalid.")] = False,
+) -> None:
+    """Remove a user or an invite from the block list.
+
+    Example: roomkey unblock prod u-7
+    """
+    if everyone:
+        if user or invite:
+            fail("--all goes without USER and --invite", USAGE)
+        _write(
+            environment, session, options, lambda _: BlockList(), f"empty the block list of {environment}", reset=True
+        )
+        return
+    _one_of(user, invite)
+
+    def change(blocked: BlockList) -> BlockList:
+        if (user is not None and user not in blocked.users) or (invite is not None and invite not in blocked.invites):
+            fail(f"{user or invite} is not blocked in {environment}", REFUSED)
+        users = {name: entry for name, entry in blocked.users.items() if name != user}
+        return BlockList(users, tuple(name for name in blocked.invites if name != invite))
+
+    name = user if user is not None else f"the invite {invite}"
+    _write(environment, session, options, change, f"unblock {name} in {environment}")
+
+
+def blocks(environment: EnvironmentArgument, session: Session) -> None:
+    """List the blocked users and invites, and the size of the list.
+
+    Example: roomkey blocks prod
+    """
+    stored = _require(parameters.require_environment(session.aws, environment)[1].block_list, environment)
+    blocked = _parsed(stored, environment)
+    size = len(stored.text.encode())
+    if session.as_json:
+        users = [{**block_json(entry), "user": name} for name, entry in blocked.users.items()]
+        say_json(
+            {
+                "environment": environment.name,
+                "users": users,
+                "invites": list(blocked.invites),
+                "bytes": size,
+                "max_bytes": MAX_ADVANCED_BYTES,
+                "version": stored.version,
+            }
+        )
+        return
+    for name, entry in blocked.users.items():
+        over = entry.until is not None and entry.until <= time.time()
+        say(f"{block_list.block_words(entry, iso)}{' (expired)' if over else ''}", mark=f"{name:<24} ", style="bold")
+    for invite in blocked.invites:
+        say(invite, mark="invite ", style="bold")
+    say(f"{block_list.in_short(blocked)}; {_size(size)}")
+
+
+def block_json(entry: Block) -> dict[str, object]:
+    """Return an entry for the JSON output, with its time in ISO 8601."""
+    return {**entry.as_json(), "until": iso(entry.until) if entry.until is not None else None}
+
+
+def _one_of(user: str | None, invite: str | None) -> None:
+    if (user is None) == (invite is None):
+        fail("name either a USER or an --invite", USAGE)
+
+
+def _check_user(user: str) -> None:
+    try:
+        check_id(user)
+    except ValueError as error:
+        fail(f"USER {error}", USAGE)
+
+
+def _until(duration: str | None, until: str | None) -> int | None:
+    if duration and until:
+        fail("use --for or --until", USAGE)
+    if duration:
+        try:
+            return int(time.time()) + block_list.seconds(duration)
+        except ValueError as error:
+            fail(f"--for {error}", USAGE)
+    if not until:
+        return None
+    try:
+        moment = datetime.fromisoformat(until)
+    except ValueError:
+        fail("--until must be a time in ISO 8601, such as 2026-12-31T18:00:00Z", USAGE)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.timestamp() <= time.time():
+        fail("--until must be in the future", USAGE)
+    return int(moment.timestamp())
+
+
+def _require(found: Parameter | None, environment: Environment) -> Parameter:
+    if found is None:
+        fail(f"{environment.block_list_name} is missing: run roomkey env init {environment}", REFUSED)
+    return found
+
+
+def _parsed(stored: Parameter, environment: Environment) -> BlockList:
+    try:
+        return block_list.parse(stored.text)
+    except ValueError as error:
+        fail(f"{stored.name} {error}: repair it with roomkey unblock {environment} --all", REFUSED)
+
+
+def _write(
+    environment: Environment,
+    session: Session,
+    options: ApplyOptions,
+    change: Callable[[BlockList], BlockList],
+    description: str,
+    *,
+    reset: bool = False,
+) -> None:
+    """Change the list, unless another operator changes it meanwhile. Entries that have expired are dropped."""
+    aws = session.aws
+    stored = _require(parameters.require_environment(aws, environment)[1].block_list, environment)
+    before = BlockList() if reset else _parsed(stored, environment)
+    after = change(before).without_expired()
+    size = len(after.text.encode())
+    if size > MAX_ADVANCED_BYTES:
+        fail(
+            f"the block list would have {size} bytes, and SSM's limit is {MAX_ADVANCED_BYTES}: unblock users, or block "
+            "them at your sign-in",
+            REFUSED,
+        )
+    changes = [Change(description, partial(parameters.replace, aws, stored.name, stored, after.text))]
+    applied = apply(environment, [] if after.text == stored.text else changes, options)
+    report(
+        applied,
+        as_json=session.as_json,
+        unchanged="The block list already contains this; nothing was changed.",
+        notes=[
+            f"In effect everywhere by {iso_in(limits.OPERATOR_CONFIG_BOUND_SECONDS)}. Tokens already issued stay valid "
+            "until they expire.",
+            f"{block_list.in_short(after)}; {_size(size)}",
+        ],
+        details={
+            "bytes": size,
+            "max_bytes": MAX_ADVANCED_BYTES,
+            "effective_within_seconds": limits.OPERATOR_CONFIG_BOUND_SECONDS,
+        },
+    )
+
+
+def _size(size: int) -> str:
+    tier = f"above {MAX_STANDARD_BYTES} AWS charges for the parameter" if size > MAX_STANDARD_BYTES else "free tier"
+    return f"{size} of {MAX_ADVANCED_BYTES} bytes ({tier})"

@@ -1,0 +1,116 @@
+"""`config/ENV.yaml`: the stack parameters of an environment, which `make deploy` passes to CloudFormation."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from roomkey.settings import Access, Settings, SettingsError
+from roomkey_cli.aws.endpoint import is_url
+from roomkey_cli.environment import Environment
+
+DIRECTORY = Path("config")
+TEMPLATE = Path("template.yaml")
+DEFAULT_ACCESS = Access.JWT
+
+_VARIABLES = {
+    "Platforms": "PLATFORMS",
+    "AllowedOrigins": "ALLOWED_ORIGINS",
+    "UserIdClaim": "USER_ID_CLAIM",
+    "GroupsClaim": "GROUPS_CLAIM",
+    "AppTokenLifetime": "APP_TOKEN_LIFETIME",
+    "ManagementTokenLifetime": "MANAGEMENT_TOKEN_LIFETIME",
+    "MaxTokenLifetime": "MAX_TOKEN_LIFETIME",
+    "LogLevel": "LOG_LEVEL",
+}
+"""The function's environment variable, by the stack parameter that sets it."""
+
+
+class InvalidConfig(ValueError):
+    """The file cannot be read. The message begins with its path."""
+
+
+def path(environment: Environment) -> Path:
+    """Return the path of an environment's file, relative to the repository."""
+    return DIRECTORY / f"{environment}.yaml"
+
+
+def read(environment: Environment) -> dict[str, str] | None:
+    """Return the stack parameters in the file, or None if there is no file. Raises `InvalidConfig`."""
+    file = path(environment)
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InvalidConfig(f"{file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        raise InvalidConfig(f"{file}{f':{line + 1}' if line is not None else ''}: is not YAML") from None
+    if not isinstance(document, dict):
+        raise InvalidConfig(f"{file}: must be a list of lines NAME: VALUE")
+    return {str(name): _text(value) for name, value in document.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):  # YAML reads `Tracing: on` as true.
+        return "on" if value else "off"
+    return "" if value is None else str(value)
+
+
+def write(environment: Environment, values: Mapping[str, str]) -> Path:
+    """Write the file and return its path. Raises `OSError`."""
+    file = path(environment)
+    file.parent.mkdir(exist_ok=True)
+    head = f"# Stack parameters of the environment `{environment}`, as template.yaml describes them.\n"
+    body = yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=False, width=1000)
+    file.write_text(head + body, encoding="utf-8")
+    return file
+
+
+def access(values: Mapping[str, str]) -> Access:
+    """Return who may request app tokens. Raises `ValueError` for an unknown word."""
+    return Access(values.get("AppTokenAccess") or DEFAULT_ACCESS)
+
+
+def problems(environment: Environment, values: Mapping[str, str]) -> list[str]:
+    """Return what CloudFormation or the function would reject."""
+    found = []
+    if values.get("Environment") != environment.name:
+        found.append(f"Environment must be {environment}: another environment would be deployed over")
+    try:
+        if access(values) is Access.JWT:
+            if not is_url(values.get("JwtIssuer", "")) or not values["JwtIssuer"].startswith("https://"):
+                found.append("JwtIssuer must be the issuer's https:// URL, since AppTokenAccess is jwt")
+            if not values.get("JwtAudience"):
+                found.append("JwtAudience must name the audience of your access tokens, since AppTokenAccess is jwt")
+    except ValueError:
+        found.append("AppTokenAccess must be jwt, iam or open")
+    variables = {"ENVIRONMENT": environment.name}
+    variables |= {variable: values[name] for name, variable in _VARIABLES.items() if name in values}
+    try:
+        Settings.from_environment(variables)
+    except SettingsError as error:
+        text = str(error)
+        for name, variable in _VARIABLES.items():
+            text = re.sub(rf"\b{variable}\b", name, text)
+        found.append(text)
+    if TEMPLATE.is_file():
+        unknown = sorted(values.keys() - template_parameters().keys())
+        found += [f"{name} is not a parameter of template.yaml" for name in unknown]
+    return found
+
+
+def template_parameters() -> dict[str, Mapping[str, Any]]:
+    """Return the parameters that template.yaml in this directory declares."""
+    document = yaml.load(TEMPLATE.read_text(encoding="utf-8"), Loader=_TemplateLoader)  # noqa: S506 - a SafeLoader
+    return dict(document["Parameters"])
+
+
+class _TemplateLoader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms (`!Ref`) as None."""
+
+
+_TemplateLoader.add_multi_constructor("!", lambda *_: None)

@@ -1,0 +1,73 @@
+"""Read a JSON object that a user gives: precise errors, with position and reason, that never quote the content."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from roomkey import strict_json
+
+_UTF8_BOM = b"\xef\xbb\xbf"
+_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+
+
+class InvalidInput(ValueError):
+    """The input is not one JSON object. The message contains the reason and never the content."""
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Read a file. A UTF-8 byte order mark is dropped. Raises `InvalidInput`, whose message begins with the path."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}") from None
+    return parse(content.removeprefix(_UTF8_BOM), str(path))
+
+
+def parse(content: bytes, source: str) -> dict[str, Any]:
+    """Parse bytes. `source` begins each message. Raises `InvalidInput`."""
+    if content.startswith(_UTF16_BOMS) or b"\0" in content[:4]:
+        raise InvalidInput(f"{source}: is UTF-16 or UTF-32 text: save it as UTF-8")
+    if content.startswith(_UTF8_BOM):
+        raise InvalidInput(f"{source}: begins with a UTF-8 byte order mark: remove it")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{source}: is not UTF-8 (byte {error.start + 1})") from None
+    return parse_text(text, source)
+
+
+def parse_text(text: str, source: str) -> dict[str, Any]:
+    """Parse text. `source` begins each message. Raises `InvalidInput`."""
+    if not text.strip():
+        raise InvalidInput(f"{source}: is empty, and must be a JSON object")
+    try:
+        document = strict_json.loads(text)
+    except ValueError:
+        raise InvalidInput(f"{source}: {_reason(text)}") from None
+    if not isinstance(document, dict):
+        raise InvalidInput(f"{source}: is {_kind(document)}, and must be an object")
+    return document
+
+
+def _reason(text: str) -> str:
+    """Return why `strict_json` rejects `text`."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return f"line {error.lineno}, column {error.colno}: {error.msg.strip(' :')}"
+    except (ValueError, RecursionError):
+        return "has a number that is too long, or is nested too deeply"
+    return "has a duplicate key, or a number that JSON does not allow"
+
+
+def _kind(document: object) -> str:
+    match document:
+        case list():
+            return "a JSON array"
+        case str():
+            return "a JSON string"
+        case None:
+            return "null"
+        case bool():
+            return "a JSON boolean"
+    return "a JSON number"
