@@ -12,7 +12,8 @@ BIN   := $(VENV)/bin
 TOOLS := .tools
 SAM     ?= $(TOOLS)/sam/bin/sam
 CHECKOV := $(TOOLS)/checkov/bin/checkov
-BIOME   := $(if $(shell command -v npm),$(TOOLS)/js/.installed)
+NPM_TOOLS := $(if $(shell command -v npm),$(TOOLS)/js/.installed)
+NPM_BIN   := $(TOOLS)/js/node_modules/.bin
 
 export SAM_CLI_TELEMETRY = 0
 
@@ -58,17 +59,18 @@ time: $(VENV)/.dev  ## Time the first `make run` and an install of the wheel, to
 
 ##@ Code and documentation
 
-format: $(VENV)/.dev $(BIOME)  ## Format the code and fix what can be fixed.
+format: $(VENV)/.dev $(NPM_TOOLS)  ## Format the code and fix what can be fixed.
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
-	$(if $(BIOME),$(TOOLS)/js/node_modules/.bin/biome check --write)
+	$(if $(NPM_TOOLS),$(NPM_BIN)/biome check --write)
 
-lint: $(VENV)/.dev $(BIOME)  ## Check format, rules, layers and generated files; JavaScript where npm is installed.
+lint: $(VENV)/.dev $(NPM_TOOLS)  ## Check format, rules, layers and generated files; with npm, JavaScript and links.
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/lint-imports --no-logo
 	PYTHONPATH=tests $(BIN)/python scripts/reference.py --check
-	$(if $(BIOME),$(TOOLS)/js/node_modules/.bin/biome check --error-on-warnings)
+	$(if $(NPM_TOOLS),$(NPM_BIN)/biome check --error-on-warnings)
+	$(if $(NPM_TOOLS),$(NPM_BIN)/remark --frail --quiet --no-stdout $$(git ls-files '*.md'))
 
 types: $(VENV)/.dev  ## Check types, strictly.
 	$(BIN)/mypy
