@@ -1,4 +1,4 @@
-"""A real browser on the console, that keeps what it complained of and whom it asked."""
+"""A real browser on the console, which records complaints and the hosts that it called."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no Chromium at {CHROMIUM}")
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
-DESK: ViewportSize = {"width": 1280, "height": 900}
+DESK: ViewportSize = {"width": 1280, "height": 800}
 
 PATIENCE_MS = 20_000
 """How long anything may take before it is taken for missing: a machine that is busy with more than this is slow."""
@@ -33,7 +33,13 @@ class Visit:
     hosts: set[str] = field(default_factory=set)
 
     def open(self) -> None:
-        """The console from the beginning: nothing typed, nothing minted."""
+        """Open the console without drafts."""
+        self.page.goto(f"{self.url}/console/key.svg")
+        self.page.evaluate("sessionStorage.clear()")
+        self.reload()
+
+    def reload(self) -> None:
+        """Load the console again, drafts kept."""
         self.page.goto("about:blank")
         self.page.goto(f"{self.url}/console")
         self.page.wait_for_selector("html[data-ready]")
@@ -48,9 +54,11 @@ class Visit:
     def press(self, button: str) -> None:
         self.page.get_by_role("button", name=button, exact=True).click()
 
-    def mint(self, role: str) -> None:
-        """Presses the key beside the role; "management" is the one key for what has no role."""
-        self.press(f"Mint a {role} token and copy it")
+    def mint(self, role: str = "") -> None:
+        """Choose a role, if there is a choice, and mint."""
+        if role:
+            self.choose("Role", role)
+        self.press("Mint token")
 
     def shows(self, text: str | Pattern[str]) -> None:
         """Waits until the text can be seen."""

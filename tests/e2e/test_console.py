@@ -1,326 +1,303 @@
-"""The console of a stack that anyone may ask, as a person uses it: minting and reading, in Chromium."""
+"""The console in a real browser."""
 
 import base64
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Route, expect
 
 from e2e.browsers import Visit, needs_chromium, visit
-from e2e.stacks import LocalStack, shell, started
-from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import TokenKind
+from e2e.stacks import LocalStack, shell
 
 pytestmark = needs_chromium
 
-VIEWS = ("Mint", "Read", "Switch", "Watch")
-ROLES = {
-    "100ms": ["host", "guest"],
-    "videosdk": ["participant", "moderator", "guest"],
-    "agora": ["publisher", "subscriber"],
-    "agora-whiteboard": ["admin", "writer", "reader"],
-}
+VIEWS = ("Mint", "Inspect", "Controls", "Activity")
+KILL_SWITCH = {"Name": "/roomkey/local/disabled"}
+CLASSROOM = "cli/roomkey_cli/data/policies/classroom.json"
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    with started() as stack:
-        yield stack
+def stack(start: Callable[..., LocalStack]) -> LocalStack:
+    """A stack with a teacher, a student and a policy for them."""
+    return start("--access", "jwt", "--policy", CLASSROOM)
 
 
-def test_make_run_says_where_it_is(stack: LocalStack) -> None:
-    assert f"{stack.url}/console\n" in stack.printed
+@pytest.fixture
+def opened(browser: Browser, local_stack: LocalStack) -> Any:
+    """The console of a stack whose app tokens need no sign-in."""
+    with visit(browser, local_stack.url) as console:
+        yield console
+        assert console.complaints == []
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
+
+
+def parameters(stack: LocalStack) -> Any:
+    return stack.client("ssm")
 
 
 # --- mint ------------------------------------------------------------------------------------------------------------
 
 
-def test_one_click_mints_and_copies(console: Visit) -> None:
-    console.mint("host")
+def test_one_labelled_button_mints_and_is_above_the_fold(opened: Visit) -> None:
+    button = opened.page.get_by_role("button", name="Mint")
+    assert button.count() == 1
+    for platform in ("100ms", "VideoSDK", "Agora"):
+        opened.page.get_by_role("group", name="Platform").get_by_role("radio", name=platform, exact=True).check()
+        box = button.bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= 800, platform
 
-    console.shows("Minted and copied.")
-    assert console.clipboard() == console.page.get_by_label("The token", exact=True).inner_text()
-    assert console.clipboard().count(".") == 2
-
-
-def test_the_keyboard_alone_mints_and_reads(console: Visit) -> None:
-    keyboard = console.page.keyboard
-    focused = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
-
-    def tab_to(name: str) -> None:
-        for _ in range(40):
-            keyboard.press("Tab")
-            if name in console.page.evaluate(focused):
-                return
-        raise AssertionError(f"{name} cannot be reached")
-
-    keyboard.press("Tab")
-    assert console.page.evaluate(focused) == "Skip to the content"
-    keyboard.press("Enter")
-    tab_to("Mint a host token and copy it")
-    keyboard.press("Enter")
-    console.shows("Minted and copied.")
-    tab_to("Read it")
-    keyboard.press("Enter")
-    expect(console.page.get_by_role("heading", name="100ms: app token")).to_be_visible()
+    opened.choose("Platform", "100ms")
+    opened.type("Room", "room-7")
+    opened.mint("guest")
+    opened.shows("Minted and copied.")
+    claims = claims_of(opened.clipboard())
+    assert (claims["role"], claims["room_id"], claims["user_id"]) == ("guest", "room-7", "1234")
 
 
-def test_enter_in_a_field_mints_the_chosen_role(console: Visit) -> None:
-    console.page.get_by_role("radio", name="guest").check()
-    console.page.get_by_role("textbox", name="Room", exact=True).press("Enter")
-
-    console.shows("A guest token for 100ms")
+def test_enter_in_a_field_mints(opened: Visit) -> None:
+    opened.page.get_by_label("User", exact=True).press("Enter")
+    opened.shows("Minted and copied.")
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-def test_every_role_of_every_platform_has_a_key(console: Visit, platform: str) -> None:
-    console.choose("Platform", PLATFORMS[platform].title.replace("Agora Interactive ", ""))
-    for role in ROLES[platform]:
-        console.mint(role)
-        console.shows(f"A {role} token")
+def test_platforms_and_roles_are_those_of_the_stack(opened: Visit, local_stack: LocalStack) -> None:
+    seen: Any = opened.page.evaluate(
+        "fetch('console/api/stack', {headers: {'x-roomkey-console': '1'}}).then((response) => response.json())"
+    )
+    radios = opened.page.get_by_role("group", name="Platform").get_by_role("radio")
+    assert [radio.get_attribute("value") for radio in radios.all()] == list(seen["platforms"])
+    for name, platform in seen["platforms"].items():
+        opened.page.locator(f"#platform input[value='{name}']").check()
+        roles = platform["fields"]["app"].get("role", {}).get("choices")
+        shown = [radio.get_attribute("value") for radio in opened.page.locator("#role input").all()]
+        assert roles is None or shown == roles, name
+        if "management" in platform["fields"]:
+            opened.choose("Kind of token", "Management")
+            opened.press("Mint token")
+            opened.shows("Minted and copied.")
+            opened.choose("Kind of token", "App")
 
 
-def test_the_keys_are_the_roles_of_the_code() -> None:
-    for name, roles in ROLES.items():
-        check = {field.name: field for field in PLATFORMS[name].kinds[TokenKind.APP].fields}["role"].check
-        if name != "100ms":  # Whose roles are the customer's own.
-            with pytest.raises(ValueError, match="must be one of") as refused:
-                check("nobody")
-            assert sorted(str(refused.value).removeprefix("must be one of ").split(", ")) == sorted(roles)
+def test_errors_stand_at_their_fields(opened: Visit) -> None:
+    opened.type("Lifetime (seconds)", "soon")
+    opened.type("Room", "")
+    opened.mint("host")
+    opened.shows("Refused: invalid-request.")
+    page = opened.page
+    expect(page.locator("#room-error")).to_contain_text("room_id")
+    expect(page.locator("#lifetime-error")).to_contain_text("expires_in")
+    room = page.get_by_role("textbox", name="Room", exact=True)
+    expect(room).to_have_attribute("aria-invalid", "true")
+    expect(room).to_be_focused()
+
+    opened.type("Lifetime (seconds)", "300")
+    opened.type("Room", "room-1")
+    opened.mint("host")
+    opened.shows("Minted and copied.")
+    expect(page.locator("#room-error")).to_be_empty()
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-def test_management_tokens_are_signed_with_the_demo_key(console: Visit, platform: str) -> None:
-    console.choose("Platform", PLATFORMS[platform].title.replace("Agora Interactive ", ""))
-    console.choose("Kind of token", "Management")
-    console.mint("admin" if platform == "agora-whiteboard" else "management")
-
-    console.shows("Minted and copied.")
-    send = PLATFORMS[platform].auth_header
-    assert send is not None
-    expect(console.page.get_by_text(f"{send.header}: {send.prefix}…", exact=True)).to_be_visible()
-
-    console.choose("Who is asking", "Nobody")
-    console.mint("admin" if platform == "agora-whiteboard" else "management")
-    console.shows("Refused by the gateway: Forbidden.")
+def test_a_role_of_the_template_can_be_typed(opened: Visit) -> None:
+    opened.choose("Role", "other")
+    opened.type("Role name", "viewer-realtime")
+    opened.press("Mint token")
+    opened.shows("Minted and copied.")
+    assert claims_of(opened.clipboard())["role"] == "viewer-realtime"
 
 
-def test_what_is_typed_is_what_is_asked_for(console: Visit) -> None:
-    page = console.page
-    console.choose("Platform", "Agora")
-    console.type("Room", "lobby")
-    console.type("User", "42")
-    console.type("Life, in seconds", "120")
-    page.get_by_role("checkbox", name="rtm").check()
-    console.mint("subscriber")
-    console.press("Read it")
-
-    reading = page.locator("#reading")
-    expect(reading.get_by_role("heading", name="Agora: app token")).to_be_visible()
-    for words in ("lobby", "42", "subscriber", "rtc, rtm"):
-        expect(reading.get_by_role("definition").filter(has_text=re.compile(f"^{words}$"))).to_be_visible()
-    expect(reading.get_by_role("table", name="Service 1: rtc")).to_contain_text("joinChannel")
-    expect(reading.get_by_role("table", name="Service 2: rtm")).to_contain_text("login")
-    expect(reading.get_by_text(re.compile("^1 min [0-9]+ s$|^2 min$"))).to_be_visible()
+def test_drafts_survive_a_reload(opened: Visit) -> None:
+    opened.choose("Platform", "VideoSDK")
+    opened.choose("Role", "moderator")
+    opened.type("Room", "abcd-efgh-ijkl")
+    opened.type("Lifetime (seconds)", "600")
+    opened.reload()
+    expect(opened.page.get_by_role("radio", name="VideoSDK", exact=True)).to_be_checked()
+    expect(opened.page.get_by_role("radio", name="moderator", exact=True)).to_be_checked()
+    expect(opened.page.get_by_role("textbox", name="Room", exact=True)).to_have_value("abcd-efgh-ijkl")
+    expect(opened.page.get_by_role("textbox", name="Lifetime (seconds)", exact=True).first).to_have_value("600")
 
 
-def test_permissions_can_be_asked_for_in_place_of_a_role(console: Visit) -> None:
-    console.choose("Platform", "VideoSDK")
-    console.choose("Ask by", "permissions")
-    console.page.get_by_role("radio", name="moderator").check()
-    expect(console.page.get_by_role("tabpanel")).to_contain_text('"permissions": ["allow_join", "allow_mod"]')
-    console.mint("moderator")
+def test_the_code_runs_as_it_is(opened: Visit, tmp_path: Path) -> None:
+    awkward = "a'b\"c\\d$HOME `x` { y } zoë 🎈"
+    opened.type("User", awkward)
+    assert claims_of(json.loads(shell(snippet(opened, "curl")))["token"])["user_id"] == awkward
+    assert r'"user_id" to "a' in snippet(opened, "Kotlin")
 
-    console.shows("A moderator token for VideoSDK")
-
-
-def test_a_role_of_ones_own(console: Visit) -> None:
-    console.page.get_by_placeholder("another role").fill("stage-left")
-    console.press("Mint a token for the other role and copy it")
-
-    console.shows("A stage-left token")
-
-
-def test_a_refusal_says_which_field(console: Visit) -> None:
-    console.type("Life, in seconds", "59")
-    console.type("Room", "")
-    console.mint("host")
-
-    console.shows("Refused: invalid-request.")
-    expect(console.page.get_by_role("listitem").filter(has_text="expires_in")).to_contain_text("from 60 to 86400")
-    expect(console.page.get_by_role("listitem").filter(has_text="room_id")).to_contain_text("is missing")
-
-
-# --- the same request ------------------------------------------------------------------------------------------------
-
-AWKWARD = """a'b"c\\d$HOME `x` { y } zoë 🎈"""
-"""A user whose id means something in every one of the languages."""
-
-
-def snippet(console: Visit, language: str) -> str:
-    console.page.get_by_role("tab", name=language).click()
-    shown = console.page.locator("#request-code").inner_text()
-    console.press("Copy")
-    console.page.wait_for_function("async text => await navigator.clipboard.readText() === text", arg=shown)
-    return shown
-
-
-def claims_of(token: str) -> dict[str, str]:
-    payload = token.split(".")[1]
-    claims: dict[str, str] = json.loads(base64.urlsafe_b64decode(payload + "=="))
-    return claims
-
-
-def test_the_requests_can_be_run_as_they_are(console: Visit, tmp_path: Path) -> None:
-    console.type("User", AWKWARD)
-
-    answer = json.loads(shell(snippet(console, "curl")))
-    assert claims_of(answer["token"])["user_id"] == AWKWARD
-
+    opened.choose("Kind of token", "Management")
     script = tmp_path / "ask.py"
-    script.write_text(snippet(console, "Python"))
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
-    assert claims_of(done.stdout)["user_id"] == AWKWARD
-
-    if shutil.which("node"):
-        script = tmp_path / "ask.mjs"
-        script.write_text(snippet(console, "JavaScript"))
-        done = subprocess.run(["node", script], capture_output=True, text=True, check=True)
-        assert claims_of(done.stdout)["user_id"] == AWKWARD
-
-
-def test_a_signed_request_can_be_run_as_it_is(console: Visit, tmp_path: Path) -> None:
-    console.choose("Kind of token", "Management")
-    assert claims_of(json.loads(shell(snippet(console, "curl")))["token"])["type"] == "management"
-
-    console.type("Life, in seconds", "300")
-    script = tmp_path / "ask.py"
-    script.write_text(snippet(console, "Python"))
+    script.write_text(snippet(opened, "Python"))
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=environ)
     assert claims_of(done.stdout)["type"] == "management"
 
 
-@pytest.mark.parametrize(
-    ("language", "literal"),
-    [
-        ("Swift", r'''"a'b\"c\\d$HOME `x` { y } zoë 🎈"'''),
-        ("Kotlin", r'''"user_id" to "a'b\"c\\d\$HOME `x` { y } zoë 🎈"'''),
-        ("Flutter", r'''"a'b\"c\\d\$HOME `x` { y } zoë 🎈"'''),
-    ],
-)
-def test_other_languages_escape_what_means_something_in_them(console: Visit, language: str, literal: str) -> None:
-    console.type("User", AWKWARD)
-    text = snippet(console, language)
-
-    assert literal in text
-    assert "/v1/100ms/app-token" in text
+def snippet(console: Visit, language: str) -> str:
+    console.page.get_by_role("tab", name=language, exact=True).click()
+    return console.page.get_by_role("tabpanel").inner_text()
 
 
-def test_arrow_keys_walk_through_the_languages(console: Visit) -> None:
-    console.page.get_by_role("tab", name="curl").focus()
-    console.page.keyboard.press("ArrowLeft")
-
-    expect(console.page.get_by_role("tab", name="Flutter")).to_be_focused()
-    expect(console.page.get_by_role("tabpanel", name="Flutter")).to_contain_text("http.post")
+# --- inspect ---------------------------------------------------------------------------------------------------------
 
 
-# --- read ------------------------------------------------------------------------------------------------------------
+def test_the_minted_token_is_inspected(opened: Visit) -> None:
+    opened.type("User", "<img src=x onerror=alert(1)>")
+    opened.mint("host")
+    opened.press("Inspect")
+    opened.shows("The signature is valid.")
+    claims = opened.page.get_by_role("table", name="Claims")
+    expect(claims).to_contain_text("<img src=x onerror=alert(1)>")
+    assert opened.page.locator("main img").count() == 0
+
+    opened.type("Token", "nothing")
+    expect(opened.page.locator("#reading")).to_contain_text("not a token")
 
 
-def read(console: Visit, token: str) -> None:
-    console.go("Read")
-    console.type("Token", token)
+# --- users and policy ------------------------------------------------------------------------------------------------
 
 
-def test_the_token_just_minted_is_read(console: Visit) -> None:
+def test_a_refusal_shows_which_rules_do_not_match(console: Visit) -> None:
+    console.choose("Caller", "teacher")
     console.mint("host")
     console.shows("Minted and copied.")
-    console.go("Read")
-    console.press("Take the one just minted")
-
-    page = console.page
-    console.shows("It is good. Nothing in it that 100ms would refuse.")
-    console.shows("The signature holds.")
-    expect(page.get_by_role("table", name="Header")).to_contain_text("HS256")
-    expect(page.get_by_role("table", name="Claims")).to_contain_text("633fcdd84208780bf665346a")
-    left = page.locator(".left b")
-    before = left.inner_text()
-    expect(left).not_to_have_text(before, timeout=3000)
-
-
-def test_a_token_of_another_secret_does_not_hold(console: Visit) -> None:
+    console.choose("Caller", "student")
     console.mint("host")
-    console.shows("Minted and copied.")
-    signed, _, signature = console.clipboard().rpartition(".")
-    read(console, f"{signed}.{'A' * (len(signature) - 1)}A")
+    console.shows("Refused: not-allowed.")
+    console.press("Show why")
+    expect(console.page.locator("#verdict")).to_contain_text("Refused")
+    expect(console.page.get_by_role("list", name="Rules")).to_contain_text("students are guests on 100ms")
 
-    console.shows("It would be refused.")
-    console.shows("The signature does not hold.")
-    expect(console.page.get_by_role("listitem").filter(has_text="40109 Bad JWT Token")).to_be_visible()
-
-
-def test_what_is_no_token_is_said_to_be_none(console: Visit) -> None:
-    read(console, "<img src=x onerror=alert(1)>")
-    console.shows("This is not a token of 100ms, VideoSDK, Agora")
-
-
-def test_what_a_token_says_is_text_and_never_markup(console: Visit) -> None:
-    console.type("User", "<img src=x onerror=alert(1)>")
+    console.go("Mint")
+    console.choose("Caller", "Not signed in")
     console.mint("host")
-    console.press("Read it")
-
-    expect(console.page.get_by_role("table", name="Claims")).to_contain_text("<img src=x onerror=alert(1)>")
-    assert console.page.locator("main img").count() == 0
-    console.go("Watch")
-    expect(console.page.get_by_text("for <img src=x onerror=alert(1)>").first).to_be_visible()
-    assert console.page.locator("main img").count() == 0
+    console.shows("Refused by the gateway: Unauthorized.")
 
 
-# --- the switch ------------------------------------------------------------------------------------------------------
+def test_an_edited_policy_is_replaced_after_a_question_and_can_be_undone(console: Visit) -> None:
+    console.go("Controls")
+    editor = console.page.get_by_role("textbox", name="Policy", exact=True)
+    expect(editor).to_have_value(re.compile("teachers host on 100ms"))
+    editor.fill('{"version": 1, "mode": "audit", "rules": []}')
+    draft = editor.input_value()
+
+    console.page.once("dialog", lambda dialog: dialog.dismiss())
+    console.page.get_by_label("Load").select_option("open")
+    expect(editor).to_have_value(draft)
+    console.page.once("dialog", lambda dialog: dialog.accept())
+    console.page.get_by_label("Load").select_option("open")
+    expect(editor).not_to_have_value(draft)
+    console.press("Undo")
+    expect(editor).to_have_value(draft)
+
+    console.reload()
+    console.go("Controls")
+    expect(editor).to_have_value(draft)
+    console.press("Discard changes")
+    expect(editor).to_have_value(re.compile("teachers host on 100ms"))
+    console.press("Undo")
+    expect(editor).to_have_value(draft)
 
 
-def test_nothing_is_chosen_before_it_is_known_what_is_stored(console: Visit) -> None:
-    held = []
+def test_a_problem_of_the_policy_stands_at_its_line(console: Visit) -> None:
+    console.go("Controls")
+    editor = console.page.get_by_role("textbox", name="Policy", exact=True)
+    expect(editor).to_have_value(re.compile("rules"))
+    editor.fill('{\n  "version": 1,\n  "mode": "sometimes",\n  "rules": []\n}')
+    expect(console.page.locator("#policy-check")).to_contain_text("Line 3")
+    expect(console.page.get_by_role("button", name="Apply policy")).to_be_disabled()
 
-    def hold(asked: Route) -> None:
-        held.append(asked)
 
-    console.page.route("**/console/api/state", hold, times=1)
-    console.go("Switch")
+def test_the_kill_switch_is_applied_and_its_effect_awaited(console: Visit, stack: LocalStack) -> None:
+    console.go("Controls")
+    form = console.page.locator("#flag-form")
+    expect(form).to_have_js_property("inert", False)
+    console.choose("Minting is", "partly off")
+    form.get_by_role("checkbox", name="app tokens of agora", exact=True).check()
+    console.press("Apply")
+    expect(form).to_contain_text(re.compile(r"Saved\. In effect within \d+ s|In effect after \d+ s"))
+    ssm = parameters(stack)
+    assert ssm.get_parameter(**KILL_SWITCH)["Parameter"]["Value"] == "agora/app"
+
+    console.choose("Minting is", "off")
+    ssm.put_parameter(**KILL_SWITCH, Value="videosdk", Overwrite=True)
+    expect(console.page.get_by_role("radio", name="off", exact=True)).to_be_checked()  # A choice under way is kept.
+    ssm.put_parameter(**KILL_SWITCH, Value="false", Overwrite=True)
+
+
+def test_no_control_can_be_used_before_its_value_is_known(console: Visit) -> None:
+    held: list[Route] = []
+    console.page.route("**/console/api/state", held.append, times=1)
+    console.go("Controls")
     expect(console.page.locator("#flag-form")).to_have_js_property("inert", True)
-
     held[0].continue_()
-    console.choose("Minting is", "off in part")
+    expect(console.page.locator("#flag-form")).to_have_js_property("inert", False)
 
 
-# --- for everybody ---------------------------------------------------------------------------------------------------
+# --- activity --------------------------------------------------------------------------------------------------------
+
+
+def test_activity_loads_then_shows_lines_as_they_are_written(console: Visit) -> None:
+    console.type("Room", "watched")
+    console.choose("Caller", "teacher")
+    console.mint("host")
+    console.shows("Minted and copied.")
+
+    held: list[Route] = []
+    console.page.route("**/console/api/audit*", held.append, times=1)
+    console.go("Activity")
+    expect(console.page.locator("#line-count")).to_have_text("Loading…")
+    held[0].continue_()
+    rows = console.page.get_by_role("list", name="Audit lines").get_by_role("listitem")
+    expect(rows.first).to_contain_text("100ms app · watched · host")
+    expect(rows.first).to_contain_text("by teacher")
+    expect(console.page.get_by_role("img", name=re.compile(r"median [0-9.]+ ms"))).to_be_visible()
+    console.page.get_by_role("searchbox", name="Filter").fill("nowhere")
+    expect(rows.filter(visible=True)).to_have_count(0)
+
+
+# --- everywhere ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("scheme", "phone"), [("light", False), ("dark", False), ("light", True)])
-def test_everybody_can_use_it(browser: Browser, stack: LocalStack, scheme: str, phone: bool) -> None:
-    with visit(browser, stack.url, scheme=scheme, phone=phone) as console:  # type: ignore[arg-type]
-        console.choose("Platform", "Agora")
-        console.mint("publisher")
-        console.press("Read it")
-        console.shows("The signature holds.")
+def test_every_view_is_accessible_and_fits(browser: Browser, stack: LocalStack, scheme: Any, phone: bool) -> None:
+    with visit(browser, stack.url, scheme=scheme, phone=phone) as console:
+        console.choose("Caller", "student")
+        console.type("Lifetime (seconds)", "1")
+        console.mint("guest")
+        console.shows("Refused: invalid-request.")
         for view in VIEWS:
             console.go(view)
-            if view == "Switch":
-                console.choose("Minting is", "off in part")
-                console.press("Ask the policy")
-                expect(console.page.get_by_role("status").filter(has_text="Allowed, by")).to_be_visible()
-            if view == "Watch":
-                console.page.locator("#lines summary").first.click()
             console.page.mouse.move(0, 0)
             found = Axe().run(console.page).response["violations"]
             assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == [], view
             assert console.overflow == 0, view
+        assert console.complaints == []
+
+
+def test_a_phone_uses_the_console_through_the_key_in_the_path(
+    browser: Browser, start: Callable[..., LocalStack]
+) -> None:
+    stack = start("--lan")
+    with visit(browser, stack.url, phone=True, ignore_https_errors=True) as console:
+        console.mint("host")
+        console.shows(re.compile(r"Minted"))
+        assert snippet(console, "curl").startswith(f"curl -s {stack.url}/v1/100ms/app-token")
+        console.choose("Kind of token", "Management")
+        console.press("Mint token")
+        console.shows("A management token for 100ms")
+        console.go("Activity")
+        expect(console.page.get_by_role("listitem").first).to_contain_text("100ms management")
+        assert console.hosts <= {urlsplit(stack.url).netloc, ""}

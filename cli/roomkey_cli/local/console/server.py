@@ -1,13 +1,13 @@
-"""The console: pages of the local stack at `/console`, to mint, to read a token, to turn the switch and to watch.
+"""The console: pages of the local stack at `/console`, to mint, inspect, control and follow.
 
-The deployed function has none of them. The pages ask the same routes as everybody for tokens; what they need beside
-those is here, and reads and writes the stand-in's state as the command line does.
+The deployed function does not have them. The pages get tokens from the same routes as any client; the routes here
+read and write the state of the stand-in for AWS, as the command line does.
 
-Other websites in the same browser can send requests to this machine. So a request must name this machine as its host
-(a name that somebody else points here does not), and whatever is no page must carry a header that no other origin's
-page can set. Tokens come in bodies, and are neither kept nor logged.
+The guard refuses other sites before a request arrives here. In addition, every route that is not a page requires a
+header that a page of another origin cannot set. Tokens arrive in bodies; they are not stored or logged.
 """
 
+import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +28,7 @@ from roomkey.limits import MIN_LIFETIME
 from roomkey.platforms import PLATFORMS, hs256
 from roomkey.platforms.base import Platform
 from roomkey.platforms.credentials import Credentials
+from roomkey.platforms.fields import RequestField
 from roomkey.request_body import json_object
 from roomkey_cli import credential_file
 from roomkey_cli.aws import parameters, secret_store
@@ -42,7 +43,7 @@ from roomkey_cli.policy import lint, simulate
 from roomkey_cli.tokens import explain
 
 HEADER = "x-roomkey-console"
-"""What a request for anything but a page must carry. A page of another origin cannot set it without being let in."""
+"""Required on every route that is not a page. A page of another origin cannot set it."""
 
 _PAGES = Path(__file__).with_name("static")
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -64,7 +65,7 @@ type _Answer = Callable[[Request, Mapping[str, Any]], object]
 
 
 class Refused(ValueError):
-    """What the console's page asked for cannot be done; the text says why and repeats nothing of it."""
+    """The page's request is invalid; the text gives the reason and repeats nothing from it."""
 
 
 class Console:
@@ -89,9 +90,9 @@ class Console:
         self._environment = Environment(dependencies.settings.environment, dependencies.settings)
 
     def routes(self) -> list[BaseRoute]:
-        """Its pages, and what they ask for."""
+        """Return the pages and the routes that they call."""
         pages = {f"/console/{path.name}": path for path in _PAGES.iterdir() if path.suffix in _TYPES}
-        pages |= dict.fromkeys(("/console", "/console/"), _PAGES / "index.html")
+        pages["/console"] = _PAGES / "index.html"
         answers: Mapping[tuple[str, str], _Answer] = {
             ("GET", "stack"): self._stack,
             ("POST", "signature"): self._signature,
@@ -111,8 +112,6 @@ class Console:
             ),
         ]
 
-    # --- who may ask -----------------------------------------------------------------------------------------------
-
     def _page(self, file: Path) -> Callable[[Request], Awaitable[Response]]:
         async def page(_request: Request) -> Response:
             return Response(file.read_bytes(), media_type=_TYPES[file.suffix], headers=_HEADERS)
@@ -129,13 +128,11 @@ class Console:
             except Refused as refusal:
                 return JSONResponse({"error": str(refusal)}, 400, _HEADERS)
             except Exception as error:
-                # By its type alone: the text may hold what was asked, and that may be a token.
+                # The type only: the text may hold a token.
                 print(f"roomkey: the console failed at {request.url.path}: {type(error).__name__}", file=sys.stderr)
                 return JSONResponse({"error": "The console failed; its terminal says where."}, 500, _HEADERS)
 
         return endpoint
-
-    # --- what the page asks for ------------------------------------------------------------------------------------
 
     def _stack(self, _request: Request, _asked: Mapping[str, Any]) -> object:
         settings = self._deps.settings
@@ -146,8 +143,8 @@ class Console:
             "users": DEMO_GROUPS if self._demo_users else {},
             "key": {"id": self._key.id, "secret": self._key.secret, "principal": sigv4.DEMO_PRINCIPAL},
             "region": self._region,
-            "bites_within": limits.OPERATOR_CONFIG_BOUND_SECONDS,
-            "lives": {
+            "in_effect_within": limits.OPERATOR_CONFIG_BOUND_SECONDS,
+            "lifetimes": {
                 "shortest": MIN_LIFETIME,
                 "longest": settings.lifetimes.longest,
                 "default": settings.lifetimes.default,
@@ -157,10 +154,10 @@ class Console:
         }
 
     def _signature(self, request: Request, asked: Mapping[str, Any]) -> object:
-        """The headers with which the demo key signs a request to mint. They are good for it alone."""
+        """Return the headers that sign a request to mint with the local key."""
         path, body = _text(asked, "path"), _text(asked, "body")
         if not path.startswith(("/v1/", "/api/")):
-            raise Refused("The demo key signs requests to mint.")
+            raise Refused("The local key signs requests to mint only.")
         headers = {"content-type": "application/json"} if body else {}
         return sigv4.sign(
             self._key,
@@ -184,7 +181,7 @@ class Console:
         }
 
     def _credentials(self, platform: Platform) -> Credentials | None:
-        """What the stack would sign with now; None where that is nothing to check a token with."""
+        """Return the stored credentials, None if they cannot verify a token."""
         try:
             secret = secret_store.read(self._aws, self._environment, platform.name)
             if secret is None:
@@ -194,12 +191,16 @@ class Console:
             return None
 
     def _state(self, _request: Request, _asked: Mapping[str, Any]) -> object:
-        """What is stored, and what the function goes by: it is asked as a request would, and reads as often."""
-        there = parameters.read(self._aws, self._environment)
+        """Return what is stored, and when the function last read it. Reads through its cache, as a request does."""
+        config = parameters.read(self._aws, self._environment)
         stored = {
-            what: {"text": one.text, "version": one.version, "put_at": one.changed.timestamp() if one.changed else 0}
-            for what, one in (("flag", there.kill_switch), ("policy", there.policy))
-            if one
+            name: {
+                "text": parameter.text,
+                "version": parameter.version,
+                "changed_at": parameter.changed.timestamp() if parameter.changed else 0,
+            }
+            for name, parameter in (("flag", config.kill_switch), ("policy", config.policy))
+            if parameter
         }
         read_at: float | None = None
         faults: dict[str, str | None] = dict.fromkeys(("flag", "policy"))
@@ -218,13 +219,13 @@ class Console:
         try:
             KillSwitch.parse(text)
         except ValueError:
-            raise Refused("This is not a disable flag.") from None
+            raise Refused("The kill switch is invalid.") from None
         return self._put(self._environment.kill_switch_name, text)
 
     def _put_policy(self, _request: Request, asked: Mapping[str, Any]) -> object:
         read = lint.parse(_text(asked, "text").encode())
         if read.policy is None or read.minified is None:
-            raise Refused(f"This is not a policy: line {read.problems[0].line}: {read.problems[0]}.")
+            raise Refused(f"The policy is invalid: line {read.problems[0].line}: {read.problems[0]}.")
         return self._put(self._environment.policy_name, read.minified)
 
     def _put(self, name: str, text: str) -> object:
@@ -234,23 +235,23 @@ class Console:
         return lint.as_json(lint.parse(_text(asked, "text").encode()))
 
     def _decision(self, _request: Request, asked: Mapping[str, Any]) -> object:
-        """What a policy that need not be in force decides, and what each of its rules has to say."""
+        """Evaluate a policy, applied or not, rule by rule."""
         policy = lint.parse(_text(asked, "text").encode()).policy
         columns = asked.get("question")
         if policy is None:
-            raise Refused("The policy has problems.")
+            raise Refused("The policy is invalid.")
         if not isinstance(columns, dict) or not all(isinstance(text, str) for text in columns.values()):
-            raise Refused("The question is an object of texts.")
+            raise Refused("The question must be an object of texts.")
         try:
             question = simulate.ask(columns)
         except ValueError as error:
-            raise Refused(f"Nobody can ask this: {error}.") from None
+            raise Refused(f"The question is invalid: {error}.") from None
         return simulate.as_json(policy, question, simulate.decide(policy, question))
 
     def _audit_lines(self, request: Request, _asked: Mapping[str, Any]) -> object:
         after = request.query_params.get("after", "0")
         if not (after.isascii() and after.isdigit() and len(after) < 16):
-            raise Refused("after is a line's number.")
+            raise Refused("after must be the number of a line.")
         return {"now": time.time(), "lines": self._output.audit_after(int(after))}
 
 
@@ -264,13 +265,13 @@ async def _body(request: Request) -> Mapping[str, Any]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > _MAX_BODY_BYTES:
-            raise Refused("This is longer than anything that the console takes.")
+            raise Refused("The request is too large for the console.")
     if not body:
         return {}
     try:
         return json_object(bytes(body))
     except MalformedBody:
-        raise Refused("This is not a JSON object.") from None
+        raise Refused("The request is not a JSON object.") from None
 
 
 def _text(asked: Mapping[str, Any], name: str) -> str:
@@ -286,9 +287,20 @@ def _platform(platform: Platform) -> object:
         "services": platform.services,
         "authorization": platform.auth_header._asdict() if platform.auth_header else None,
         "fields": {
-            kind: {field.name: field.required for field in spec.fields} for kind, spec in platform.kinds.items()
+            kind: {field.name: {"required": field.required, "choices": _choices(field)} for field in spec.fields}
+            for kind, spec in platform.kinds.items()
         },
     }
+
+
+def _choices(field: RequestField) -> list[str] | None:
+    """Return the words that a closed field accepts, None for an open one. Its check lists them when it refuses."""
+    try:
+        field.check("\0")
+    except ValueError as error:
+        listed = re.fullmatch("must be one of (.+)", str(error))
+        return listed[1].split(", ") if listed else None
+    return None
 
 
 def _in_words(fault: Fault) -> str:

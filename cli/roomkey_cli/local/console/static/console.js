@@ -1,18 +1,18 @@
 // The page: which view is shown, and whether minting is on.
 
 import { $ } from './dom.js';
-import { stack } from './stack.js';
+import { BASE, stack } from './stack.js';
 import * as mint from './mint.js';
-import * as read from './read.js';
-import * as switches from './switch.js';
-import * as watch from './watch.js';
+import * as activity from './activity.js';
+import * as controls from './controls.js';
+import * as inspect from './inspect.js';
 
-const VIEWS = { mint, read, switch: switches, watch };
+const VIEWS = { mint, inspect, controls, activity };
 const HEALTH_MS = 2000;
 
 function show() {
   const name = location.hash.slice(1) in VIEWS ? location.hash.slice(1) : 'mint';
-  if (location.hash === '#main') return; // The link past the navigation: the view stays.
+  if (location.hash === '#main') return; // The link past the navigation keeps the view.
   for (const view of Object.keys(VIEWS)) {
     $(view).hidden = view !== name;
     VIEWS[view].shown(view === name);
@@ -31,20 +31,20 @@ const MINTING = {
   on: ['Minting on', 'good'],
   off: ['Minting off', 'bad'],
   'partly-off': ['Minting partly off', 'fair'],
-  unknown: ['Switch unknown', 'bad'],
+  unknown: ['Kill switch unknown', 'bad'],
 };
 
 let answering = true;
 
-/** What anybody can ask the stack, and what the pill in the corner says. */
+/** Poll the public health endpoint for the pill in the corner. */
 async function health() {
-  const minting = await fetch('/v1/health')
+  const minting = await fetch(`${BASE}v1/health`)
     .then((response) => response.json())
     .then(
       (answer) => answer.minting,
       () => null,
     );
-  // A stack that is back is another one, with other users and an empty trail.
+  // A stack that answers again was restarted: its users and audit lines are new.
   if (minting && !answering) location.reload();
   answering = minting !== null;
   const [text, tone] = MINTING[minting] ?? ['Not answering', 'bad'];
@@ -55,7 +55,7 @@ async function health() {
 
 $('stack-access').textContent = `App tokens: ${stack.access}`;
 $('version').textContent = stack.version;
-for (const place of document.querySelectorAll('[data-bound]')) place.textContent = stack.bites_within;
+for (const place of document.querySelectorAll('[data-bound]')) place.textContent = stack.in_effect_within;
 for (const view of Object.values(VIEWS)) view.start();
 addEventListener('hashchange', show);
 show();

@@ -1,157 +1,153 @@
-// Mint: what to ask for, the answer, and the same request for a client's source.
+// Mint: the request, the response, and the request as code.
 
-import { minted, refused, say } from './answers.js';
-import { $, h, icon, choice, choose, chosen, copy, copyAndSay, span } from './dom.js';
-import { ask, stack } from './stack.js';
-import { LANGUAGES } from './requests.js';
-import { VENDORS } from './vendors.js';
+import { LANGUAGES } from './code.js';
+import { $, choice, choose, chosen, copy, copyAndSay, h, span } from './dom.js';
+import { load, save } from './drafts.js';
+import { minted, refused, say } from './responses.js';
+import { ask, BASE, stack } from './stack.js';
+import { samples } from './vendors.js';
 
-const KINDS = [
-  ['app', 'App', 'A person joins a room'],
-  ['management', 'Management', 'A server calls the vendor’s API'],
-];
+const KINDS = {
+  app: ['App', 'A person joins a room'],
+  management: ['Management', 'A server calls the vendor’s API'],
+};
 const ACCESS_TOKEN_MARGIN_S = 300;
-const DONE_MS = 2000;
+const NAMED_FIELDS = ['room_id', 'role', 'user_id', 'services', 'permissions', 'expires_in'];
+const OTHER = 'other';
 
-/** What was typed, by platform: each has rooms and users of its own. */
-const typed = {};
+/** Drafts by platform, since each has rooms and users of its own. */
+const drafts = load('mint', {});
 const accessTokens = {};
-let language = 'curl';
+let language = load('language', 'curl');
 
-// --- what is asked for -----------------------------------------------------------------------------------------------
+// --- the request -----------------------------------------------------------------------------------------------------
 
 const platform = () => chosen($('platform'));
 const kind = () => chosen($('kind'));
-const vendor = () => VENDORS[platform()] ?? {};
+const kinds = () => Object.keys(stack.platforms[platform()].fields);
 const fields = () => stack.platforms[platform()].fields[kind()];
-const demand = () => (kind() === 'management' ? 'iam' : stack.access);
+const required = () => (kind() === 'management' ? 'iam' : stack.access);
 
 function callers() {
-  const nobody = demand() === 'open' ? ['anyone', 'Anyone, not signed in'] : ['nobody', 'Nobody'];
-  if (demand() === 'iam') return [['key', 'The demo IAM key', stack.key.principal], nobody];
-  if (demand() === 'open') return [nobody];
+  const nobody = required() === 'open' ? ['anyone', 'Anyone, not signed in'] : ['nobody', 'Not signed in'];
+  if (required() === 'iam') return [['key', 'The local IAM key', stack.key.principal], nobody];
+  if (required() === 'open') return [nobody];
   const users = Object.entries(stack.users).map(([name, groups]) => [
     `user:${name}`,
     name,
     `in ${groups.join(' and ')}`,
   ]);
-  return [...(users.length ? users : [['bearer', 'Your issuer’s user']]), nobody];
+  return [...(users.length ? users : [['bearer', 'A user of your issuer']]), nobody];
 }
 
 const NOTES = {
-  key: () => `Signed for you with the local stack’s key, as ${stack.key.principal}.`,
+  key: () => `Signed with this run’s key, as ${stack.key.principal}.`,
   user: (name) => `Signs in at the demo issuer as ${name}, in the group ${stack.users[name].join(' and ')}.`,
   bearer: () => 'Paste an access token of the issuer that the stack was started with.',
   nobody: () =>
     ({
-      open: 'This stack asks nobody to sign in. make run ARGS="--access jwt" starts one with a teacher and a student.',
-      jwt: 'Without an access token the gateway answers, and the function is not asked.',
-      iam: 'Without a signature the gateway answers, and the function is not asked.',
-    })[demand()],
+      open: 'App tokens need no sign-in. make run ARGS="--access jwt" adds a teacher and a student.',
+      jwt: 'Without an access token the gateway refuses the request; the function is not called.',
+      iam: 'Without a signature the gateway refuses the request; the function is not called.',
+    })[required()],
 };
 
 function caller() {
   const [type, name] = chosen($('who')).split(':');
-  if (type === 'user') return { type, name, signIn: `${location.origin}/demo/token` };
+  if (type === 'user') return { type, name, signIn: `${BASE}demo/token` };
   if (type === 'key') return { type, ...stack.key, region: stack.region };
   return { type: type === 'anyone' ? 'nobody' : type };
 }
 
 function role() {
-  const value = $('keys').querySelector('input[type=radio]:checked')?.value;
-  return value === 'own' ? $('own-role').value : value;
+  const value = chosen($('role'));
+  return value === undefined || value === OTHER ? $('own-role').value : value;
 }
 
-/** The request that is on the screen. What is empty is not sent, so that the endpoint says what it misses. */
+/** The request on the screen. Empty values are left out, so that the endpoint reports what is missing. */
 function request() {
-  const life = $('life').value.trim();
+  const lifetime = $('lifetime').value.trim();
   const services = [...$('services').querySelectorAll('input:checked')].map((input) => input.value);
-  const words = {
+  const values = {
     room_id: $('room').value,
     role: role(),
     user_id: $('user').value,
     services: services.join() === 'rtc' ? [] : services,
-    expires_in: /^\d{1,9}$/.test(life) ? Number(life) : life,
+    expires_in: /^\d{1,9}$/.test(lifetime) ? Number(lifetime) : lifetime,
+    ...Object.fromEntries(extraInputs().map((input) => [input.name, input.value])),
   };
-  const known = { ...fields(), expires_in: false };
+  const known = { ...fields(), expires_in: {} };
   if (known.permissions !== undefined && chosen($('wording')) === 'permissions') {
-    words.permissions = vendor().permissions[words.role];
-    delete words.role;
+    values.permissions = samples(platform()).permissions?.[values.role];
+    delete values.role;
   }
   const body = Object.fromEntries(
-    Object.entries(words).filter(
+    Object.entries(values).filter(
       ([name, value]) => name in known && value !== '' && value != null && value.length !== 0,
     ),
   );
-  return {
-    path: `/v1/${platform()}/${kind()}-token`,
-    url: `${location.origin}/v1/${platform()}/${kind()}-token`,
-    body: Object.keys(body).length ? body : null,
-    caller: caller(),
-  };
+  const path = `v1/${platform()}/${kind()}-token`;
+  return { path: `/${path}`, url: BASE + path, body: Object.keys(body).length ? body : null, caller: caller() };
 }
 
 // --- the form --------------------------------------------------------------------------------------------------------
 
-function keyRow(value, name, says) {
-  const id = `key-${value}`;
+const extraInputs = () => [...$('more-fields').querySelectorAll('.extra input')];
+
+function extraField(name, value) {
+  const id = `field-${name}`;
   return h(
     'div',
-    { class: 'key-row' },
-    name === null
-      ? [
-          h('input', { type: 'radio', name: 'role', value, id, 'aria-label': 'Another role', onchange: draw }),
-          h('input', {
-            type: 'text',
-            id: 'own-role',
-            'aria-label': 'Another role’s name',
-            placeholder: 'another role',
-            spellcheck: 'false',
-            oninput: ownRole,
-          }),
-          h('span', { class: 'says' }, says),
-        ]
-      : h(
-          'label',
-          { for: id },
-          h('input', { type: 'radio', name: 'role', value, id, onchange: draw }),
-          h('b', {}, name),
-          h('span', { class: 'says' }, says),
-        ),
-    h(
-      'button',
-      {
-        type: 'button',
-        class: 'key',
-        'aria-label': `Mint ${name === null ? 'a token for the other role' : named(name)} and copy it`,
-        onclick: (event) => press(event.currentTarget, value),
-      },
-      icon('key'),
-    ),
+    { class: 'extra' },
+    h('label', { for: id }, name),
+    h('input', {
+      id,
+      name,
+      type: 'text',
+      value,
+      spellcheck: 'false',
+      'aria-describedby': `${id}-error`,
+      oninput: draw,
+    }),
+    h('p', { class: 'error', id: `${id}-error` }),
   );
 }
 
-const named = (name) => (name === 'management token' ? 'a management token' : `a ${name} token`);
-
-function ownRole() {
-  choose($('keys'), 'own');
-  draw();
+/** Lay the form out for a platform. */
+function layPlatform() {
+  choice(
+    $('kind'),
+    kinds().map((name) => [name, ...KINDS[name]]),
+    layKind,
+  );
+  $('kind').hidden = kinds().length === 1;
+  layKind();
 }
 
-/** Lays the form out anew for another platform or kind. */
-function lay() {
-  const had = typed[platform()] ?? {
-    room: vendor().room ?? '',
-    user: demand() === 'jwt' ? '' : (vendor().user ?? ''),
-    role: undefined,
-  };
+/** Lay the form out for a kind of token. */
+function layKind() {
+  const { room, user, roles: meanings } = samples(platform());
+  const draft = drafts[platform()] ?? { room, user: required() === 'jwt' ? '' : user };
   choice($('who'), callers(), draw);
-  $('room').value = had.room;
-  $('user').value = had.user;
+  $('room').value = draft.room ?? '';
+  $('user').value = draft.user ?? '';
   $('room-field').hidden = !('room_id' in fields());
   $('user-field').hidden = !('user_id' in fields());
+
+  const choices = fields().role?.choices ?? Object.keys(meanings);
+  const open = 'role' in fields() && !fields().role.choices;
+  choice(
+    $('role'),
+    [...choices.map((name) => [name, name, meanings[name]]), ...(open && choices.length ? [[OTHER, 'other']] : [])],
+    draw,
+  );
+  $('role').hidden = choices.length === 0 || !('role' in fields());
+  choose($('role'), draft.role ?? choices[0]);
+  if (chosen($('role')) === undefined && choices.length) choose($('role'), open && draft.role ? OTHER : choices[0]);
+  $('own-role').value = choices.includes(draft.role) ? '' : (draft.role ?? '');
+
   const services = 'services' in fields() ? stack.platforms[platform()].services : [];
-  $('services').hidden = services.length === 0;
+  $('services-field').hidden = services.length === 0;
   $('services').replaceChildren(
     $('services').querySelector('legend'),
     h(
@@ -168,14 +164,10 @@ function lay() {
     ),
   );
   $('wording').hidden = !('permissions' in fields());
-  const roles = 'role' in fields() ? (vendor().roles ?? {}) : { '': 'for a server, never for an app' };
-  $('keys').replaceChildren(
-    $('keys').querySelector('legend'),
-    ...Object.entries(roles).map(([name, says]) => keyRow(name, name || 'management token', says)),
-    ...('role' in fields() && vendor().ownRoles ? [keyRow('own', null, vendor().ownRoles)] : []),
-  );
-  $('keys').querySelector('legend').textContent = 'role' in fields() ? 'Role' : 'Token';
-  choose($('keys'), had.role in roles ? had.role : Object.keys(roles)[0]);
+  for (const input of extraInputs()) input.closest('.extra').remove();
+  const extra = Object.keys(fields()).filter((name) => !NAMED_FIELDS.includes(name));
+  $('more-fields').append(...extra.map((name) => extraField(name, draft[name] ?? '')));
+  clearErrors();
   draw();
 }
 
@@ -183,26 +175,50 @@ function draw() {
   const { type, name } = caller();
   $('who-note').textContent = NOTES[type](name);
   $('access-token-field').hidden = type !== 'bearer';
+  $('role-field').hidden = !('role' in fields()) || ![undefined, OTHER].includes(chosen($('role')));
+  $('role-note').textContent = samples(platform()).roles[role()] && `${role()}: ${samples(platform()).roles[role()]}`;
   $('user-note').textContent =
-    demand() === 'jwt'
-      ? 'Empty is the signed-in user, and no other will do.'
-      : fields().user_id
-        ? 'A uid, or a user account.'
-        : 'Empty draws one by chance.';
-  const { shortest, longest } = stack.lives;
-  const life = $('life').value.trim();
-  $('life').placeholder = stack.lives.default[kind()];
-  $('life-note').textContent = /^\d{1,9}$/.test(life)
-    ? `That is ${span(Number(life))}.`
-    : `From ${shortest} to ${longest}. Empty is ${span(stack.lives.default[kind()])}.`;
-  typed[platform()] = { room: $('room').value, user: $('user').value, role: role() };
+    required() === 'jwt'
+      ? 'Leave empty: the token is for the signed-in user.'
+      : fields().user_id?.required
+        ? 'A numeric uid or a user account.'
+        : 'Leave empty for a random id.';
+  const { shortest, longest } = stack.lifetimes;
+  const lifetime = $('lifetime').value.trim();
+  $('lifetime').placeholder = stack.lifetimes.default[kind()];
+  $('lifetime-note').textContent = /^\d{1,9}$/.test(lifetime)
+    ? `= ${span(Number(lifetime))}`
+    : `${shortest} to ${longest}. Default: ${span(stack.lifetimes.default[kind()])}.`;
+  drafts[platform()] = {
+    room: $('room').value,
+    user: $('user').value,
+    role: role(),
+    ...Object.fromEntries(extraInputs().map((input) => [input.name, input.value])),
+  };
+  save('mint', drafts);
+  save('form', { platform: platform(), kind: kind(), who: chosen($('who')), lifetime });
   $('request-code').textContent = LANGUAGES[language][1](request());
+}
+
+/** Choose what was chosen before a reload, as far as this stack offers it. */
+function restore() {
+  const form = load('form', {});
+  const offered = (fieldset, value) => [...fieldset.querySelectorAll('input')].some((input) => input.value === value);
+  if (offered($('platform'), form.platform)) choose($('platform'), form.platform);
+  layPlatform();
+  if (offered($('kind'), form.kind)) choose($('kind'), form.kind);
+  $('lifetime').value = form.lifetime ?? '';
+  layKind();
+  if (offered($('who'), form.who)) choose($('who'), form.who);
+  draw();
 }
 
 function languages() {
   const names = Object.keys(LANGUAGES);
+  if (!names.includes(language)) language = 'curl';
   const select = (name, focus) => {
     language = name;
+    save('language', name);
     for (const tab of $('languages').children) {
       const selected = tab.id === `language-${name}`;
       tab.setAttribute('aria-selected', selected);
@@ -238,25 +254,55 @@ function languages() {
   select(language);
 }
 
-// --- asking ----------------------------------------------------------------------------------------------------------
+// --- errors at their fields ------------------------------------------------------------------------------------------
+
+const PLACES = {
+  room_id: ['room', 'room-error'],
+  user_id: ['user', 'user-error'],
+  role: ['own-role', 'role-error'],
+  permissions: ['own-role', 'role-error'],
+  expires_in: ['lifetime', 'lifetime-error'],
+  services: ['services', 'services-error'],
+};
+const place = (field) => PLACES[field] ?? [`field-${field}`, `field-${field}-error`];
+
+function clearErrors() {
+  for (const error of $('ask').querySelectorAll('.error')) error.textContent = '';
+  for (const input of $('ask').querySelectorAll('[aria-invalid]')) input.removeAttribute('aria-invalid');
+}
+
+/** Show each error at its field, focus the first, and return those that have no field. */
+function showErrors(errors) {
+  const left = errors.filter(({ field, reason }) => {
+    const [input, error] = place(field).map($);
+    if (!error || error.closest('[hidden]')) return true;
+    error.textContent = `${field} ${reason}`;
+    input.setAttribute('aria-invalid', 'true');
+    return false;
+  });
+  $('ask').querySelector('input[aria-invalid]')?.focus();
+  return left;
+}
+
+// --- sending ---------------------------------------------------------------------------------------------------------
 
 async function accessToken({ name, signIn }) {
   const known = accessTokens[name];
   if (known && known.until > Date.now()) return known.token;
   const response = await fetch(signIn, { method: 'POST', body: JSON.stringify({ user: name }) });
-  const { access_token: token, expires_in: life } = await response.json();
-  accessTokens[name] = { token, until: Date.now() + (life - ACCESS_TOKEN_MARGIN_S) * 1000 };
+  const { access_token: token, expires_in: lifetime } = await response.json();
+  accessTokens[name] = { token, until: Date.now() + (lifetime - ACCESS_TOKEN_MARGIN_S) * 1000 };
   return token;
 }
 
-async function send({ path, body, caller: by }) {
+async function send({ path, url, body, caller: by }) {
   const text = body ? JSON.stringify(body) : '';
   const headers = body ? { 'Content-Type': 'application/json' } : {};
   if (by.type === 'user') headers.Authorization = `Bearer ${await accessToken(by)}`;
   if (by.type === 'bearer') headers.Authorization = `Bearer ${$('access-token').value.trim()}`;
   if (by.type === 'key') Object.assign(headers, await ask('POST', 'signature', { path, body: text }));
   const begun = performance.now();
-  const response = await fetch(path, { method: 'POST', headers, body: body ? text : undefined });
+  const response = await fetch(url, { method: 'POST', headers, body: body ? text : undefined });
   const answer = await response.json();
   return {
     status: response.status,
@@ -268,41 +314,29 @@ async function send({ path, body, caller: by }) {
 
 class NoToken extends Error {}
 
-/** The key is a tick for a moment. */
-function done(button) {
-  button.classList.add('done');
-  button.replaceChildren(icon('check'));
-  setTimeout(() => {
-    button.classList.remove('done');
-    button.replaceChildren(icon('key'));
-  }, DONE_MS);
-}
+/** The text that a person copies: the token, or the reply of a platform whose reply has no single token. */
+const copied = (answer) => answer.token ?? JSON.stringify(answer);
 
-async function press(button, value) {
+async function mint() {
+  const button = $('mint-token');
   if (button.getAttribute('aria-busy')) return;
-  choose($('keys'), value);
-  draw();
+  clearErrors();
   const asked = request();
-  const known = { platform: platform(), kind: kind(), role: role(), asked };
+  const known = { platform: platform(), kind: kind(), role: 'role' in fields() ? role() : '', asked };
   const answered = send(asked);
-  const token = answered.then(({ answer }) => answer.token ?? Promise.reject(new NoToken()));
+  const text = answered.then(({ answer }) => (answer.success ? copied(answer) : Promise.reject(new NoToken())));
   button.setAttribute('aria-busy', 'true');
-  let copied = true;
   try {
-    await copy(token).catch(() => (copied = false));
-    const result = await answered;
-    if (result.answer.token) {
-      minted(known, result, copied);
-      done(button);
-    } else {
-      refused(known, result);
-    }
-  } catch (error) {
-    say(
-      'bad',
-      'No answer.',
-      error instanceof TypeError ? 'The local stack does not answer. Is it still running?' : error.message,
+    const onClipboard = await copy(text).then(
+      () => true,
+      () => false,
     );
+    const result = await answered;
+    if (result.answer.success) minted(known, result, copied(result.answer), onClipboard);
+    else refused(known, result, showErrors(result.answer.errors ?? []));
+  } catch (error) {
+    const stopped = error instanceof TypeError;
+    say('bad', 'No answer.', stopped ? 'The local stack does not answer. Is it still running?' : error.message);
     $('answer-body').replaceChildren();
   } finally {
     button.removeAttribute('aria-busy');
@@ -312,12 +346,11 @@ async function press(button, value) {
 // --- the view --------------------------------------------------------------------------------------------------------
 
 export function start() {
-  choice(
-    $('platform'),
-    Object.entries(stack.platforms).map(([name, { title }]) => [name, title.replace('Agora Interactive ', '')]),
-    lay,
-  );
-  choice($('kind'), KINDS, lay);
+  const titles = Object.entries(stack.platforms).map(([name, { title }]) => [
+    name,
+    title.replace('Agora Interactive ', ''),
+  ]);
+  choice($('platform'), titles, layPlatform);
   choice(
     $('wording'),
     [
@@ -326,16 +359,13 @@ export function start() {
     ],
     draw,
   );
-  for (const id of ['room', 'user', 'life']) $(id).addEventListener('input', draw);
-  $('ask').addEventListener('submit', (event) => event.preventDefault());
-  $('ask').addEventListener('keydown', (event) => {
-    if (event.key === 'Enter' && event.target.matches('input')) {
-      event.preventDefault();
-      $('keys').querySelector('input[type=radio]:checked')?.closest('.key-row').querySelector('button').click();
-    }
+  for (const id of ['room', 'user', 'own-role', 'lifetime']) $(id).addEventListener('input', draw);
+  $('ask').addEventListener('submit', (event) => {
+    event.preventDefault();
+    mint();
   });
   $('copy-request').addEventListener('click', () => copyAndSay($('request-code').textContent));
-  lay();
+  restore();
   languages();
 }
 

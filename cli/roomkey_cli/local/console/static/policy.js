@@ -1,11 +1,14 @@
-// The policy's editor: what is wrong with the document, and on which line, while it is written.
+// The policy's editor: problems by line while it is edited, a draft that survives a reload, undo.
 
 import { $, h } from './dom.js';
-import { ask, stack, tell } from './stack.js';
+import { load, save } from './drafts.js';
+import { ask, emit, stack } from './stack.js';
 
 const PAUSE_MS = 300;
 
 let stored = '';
+/** Texts that were replaced, newest last. */
+const replaced = [];
 let checking = 0;
 let timer;
 
@@ -23,7 +26,7 @@ function parsed(text) {
   }
 }
 
-/** What is stored has no space between its parts: people read it with some. What is no JSON is shown as it is. */
+/** Lay out a stored policy, which has no spaces; text that is not JSON stays as it is. */
 function laidOut(text) {
   const document = text.includes('\n') ? undefined : parsed(text);
   return document === undefined ? text : written(document, '');
@@ -43,19 +46,47 @@ function written(value, indent) {
   return open + space + parts.join(', ') + space + close;
 }
 
-/** What is stored goes into the editor, unless something else is being written there, or the same is. */
+/** Show the stored policy, unless the editor holds changes. */
 export function show(text) {
   const draft = $('policy').value;
   const same = draft && JSON.stringify(parsed(draft)) === JSON.stringify(parsed(text));
   const untouched = !draft || draft === stored;
   stored = same ? draft : laidOut(text);
   if (untouched && !same) setPolicy(stored);
+  saveDraft();
+}
+
+const edited = () => $('policy').value !== stored;
+
+/** Keep changes over a reload; a text equal to the stored one is not a draft. */
+function saveDraft() {
+  save('policy', edited() ? $('policy').value : null);
 }
 
 function setPolicy(text) {
   $('policy').value = text;
   drawLines();
+  saveDraft();
   check();
+}
+
+/** Replace the text so that "Undo" brings it back. */
+function replacePolicy(text) {
+  if ($('policy').value === text) return;
+  replaced.push($('policy').value);
+  $('policy-undo').disabled = false;
+  setPolicy(text);
+}
+
+function undo() {
+  setPolicy(replaced.pop());
+  $('policy-undo').disabled = replaced.length === 0;
+  $('policy').focus();
+}
+
+function loadExample(name) {
+  const message = 'Replace your changes to the policy with this example? You can undo it.';
+  if (!edited() || window.confirm(message)) replacePolicy(stack.policies[name]);
 }
 
 async function check() {
@@ -91,7 +122,7 @@ async function check() {
         ];
   const findings = [...found.problems.map(listed('bad', '')), ...found.warnings.map(listed('fair', 'Warning: '))];
   $('policy-check').replaceChildren(...(findings.length ? [h('ul', {}, findings)] : []), ...inShort);
-  tell('checked');
+  emit('checked');
 }
 
 function goToLine(line) {
@@ -103,23 +134,28 @@ function goToLine(line) {
   area.scrollTop = Math.max(0, (line - 6) * 20);
 }
 
-/** Builds the editor; `put` is told the text that is to be in force. */
+/** Build the editor; `put` receives the text to store. */
 export function lay(put) {
   $('policy-example').append(
     h('option', { value: '' }, 'an example …'),
     ...Object.keys(stack.policies).map((name) => h('option', { value: name }, name)),
   );
   $('policy-example').addEventListener('change', ({ target }) => {
-    if (target.value) setPolicy(stack.policies[target.value]);
+    const name = target.value;
     target.value = '';
+    if (name) loadExample(name);
   });
   $('policy').addEventListener('scroll', drawLines);
   $('policy').addEventListener('input', () => {
     drawLines();
+    saveDraft();
     clearTimeout(timer);
     timer = setTimeout(check, PAUSE_MS);
   });
-  $('policy-revert').addEventListener('click', () => setPolicy(stored));
+  $('policy-revert').addEventListener('click', () => replacePolicy(stored));
+  $('policy-undo').addEventListener('click', undo);
+  const draft = load('policy', null);
+  if (draft !== null) setPolicy(draft);
   $('policy-form').addEventListener('submit', (event) => {
     event.preventDefault();
     put($('policy').value);

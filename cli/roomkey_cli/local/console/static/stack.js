@@ -1,10 +1,13 @@
-// The stack that this page belongs to: what it is, what the console asks it, and what is known to all views.
+// The local stack behind this page: requests to it, and events between the views.
 
-/** Asks the console's own side. Throws an `Error` in words for people. */
+/** The stack's address. With --lan it ends in the key of the run. */
+export const BASE = new URL('..', import.meta.url).href;
+
+/** Call the console's own API. Throws an `Error` whose message is for people. */
 export async function ask(method, name, body) {
   let response;
   try {
-    response = await fetch(`/console/api/${name}`, {
+    response = await fetch(`${BASE}console/api/${name}`, {
       method,
       headers: { 'X-Roomkey-Console': '1', ...(body && { 'Content-Type': 'application/json' }) },
       body: body && JSON.stringify(body),
@@ -13,13 +16,13 @@ export async function ask(method, name, body) {
     throw new Error('The local stack does not answer. Is it still running?');
   }
   const answer = await response.json().catch(() => ({ error: `The local stack answered ${response.status}.` }));
-  if (!response.ok) throw new Error(answer.error);
+  if (!response.ok) throw new Error(answer.error ?? answer.message);
   return answer;
 }
 
 export const stack = await ask('GET', 'stack');
 
-/** What happens in one view and matters to another: `minted` with a token, `why` with a request. */
+/** Events between views: `minted` with a token, `inspect` with a token, `why` with a request, `checked`. */
 export const events = new EventTarget();
 
-export const tell = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));
+export const emit = (name, detail) => events.dispatchEvent(new CustomEvent(name, { detail }));

@@ -1,12 +1,11 @@
-// A question to the policy in the editor, in force or not.
+// A test of the policy in the editor, applied or not.
 
 import { $, h } from './dom.js';
 import { ask, events, stack } from './stack.js';
 
 const PAUSE_MS = 300;
-const KINDS = ['app', 'management'];
 
-/** Whether there is an answer to be kept up with what is written. */
+/** Whether a verdict is shown, which then follows the editor. */
 let asked = false;
 let trying = 0;
 let timer;
@@ -23,7 +22,10 @@ function drawTry() {
   $('try-name').parentElement.hidden = who === 'anyone';
   $('try-name').previousElementSibling.textContent = who === 'principal' ? 'ARN' : 'Name';
   for (const id of ['try-groups', 'try-claims']) $(id).parentElement.hidden = who !== 'user';
-  const fields = stack.platforms[$('try-platform').value].fields[$('try-kind').value];
+  const kinds = stack.platforms[$('try-platform').value].fields;
+  for (const option of $('try-kind').options) option.disabled = !(option.value in kinds);
+  if (!($('try-kind').value in kinds)) [$('try-kind').value] = Object.keys(kinds);
+  const fields = kinds[$('try-kind').value];
   for (const [id, field] of [
     ['try-room', 'room_id'],
     ['try-role', 'role'],
@@ -33,7 +35,7 @@ function drawTry() {
   }
 }
 
-/** The question that the form asks; what is not on the screen is not part of it. */
+/** The question in the form, without hidden fields. */
 function question() {
   const who = $('try-who').value;
   const columns = {
@@ -59,18 +61,18 @@ async function decide() {
   if (number !== trying) return;
   const { allowed, why, mode, rules, error } = answer;
   const passing =
-    !allowed && mode === 'audit' ? ' The policy’s mode is audit: the token is minted all the same, and recorded.' : '';
+    !allowed && mode === 'audit' ? ' The policy’s mode is audit: the token is minted anyway, and recorded.' : '';
   $('verdict').className = 'outcome';
   $('verdict').dataset.tone = allowed ? 'good' : 'bad';
   $('verdict').replaceChildren(
     ...(error ? [error] : [h('b', {}, allowed ? 'Allowed' : 'Refused'), `, ${why}.${passing}`]),
   );
   $('verdict-rules').replaceChildren(
-    ...(rules.length ? [h('p', { class: 'note' }, 'What each rule says, the nearest first:'), ruleList(rules)] : []),
+    ...(rules.length ? [h('p', { class: 'note' }, 'Rules, closest match first:'), ruleList(rules)] : []),
   );
 }
 
-/** What grants it comes first, then what lacks least. */
+/** Rules that grant it come first, then those with the fewest mismatches. */
 function ruleList(rules) {
   const nearest = rules.toSorted((a, b) => a.reasons.length - b.reasons.length);
   const items = nearest.map(({ grants, reasons }) =>
@@ -80,14 +82,15 @@ function ruleList(rules) {
       reasons.map((line) => h('span', {}, line.trim())),
     ),
   );
-  return h('ul', { class: 'rules', tabindex: '0', 'aria-label': 'What each rule says' }, items);
+  return h('ul', { class: 'rules', tabindex: '0', 'aria-label': 'Rules' }, items);
 }
 
-/** Builds the form. It is filled in by who was refused elsewhere and wants to know why. */
+/** Build the form. A refusal in another view can fill it in. */
 export function lay() {
   $('try-who').append(...WHO.map(([value, text]) => h('option', { value }, text)));
   $('try-platform').append(...Object.keys(stack.platforms).map((name) => h('option', { value: name }, name)));
-  $('try-kind').append(...KINDS.map((kind) => h('option', { value: kind }, kind)));
+  const kinds = new Set(Object.values(stack.platforms).flatMap(({ fields }) => Object.keys(fields)));
+  $('try-kind').append(...[...kinds].map((kind) => h('option', { value: kind }, kind)));
   const first = { name: 'teacher', groups: 'teachers', room: 'class-7b', role: 'host' };
   for (const [name, value] of Object.entries(first)) $(`try-${name}`).value = value;
   $('try-form').addEventListener('submit', (event) => {
@@ -107,9 +110,9 @@ export function lay() {
     for (const [name, text] of Object.entries({ claims: '', ...texts })) $(`try-${name}`).value = text;
     drawTry();
     addEventListener('hashchange', () => $('try-title').focus(), { once: true });
-    location.hash = '#switch';
+    location.hash = '#controls';
     asked = true;
-    if ($('policy').value) decide(); // Else it is on its way, and will be checked.
+    if ($('policy').value) decide(); // Otherwise it is loading, and its check will call this.
   });
   drawTry();
 }

@@ -1,25 +1,21 @@
-// What each platform's people would write into a first request, and what its roles mean.
+// Sample values and the meaning of roles, by platform. A platform without an entry gets the defaults.
 
-export const VENDORS = {
+const SAMPLES = {
   '100ms': {
     room: '633fcdd84208780bf665346a',
-    user: '1234',
     roles: { host: 'speaks, shows and moderates', guest: 'speaks and shows' },
-    ownRoles: 'any role of the room’s template',
   },
   videosdk: {
     room: 'bmej-gdmc-dchc',
-    user: '1234',
     roles: {
-      participant: 'enters, and lets guests in',
+      participant: 'enters, and admits guests',
       moderator: 'enters, mutes and removes others',
-      guest: 'knocks, and is let in',
+      guest: 'asks to enter',
     },
     permissions: { participant: ['allow_join'], moderator: ['allow_join', 'allow_mod'], guest: ['ask_join'] },
   },
   agora: {
     room: 'class-7b',
-    user: '1234',
     roles: { publisher: 'speaks and shows', subscriber: 'watches and listens' },
   },
   'agora-whiteboard': {
@@ -27,3 +23,6 @@ export const VENDORS = {
     roles: { admin: 'draws, and manages the room', writer: 'draws', reader: 'watches' },
   },
 };
+
+/** Return the sample room and user, and what each role means. */
+export const samples = (platform) => ({ room: 'room-1', user: '1234', roles: {}, ...SAMPLES[platform] });

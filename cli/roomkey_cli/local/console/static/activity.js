@@ -1,12 +1,12 @@
-// Watch: audit lines as they are written, and how many and how quick they were.
+// Activity: audit lines as they are written, their rate and their latency.
 
 import { $, h, svg, choice, chosen, clock } from './dom.js';
 import { ask } from './stack.js';
 
-const LOOK_MS = 1000;
+const POLL_MS = 1000;
 const WINDOW_S = 120;
 const BAR_S = 5;
-const MOST_ROWS = 300;
+const MAX_ROWS = 300;
 const OUTCOMES = { minted: 'good', denied: 'fair', error: 'bad' };
 
 /** Each {line, at, row, text}, oldest first. */
@@ -14,24 +14,26 @@ const entries = [];
 let latest = 0;
 let onScreen = false;
 let paused = false;
+let loaded = false;
 let timer;
 
-async function look() {
+async function poll() {
   clearTimeout(timer);
   if (!onScreen || paused) return;
   try {
     const { now, lines } = await ask('GET', `audit?after=${latest}`);
     for (const { number, line } of lines) {
-      if (number > latest) add(line); // Another look may have brought it.
+      if (number > latest) add(line); // Another poll may have brought it.
       latest = Math.max(latest, number);
     }
+    loaded = true;
     plots(now);
     count();
   } catch (error) {
-    $('watch-count').textContent = error.message;
+    $('line-count').textContent = error.message;
   }
   clearTimeout(timer);
-  timer = setTimeout(look, LOOK_MS);
+  timer = setTimeout(poll, POLL_MS);
 }
 
 // --- lines -----------------------------------------------------------------------------------------------------------
@@ -42,11 +44,12 @@ function add(line) {
   entries.push(entry);
   row.hidden = !fits(entry);
   $('lines').prepend(row);
-  if (entries.length > MOST_ROWS) entries.shift().row.remove();
+  if (entries.length > MAX_ROWS) entries.shift().row.remove();
 }
 
 function rowOf(line) {
-  const { requested = {}, caller = {} } = line;
+  const { requested = {}, caller = {}, token = {} } = line;
+  const user = requested.user_id ?? token.user_id;
   const by = caller.user_id ?? caller.principal?.replace(/^arn:aws:iam::\d+:/, '') ?? 'anyone';
   const asked = [requested.room_id, requested.role, requested.services?.length ? requested.services.join(' ') : null];
   const details = h(
@@ -58,17 +61,13 @@ function rowOf(line) {
       h('time', { datetime: line.ts }, clock(Date.parse(line.ts) / 1000)),
       h('span', { class: 'tag', 'data-tone': OUTCOMES[line.decision] }, line.reason ?? line.decision),
       h('span', { class: 'asked' }, [`${line.platform} ${line.kind}`, ...asked.filter(Boolean)].join(' · ')),
-      h(
-        'span',
-        { class: 'by' },
-        `by ${by}${requested.user_id && requested.user_id !== by ? `, for ${requested.user_id}` : ''}`,
-      ),
+      h('span', { class: 'by' }, `by ${by}${user && user !== by ? `, for ${user}` : ''}`),
       h('span', { class: 'ms' }, `${line.duration_ms} ms`),
     ),
   );
   details.addEventListener('toggle', () => {
     if (details.open && details.childElementCount === 1) {
-      details.append(h('pre', { tabindex: '0', 'aria-label': 'The whole line' }, JSON.stringify(line, null, 2)));
+      details.append(h('pre', { tabindex: '0', 'aria-label': 'Full line' }, JSON.stringify(line, null, 2)));
     }
   });
   return h('li', {}, details);
@@ -89,9 +88,11 @@ function count() {
   const shown = entries.filter(({ row }) => !row.hidden).length;
   const text =
     entries.length === 0
-      ? 'No lines yet. Mint a token, here or with curl.'
+      ? loaded
+        ? 'No requests yet. Mint a token, here or with curl.'
+        : 'Loading…'
       : `${shown} of ${entries.length} ${entries.length === 1 ? 'line' : 'lines'}, newest first`;
-  if ($('watch-count').textContent !== text) $('watch-count').textContent = text;
+  if ($('line-count').textContent !== text) $('line-count').textContent = text;
 }
 
 // --- plots -----------------------------------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ function frame(element, label, highest) {
   return width;
 }
 
-/** Bars of five seconds, a part for each outcome. */
+/** Bars of five seconds, one segment per outcome. */
 function rate(recent, now) {
   const bars = Array.from({ length: WINDOW_S / BAR_S }, () => ({ minted: 0, denied: 0, error: 0 }));
   for (const { at, line } of recent) {
@@ -152,12 +153,12 @@ function rate(recent, now) {
   $('rate-now').textContent = label;
 }
 
-/** A dot for each request, its height what it took. */
+/** One dot per request; its height is the duration. */
 function latency(recent, now) {
   const times = recent.map(({ line }) => line.duration_ms).sort((a, b) => a - b);
   const median = times[Math.floor(times.length / 2)];
   const slowest = times.at(-1);
-  const label = times.length ? `median ${median} ms, slowest ${slowest} ms` : 'nothing asked';
+  const label = times.length ? `median ${median} ms, slowest ${slowest} ms` : 'no requests';
   const width = frame($('latency'), `Latency of the last two minutes: ${label}`, times.length ? `${slowest} ms` : '');
   for (const { at, line } of recent) {
     const x = width * (1 - (now - at) / WINDOW_S);
@@ -175,12 +176,12 @@ export function start() {
   $('pause').addEventListener('click', () => {
     paused = !paused;
     $('pause').setAttribute('aria-pressed', String(paused));
-    look();
+    poll();
   });
   count();
 }
 
 export function shown(now) {
   onScreen = now;
-  look();
+  poll();
 }

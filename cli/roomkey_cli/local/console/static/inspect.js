@@ -1,4 +1,4 @@
-// Read: a token taken apart. The stack on this machine does it, with the secrets that it would sign with.
+// Inspect: decode a token, verify it with the stack's credentials, and list what its vendor would refuse.
 
 import { $, h, countdown, moment, span } from './dom.js';
 import { ask, events } from './stack.js';
@@ -15,7 +15,7 @@ async function read() {
   const token = $('token').value.trim();
   const number = ++asked;
   if (!token) {
-    show(h('p', { class: 'card empty' }, 'Paste a token, or take the one just minted.'));
+    show(h('p', { class: 'card empty' }, 'Paste a token, or use the last minted one.'));
     return;
   }
   let found;
@@ -23,7 +23,7 @@ async function read() {
   try {
     const answer = await ask('POST', 'explanation', { token });
     found = told(answer);
-    said = `${answer.title}: ${answer.problems.length ? 'it would be refused' : 'it is good'}.`;
+    said = `${answer.title}: ${answer.problems.length ? 'refused' : 'valid'}.`;
   } catch (error) {
     found = [h('div', { class: 'card' }, h('p', { class: 'outcome', 'data-tone': 'bad' }, error.message))];
     said = error.message;
@@ -36,9 +36,9 @@ async function read() {
 const show = (...nodes) => $('reading').replaceChildren(...nodes);
 
 const SIGNATURE = {
-  valid: ['good', 'The signature holds', 'It was made with the secret that this stack signs with.'],
-  invalid: ['bad', 'The signature does not hold', 'Another secret made it, or the token was changed on its way.'],
-  impossible: ['bad', 'The signature is impossible', 'No secret can make it.'],
+  valid: ['good', 'The signature is valid', 'It was made with this stack’s credentials.'],
+  invalid: ['bad', 'The signature is invalid', 'Other credentials made it, or the token was changed.'],
+  impossible: ['bad', 'The signature is impossible', 'No credentials can produce it.'],
   'not-checkable': ['fair', 'The signature cannot be checked', 'It covers values that are not in the token.'],
   unchecked: ['fair', 'The signature was not checked', 'The stack has no credentials for this platform.'],
 };
@@ -57,9 +57,9 @@ function told(answer) {
       h(
         'p',
         { class: 'outcome', 'data-tone': refused ? 'bad' : 'good' },
-        h('b', {}, refused ? 'It would be refused.' : 'It is good.'),
+        h('b', {}, refused ? 'Refused.' : 'Valid.'),
         ' ',
-        refused ? `${title} would turn it away:` : `Nothing in it that ${title} would refuse.`,
+        refused ? `${title} would refuse it:` : `${title} would accept it.`,
       ),
       refused &&
         h(
@@ -68,7 +68,7 @@ function told(answer) {
           answer.problems.map((problem) => h('li', {}, problem)),
         ),
       answer.warnings.length > 0 && [
-        h('p', { class: 'outcome', 'data-tone': 'fair' }, h('b', {}, 'A client may choke on it.')),
+        h('p', { class: 'outcome', 'data-tone': 'fair' }, h('b', {}, 'Warnings for clients.')),
         h(
           'ul',
           { class: 'errors' },
@@ -76,7 +76,7 @@ function told(answer) {
         ),
       ],
       h('p', { class: 'outcome', 'data-tone': tone }, h('b', {}, `${signature}.`), ' ', because),
-      ends !== null && h('div', { class: 'left' }, h('span', {}, 'Time left'), left, life(answer.issued_at, ends)),
+      ends !== null && h('div', { class: 'left' }, h('span', {}, 'Expires in'), left, share(answer.issued_at, ends)),
       h(
         'dl',
         { class: 'facts' },
@@ -98,27 +98,27 @@ function told(answer) {
   if (Array.isArray(services)) {
     parts.push(table('What it holds', rest));
     for (const { name, type, privileges, ...more } of services) {
-      const lives = Object.fromEntries(
+      const lifetimes = Object.fromEntries(
         Object.entries(privileges).map(([privilege, seconds]) => [privilege, `for ${span(seconds)}`]),
       );
-      parts.push(table(`Service ${type}: ${name}`, { ...more, ...lives }));
+      parts.push(table(`Service ${type}: ${name}`, { ...more, ...lifetimes }));
     }
   } else {
-    parts.push(table(answer.header ? 'Claims' : 'What it holds', claims));
+    parts.push(table('Claims', claims));
   }
   return parts;
 }
 
-/** Counts down, and reads the token again when its time has come: what it is then worth is another matter. */
+/** Count down, and inspect the token again when it expires. */
 function countdownOnce(element, ends) {
   const over = ends <= Date.now() / 1000;
   countdown(element, ends, 'none', over ? undefined : read);
 }
 
-function life(from, to) {
+function share(from, to) {
   if (!from || to <= from) return null;
   const spent = Math.min(1, Math.max(0, (Date.now() / 1000 - from) / (to - from)));
-  return h('progress', { max: '1', value: String(1 - spent), 'aria-label': 'Share of its life that is left' });
+  return h('progress', { max: '1', value: String(1 - spent), 'aria-label': 'Share of its lifetime that is left' });
 }
 
 function table(title, entries) {
@@ -156,8 +156,8 @@ export function start() {
     latest = detail;
     $('take').disabled = false;
   });
-  events.addEventListener('read', ({ detail }) => {
-    location.hash = '#read';
+  events.addEventListener('inspect', ({ detail }) => {
+    location.hash = '#inspect';
     take(detail);
   });
   $('take').disabled = true;

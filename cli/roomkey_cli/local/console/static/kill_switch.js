@@ -1,17 +1,18 @@
-// The disable flag: what is off, as a form and as the text that is stored.
+// The kill switch: what is off, as a form and as the stored text.
 
 import { $, h, choice, choose, chosen } from './dom.js';
 import { stack } from './stack.js';
 
-const KINDS = ['app', 'management'];
+/** The kinds of token that the served platforms have. */
+const KINDS = [...new Set(Object.values(stack.platforms).flatMap(({ fields }) => Object.keys(fields)))];
 const WHOLE = ['true', 'false'];
 
-/** What was last seen to be stored. */
+/** The last known stored text. */
 let stored = 'false';
 
 const boxes = () => [...$('scopes').querySelectorAll('input')];
 
-/** Whether a wider scope than this one is ticked: then it is off already. */
+/** Whether a wider scope than this one is ticked. */
 function implied(scope, ticked) {
   const [platform, kind] = scope.split('/');
   return kind !== undefined && (ticked.has(platform) || ticked.has(kind));
@@ -43,7 +44,7 @@ function drawFlag() {
   $('flag-text').textContent = flagText();
 }
 
-/** What a text turns off, the same for all the ways to write it. */
+/** The scopes that a text turns off, in one spelling. */
 function meaning(text) {
   const scopes = new Set(text.split(','));
   return [...scopes]
@@ -52,15 +53,15 @@ function meaning(text) {
     .join();
 }
 
-/** Whether the form says `text`. "Off in part" is a choice under way, even while nothing is ticked. */
-function says(text) {
+/** Whether the form equals `text`. "partly off" is a choice under way, even while nothing is ticked. */
+function equals(text) {
   const part = chosen($('flag-mode')) === 'part';
   return part !== WHOLE.includes(text) && meaning(flagText()) === meaning(text);
 }
 
-/** What is stored goes into the form, unless something else is being chosen there. */
+/** Show the stored text, unless another choice is under way. */
 export function show(text) {
-  const untouched = says(stored) || says(text);
+  const untouched = equals(stored) || equals(text);
   stored = text;
   if (untouched) setFlag(text);
 }
@@ -76,14 +77,14 @@ function setFlag(text) {
   drawFlag();
 }
 
-/** Builds the form; `put` is told the text when the switch is turned. */
+/** Build the form; `put` receives the text to store. */
 export function lay(put) {
   choice(
     $('flag-mode'),
     [
       ['false', 'on'],
       ['true', 'off'],
-      ['part', 'off in part'],
+      ['part', 'partly off'],
     ],
     drawFlag,
   );
@@ -116,7 +117,9 @@ export function lay(put) {
             'tr',
             {},
             h('th', { scope: 'row' }, box(name, `every token of ${name}`, name)),
-            KINDS.map((kind) => h('td', {}, box(`${name}/${kind}`, `${kind} tokens of ${name}`))),
+            KINDS.map((kind) =>
+              h('td', {}, kind in stack.platforms[name].fields && box(`${name}/${kind}`, `${kind} tokens of ${name}`)),
+            ),
           ),
         ),
       ),
