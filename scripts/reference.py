@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from infrastructure.template import EVERYTHING, source, stack
-from roomkey.platforms import PLATFORMS
+from roomkey.platforms import PLATFORM_NAMES, PLATFORMS, SERVICES
+from roomkey.platforms.base import Platform, TokenKind
+from roomkey.platforms.credentials import MIN_KEY_BYTES, CredentialField
+from roomkey.platforms.fields import Lifetime
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
+DATA = ROOT / "cli" / "roomkey_cli" / "data"
 
 
 def parameters() -> str:
@@ -78,6 +82,144 @@ def platforms_pattern() -> str:
     )
 
 
+def platforms() -> str:
+    """Return the table of the platforms."""
+    return _table(
+        (
+            "platform",
+            "app token lives",
+            "management token lives",
+            "sent to the vendor's API as",
+            "renewed",
+            "`connect`",
+        ),
+        (_platform_row(platform) for platform in PLATFORMS.values()),
+    )
+
+
+def _platform_row(platform: Platform) -> tuple[str, ...]:
+    header = platform.auth_header
+    return (
+        f"`{platform.name}` ({platform.title})" if platform.name != platform.title else f"`{platform.name}`",
+        *(_lifetimes(platform.kinds[kind].lifetime) if kind in platform.kinds else "none" for kind in TokenKind),
+        f"`{header.header}: {header.prefix}\u2026`" if header else "",
+        "never" if platform.renew_before is None else f"{platform.renew_before} s before the end",
+        ", ".join(f"`{name}`" for name in platform.public_fields),
+    )
+
+
+def _lifetimes(lifetime: Lifetime) -> str:
+    default = "" if lifetime.default is None else f", by default {_span(lifetime.default)}"
+    longest = "without a limit" if lifetime.maximum is None else f"to {_span(lifetime.maximum)}"
+    return f"{_span(lifetime.minimum)} {longest}{default}"
+
+
+def _span(seconds: int) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    days, rest = divmod(seconds, 86400)
+    return f"{days + 1} d less {86400 - rest} s" if days else f"{seconds} s"
+
+
+def credentials() -> str:
+    """Return the table of the values in each platform's secret."""
+    return _table(
+        ("platform", "value", "", "form"),
+        (
+            (f"`{platform.name}`", f"`{field.name}`", _credential_notes(platform, field), _form(field))
+            for platform in PLATFORMS.values()
+            for field in platform.credential_fields
+        ),
+    )
+
+
+def _credential_notes(platform: Platform, field: CredentialField) -> str:
+    notes = {
+        "signs": field.signs,
+        "a list": field.many,
+        "optional": not field.required,
+        "returned as `connect`": field.name in platform.public_fields,
+    }
+    return ", ".join(note for note, applies in notes.items() if applies)
+
+
+def _form(field: CredentialField) -> str:
+    if field.pattern == CredentialField("").pattern:
+        return f"at least {MIN_KEY_BYTES} characters" if field.signs else ""
+    return f"`{field.pattern}`" + ("" if field.strict else ", usually")
+
+
+def with_lists(text: str) -> str:
+    """Return a schema's text with the platforms and services of the registry in its lists."""
+    text = re.sub(r'\[\s*"100ms",[^\]]*\]', lambda match: _json_list(match[0], PLATFORM_NAMES), text)
+    text = re.sub(r'\[\s*"rtc",[^\]]*\]', lambda match: _json_list(match[0], SERVICES), text)
+    return re.sub(r"\[100ms, [^\]]*\]", f"[{', '.join(PLATFORM_NAMES)}]", text)
+
+
+def _json_list(old: str, names: tuple[str, ...]) -> str:
+    items = [f'"{name}"' for name in (*names, *(["*"] if '"*"' in old else []))]
+    if "\n" not in old:
+        return f"[{', '.join(items)}]"
+    start, end = re.findall(r"\n *", old)[0], re.findall(r"\n *", old)[-1]
+    return f"[{start}{f',{start}'.join(items)}{end}]"
+
+
+def other_platforms(text: str) -> str:
+    """Return the paths of the platforms that `text`, the OpenAPI document, does not describe one by one."""
+    paths = []
+    for kind in TokenKind:
+        names = [
+            name
+            for name, platform in PLATFORMS.items()
+            if kind in platform.kinds and f"  /v1/{name}/{kind}-token:" not in text
+        ]
+        if names:
+            paths.append(_PATH.format(kind=kind, names=", ".join(names), **_OPERATION[kind]))
+    return "".join(paths)
+
+
+_OPERATION = {
+    TokenKind.APP: {"title": "App", "security": "[{}, {jwt: []}, {sigv4: []}]"},
+    TokenKind.MANAGEMENT: {"title": "Management", "security": "[{sigv4: []}]"},
+}
+_PATH = """  /v1/{{platform}}/{kind}-token:
+    post:
+      operationId: mint{title}Token
+      tags: [Other platforms]
+      summary: {title} token of a platform whose fields are in docs/platforms
+      security: {security}
+      parameters:
+        - {{name: platform, in: path, required: true, schema: {{type: string, enum: [{names}]}}}}
+      requestBody:
+        required: false
+        content:
+          application/json:
+            schema: {{type: object}}
+      responses:
+        "200":
+          description: The token.
+          content:
+            application/json:
+              schema: {{type: object}}
+        "400": {{$ref: "#/components/responses/BadRequest"}}
+        "401": {{$ref: "#/components/responses/Unauthenticated"}}
+        "403": {{$ref: "#/components/responses/Refused"}}
+        "404": {{$ref: "#/components/responses/NotFound"}}
+        "503": {{$ref: "#/components/responses/Unavailable"}}
+"""
+
+
+def generated_openapi() -> str:
+    """Return the OpenAPI document with the platforms of the registry."""
+    text = with_lists((DOCS / "openapi.yaml").read_text())
+    before, begin, rest = text.partition("  # Generated from the registry:\n")
+    _, end, after = rest.partition("  # End of the generated part.\n")
+    if not end:
+        raise ValueError("docs/openapi.yaml needs one generated part")
+    return f"{before}{begin}{other_platforms(before + after)}{end}{after}"
+
+
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]] | Any) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
@@ -87,6 +229,7 @@ PARTS: Mapping[Path, Mapping[str, Callable[[], str]]] = {
     REFERENCE / "parameters.md": {"parameters": parameters},
     REFERENCE / "alarms.md": {"alarms": alarms},
     REFERENCE / "audit-log.md": {"fields": audit_fields},
+    DOCS / "tokens.md": {"platforms": platforms, "credentials": credentials},
 }
 """The generated parts of each page."""
 
@@ -117,7 +260,12 @@ def generated_template() -> str:
 
 def main(arguments: list[str]) -> int:
     """Write every generated part, or with `--check` report those that are out of date."""
-    wanted = {ROOT / "template.yaml": generated_template(), **{path: generated(path) for path in PARTS}}
+    wanted = {
+        ROOT / "template.yaml": generated_template(),
+        DOCS / "openapi.yaml": generated_openapi(),
+        **{path: with_lists(path.read_text()) for path in sorted(DATA.glob("*.schema.json"))},
+        **{path: generated(path) for path in PARTS},
+    }
     outdated = [path for path, text in wanted.items() if path.read_text() != text]
     if "--check" not in arguments:
         for path in outdated:

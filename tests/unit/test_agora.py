@@ -5,6 +5,7 @@ vectors/agora.json, agora_vendor_tests.json and negative_agora.json say in their
 
 import base64
 import json
+import re
 import string
 import zlib
 from collections.abc import Mapping
@@ -262,6 +263,18 @@ def test_services_come_in_one_order_whatever_order_they_are_sent_in() -> None:
 )
 def test_other_services_are_refused(services: object) -> None:
     assert refusals(services=services) == {"services": "must be a list of one or more of rtc, rtm, chat"}
+
+
+@pytest.mark.parametrize("user_id", ["Ada", "ADA", "ada b", "ada@x", "+5", "a" * 65])
+def test_chat_takes_only_users_that_it_does_not_fold(user_id: str) -> None:
+    for services in (["chat"], ["rtc", "chat"]):
+        assert refusals(user_id=user_id, services=services).keys() == {"user_id"}
+    assert asked(user_id=user_id, services=["rtc"]).user_id == user_id
+
+
+@pytest.mark.parametrize("user_id", ["ada", "42", "a_b.c-d", "0a"])
+def test_chat_takes_lower_case_letters_digits_and_three_marks(user_id: str) -> None:
+    assert asked(user_id=user_id, services=["chat"]).user_id == user_id
 
 
 @pytest.mark.parametrize("services", [["rtc", "rtc"], ["rtc", "rtm", "rtc"]])
@@ -767,17 +780,21 @@ def names(longest: int) -> st.SearchStrategy[str]:
     return st.text(CHARACTERS, min_size=1, max_size=longest).filter(lambda name: name == name.strip())
 
 
+def suits_chat(fields: dict[str, Any]) -> bool:
+    return "chat" not in fields.get("services", ()) or bool(re.fullmatch("[a-z0-9_.-]{1,64}", fields["user_id"]))
+
+
 uids = st.builds(
     "{}{}{}".format, st.sampled_from(["", "+"]), st.integers(0, 20).map("0".__mul__), st.integers(1, 2**32 - 1)
 )
 accounts = names(64).filter(lambda name: not name.lstrip("+-").isdigit() or name.count("+") + name.count("-") > 1)
-requests = st.fixed_dictionaries(
+requests: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"room_id": names(63), "role": st.sampled_from(["publisher", "subscriber"]), "user_id": uids | accounts},
     optional={
         "services": st.lists(st.sampled_from(SERVICES), min_size=1, unique=True),
         "expires_in": st.integers(120, 86400),
     },
-)
+).filter(suits_chat)
 
 
 @given(requests, st.floats(1, 2**32 - 86401), st.integers(1, 99_999_999))

@@ -108,7 +108,7 @@ PEM = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----EN
 def test_a_key_of_another_kind_is_named_and_not_repeated(key: str) -> None:
     with pytest.raises(InvalidCredentials) as caught:
         hs256.check_key("secret", Credentials({"secret": key}))
-    assert caught.value.problems == ("secret: is no key for HMAC-SHA256",)
+    assert caught.value.problems == ("secret: is not a key for HMAC-SHA256",)
 
 
 def test_a_key_that_can_sign_passes() -> None:

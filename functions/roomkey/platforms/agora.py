@@ -23,7 +23,7 @@ from roomkey.platforms.base import (
     expired,
 )
 from roomkey.platforms.credentials import CredentialField, Credentials
-from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, one_of, text
+from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, identifier, one_of
 
 MAX_UID = 2**32 - 1
 _MAX_LIFETIME = 86400
@@ -45,10 +45,10 @@ _TOKEN_EXPIRED = "109 Token Expired"  # noqa: S105 - likewise.
 
 _APP_ID = r"[0-9A-Fa-f]{32}"
 _CERTIFICATE = r"(?!(.)\1*\Z)" + _APP_ID
-"""As the App ID, and not one character repeated."""
+"""The form of the App ID, but not one character repeated."""
 
 
-# --- what a request may say ----------------------------------------------------------------------------------------
+# --- requests ----------------------------------------------------------------------------------------
 
 _MAX_CHANNEL = 63
 _MAX_ACCOUNT = 255
@@ -57,11 +57,13 @@ _MAX_LOGIN = 64
 
 _DOCUMENTED_CHARACTERS = re.compile(r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]*")
 _NUMBER = re.compile(r"[+-]?[0-9]+")
+_CHAT_USER_ID = re.compile(r"[a-z0-9_.-]{1,64}")
+"""Chat compares users without case: `Ada` and `ada` would share one account."""
 
 
 def _name(longest: int) -> Callable[[object], str]:
-    """A check for names of channels and users: characters that Agora documents, all of one byte."""
-    check_text = text(longest)
+    """Return a check for names of channels and users: the characters that Agora documents, one byte each."""
+    check_text = identifier(longest)
 
     def check(value: object) -> str:
         name = check_text(value)
@@ -78,9 +80,8 @@ _check_account = _name(_MAX_ACCOUNT)
 
 def _check_user(value: object) -> str:
     user = _check_account(value)
-    # What looks like a number is taken for a uid, so that no spelling of 0, the uid that stands for everybody, and no
-    # uid that a client would wrap round to another one (-5, 4294967297), passes as an account. It is packed as it came:
-    # "00042" and "+5" are what the client will have to say, too.
+    # A number is a uid. 0 stands for any user, and clients wrap -5 and 4294967297 round to another uid. The text is
+    # packed as it is: the client has to join with the same "00042".
     if _NUMBER.fullmatch(user) and not 1 <= int(user) <= MAX_UID:
         raise ValueError(f"must be from 1 to {MAX_UID} where it is a number")
     return user
@@ -92,14 +93,14 @@ def _check_services(value: object) -> tuple[str, ...]:
         raise ValueError("must be a list of one or more of " + ", ".join(_SERVICES))
     if len(set(names)) < len(names):
         raise ValueError("must not name a service twice")
-    return tuple(name for name in _SERVICES if name in names)  # In one order, for the policy and for comparing.
+    return tuple(name for name in _SERVICES if name in names)  # One order, so that equal requests compare equal.
 
 
 # --- the platform --------------------------------------------------------------------------------------------------
 
 
 class Agora(Platform):
-    """Agora. A token's `user_id` is a uid where it is a number, else a user account; a client joins with the same."""
+    """Agora. A `user_id` that is a number is a uid, any other a user account; the client joins with the same."""
 
     name = "agora"
     title = "Agora"
@@ -125,15 +126,15 @@ class Agora(Platform):
     )
 
     def conflicts(self, values: Mapping[str, object]) -> Iterable[tuple[str, str]]:
-        # Every character of a user that has passed its check is one byte.
-        if (
-            values.get("services", _DEFAULT_SERVICES) != _DEFAULT_SERVICES
-            and len(str(values.get("user_id"))) > _MAX_LOGIN
-        ):
+        services, user = values.get("services", _DEFAULT_SERVICES), values.get("user_id")
+        # A valid user has one byte per character.
+        if services != _DEFAULT_SERVICES and len(str(user)) > _MAX_LOGIN:
             yield "user_id", f"must not be longer than {_MAX_LOGIN} characters with rtm or chat among the services"
+        elif isinstance(services, tuple) and "chat" in services and user and not _CHAT_USER_ID.fullmatch(str(user)):
+            yield "user_id", "must hold only a-z, 0-9, _, . and - with chat among the services, which ignores case"
 
     def expressible(self, grant: Grant) -> Grant:
-        """What of `grant` its token says: RTM and Chat know neither channel nor role."""
+        """Return the part of `grant` that the token can express: RTM and Chat have neither channel nor role."""
         return grant if "rtc" in grant.services else grant._replace(room_id=None, role=None)
 
     def token(self, credentials: Credentials, grant: Grant, context: MintContext) -> str:
@@ -255,7 +256,7 @@ def _content(token: AccessToken2) -> tuple[TokenContent, bool]:
 
 
 def _cut(service: Service, lifetime: int) -> Service:
-    """`service` as it works in a token of `life` seconds, which cuts off a privilege that has more, or no own end."""
+    """Return `service` with each privilege ending with the token, at the latest. 0 is no end of its own."""
     return service._replace(
         privileges={number: min(own or lifetime, lifetime) for number, own in service.privileges.items()}
     )
@@ -284,7 +285,7 @@ def _facts(token: AccessToken2) -> dict[str, object]:
     }
 
 
-# --- what is wrong with a token ------------------------------------------------------------------------------------
+# --- problems of a token ------------------------------------------------------------------------------------
 
 
 def _app_id_problems(app_id: str, credentials: Credentials | None) -> Iterator[str]:
@@ -303,7 +304,7 @@ def _time_problems(token: AccessToken2, at: float) -> Iterator[str]:
         yield f"{expired(token.issue_ts + token.expire)} ({_TOKEN_EXPIRED})"
         return
     for service, privilege, lifetime in _privileges(token):
-        if lifetime and token.issue_ts + lifetime <= at:  # 0 is no own end: Agora's FPA tokens have it.
+        if lifetime and token.issue_ts + lifetime <= at:  # 0 is no end of its own, as in Agora's FPA tokens.
             yield f"{service}: {privilege} has expired ({_TOKEN_EXPIRED})"
 
 
@@ -321,14 +322,14 @@ def _privileges(token: AccessToken2) -> Iterator[tuple[str, str, int]]:
 
 
 class _NameRule(NamedTuple):
-    """A name may have `longest` bytes, else the SDK answers `error`; what it should look like, `check` knows."""
+    """The SDK answers `error` to a name of more than `longest` bytes. `check` is the documented format."""
 
     longest: int
     error: str
     check: Callable[[object], str]
 
 
-# Of the services that Roomkey mints: of the others, no limits are documented.
+# For the services that Roomkey mints. Limits of the others are not documented.
 _NAME_RULES: Mapping[int, Mapping[str, _NameRule]] = {
     RTC: {
         "channel_name": _NameRule(_MAX_CHANNEL, "102 Invalid Channel Name", _check_channel),
@@ -342,7 +343,7 @@ _NAME_RULES: Mapping[int, Mapping[str, _NameRule]] = {
 def _names(token: AccessToken2) -> Iterator[tuple[str, str, _NameRule]]:
     for service in token.services:
         for field, rule in _NAME_RULES.get(service.type, {}).items():
-            if service.type != CHAT or _CHAT_USER in service.privileges:  # Chat's app token names nobody.
+            if service.type != CHAT or _CHAT_USER in service.privileges:  # Chat's app token names no user.
                 yield f"{SERVICE_TYPES[service.type].name}: {field}", _text_of(service, field) or "", rule
 
 

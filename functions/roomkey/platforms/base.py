@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from roomkey.platforms.credentials import CredentialField, Credentials, check_credentials, read_secret
+from roomkey.platforms.credentials import (
+    CredentialField,
+    Credentials,
+    InvalidCredentials,
+    check_credentials,
+    read_secret,
+)
 from roomkey.platforms.fields import TokenSpec
 
 
@@ -190,6 +196,8 @@ class Platform(ABC):
     def parse_secret(self, text: str) -> Credentials:
         """Return the credentials in a secret's text. Raises `InvalidCredentials`."""
         values = read_secret(text)
+        if isinstance(values.get(self.name), dict):
+            raise InvalidCredentials(f"all: holds an object for {self.name}: store that object alone")
         return self.check_credentials(values)
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """A platform's credentials: the fields of its secret, and checks that reject values that cannot sign working tokens."""
 
+import base64
 import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -23,6 +24,7 @@ class CredentialField(NamedTuple):
 
     `signs` marks the signing key. `pattern` is the format in which the vendor issues the value: with `strict` any other
     format is refused, otherwise it only detects two values in each other's place. `many` is a list of such values.
+    `demo` is the local stack's value, with `{}` for hex digits; without it, hex digits alone have the format.
     """
 
     name: str
@@ -31,6 +33,7 @@ class CredentialField(NamedTuple):
     strict: bool = False
     required: bool = True
     many: bool = False
+    demo: str = ""
 
     def matches_format(self, value: str) -> bool:
         """Return whether `value` has the format that the vendor issues."""
@@ -75,6 +78,8 @@ class Credentials:
 
 def read_secret(text: str) -> dict[str, object]:
     """Return the JSON object in a secret's text. Raises `InvalidCredentials`, which does not repeat the text."""
+    if text.startswith("\ufeff"):
+        raise InvalidCredentials("all: begins with a byte order mark")
     try:
         values = strict_json.loads(text)
     except ValueError:
@@ -114,25 +119,63 @@ def _field_problems(field: CredentialField, value: object) -> Iterator[str]:
         yield from dict.fromkeys(why for item in value for why in _text_problems(field, item))
 
 
-_PLACEHOLDER = re.compile(
-    r"[<>{}]|change[-_]?me|replace[-_]?me|place[-_]?holder|your[-_]|x{8}|\*{3}|\.{3}", re.IGNORECASE
+_REFUSED = tuple(
+    (re.compile(pattern, re.IGNORECASE), reason)
+    for pattern, reason in (
+        (r"[\u2022\u25cf\u2219\u00b7]|[*]{3}|\.{3}|\u2026|x{8}", "is masked or shortened, as a dashboard shows it"),
+        (r"""^["'`\u2018-\u201f\u00ab\u00bb]|["'`\u2018-\u201f\u00ab\u00bb]$""", "is wrapped in quotes"),
+        (r"[<>{}]", "looks like a placeholder"),
+        (r"^[(\[]|[)\]]$", "is wrapped in brackets"),
+        (r"^(authorization\s*[:=]\s*)?bearer\b", "begins with Bearer, which belongs to a header"),
+        (r"^ey[\w-]{8,}\.[\w-]+\.", "is a token (JWT), not a value that the vendor issues for signing"),
+        (r"^(007eJ|006[0-9a-f]{32}|NETLESS(ROOM|SDK|TASK)_|T1==)", "is a token, not a value for signing"),
+        (r"^(-----BEGIN|LS0tLS1CRUdJTi|ssh-)", "is a key of another algorithm"),
+        (r"^(export\s+)?[a-z_][\w.-]*\s*=(?!=*$)", "is an assignment: only what follows the = belongs here"),
+        (
+            r"^\w*(secret|key|id|certificate|token)\w*\s*:",
+            "begins with a name: only the value belongs here",
+        ),
+        (r"""["`\\]""", "holds a quote or a backslash"),
+        (r"%[0-9a-f]{2}", "is URL-encoded"),
+        (r"^[,;:=]|[,;:.]$", "begins or ends with punctuation of the text around it"),
+        (
+            r"change[-_]?me|replace[-_]?me|place[-_]?holder|your[-_]|insert[-_]|paste[-_]|[-_]here$|undefined"
+            r"|process\.env|os\.environ|^\$|^(null|none|nan|true|false)$|^arn:aws|^(op|ssm|vault|env|file)://",
+            "looks like a placeholder",
+        ),
+        (r"(?-i:(.)\1{7})", "repeats one character"),
+    )
 )
+"""Text that no vendor issues: what pasting adds, tokens in place of keys, and placeholders."""
 
 
 def _text_problems(field: CredentialField, value: object) -> list[str]:
     if not isinstance(value, str) or not value:
         return ["must be a string with something in it"]
+    if reason := next((reason for pattern, reason in _REFUSED if pattern.search(value)), None):
+        return [reason]
     if not (value.isascii() and value.isprintable()) or " " in value:
         return ["holds a space, a line break or a character outside ASCII"]
-    if _PLACEHOLDER.search(value):
-        return ["looks like a placeholder"]
     if field.strict:
         return [] if field.matches_format(value) else ["is not of the form that the vendor issues"]
     if field.signs and len(value) < MIN_KEY_BYTES:
         return [f"is shorter than {MIN_KEY_BYTES} bytes (another value in its place?)"]
-    if field.signs and len(set(value)) == 1:
-        return ["is one character repeated"]
+    if field.signs and _is_der(value):
+        return ["is a key of another algorithm"]
     return []
+
+
+def _is_der(key: str) -> bool:
+    """Return whether `key` is base64 of one ASN.1 sequence, the form of RSA and EC keys (X.690, section 8.1.3)."""
+    try:
+        content = base64.b64decode(key, validate=True)
+    except ValueError:
+        return False
+    if len(content) < 2 or content[0] != 0x30:
+        return False
+    size = content[1] & 0x7F if content[1] & 0x80 else 0
+    length = int.from_bytes(content[2 : 2 + size]) if size else content[1]
+    return 2 + size + length == len(content)
 
 
 def _swapped(fields: tuple[CredentialField, ...], texts: Mapping[str, str]) -> list[str]:

@@ -45,15 +45,36 @@ class TokenSpec(NamedTuple):
         return next((field for field in self.fields if field.name == name), None)
 
 
-_FORBIDDEN_CATEGORIES = frozenset(("Cc", "Cs", "Cn", "Co", "Zl", "Zp"))
+_FORBIDDEN_CATEGORIES = frozenset(("Cc", "Cs", "Co", "Zl", "Zp"))
+"""Control characters, surrogates, private use, line and paragraph separators.
+
+Unassigned code points pass: which ones those are depends on the interpreter's version of Unicode.
+"""
 _BIDI_CONTROLS = frozenset(map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+_BLANK = frozenset(
+    chr(code)
+    for first, last in (
+        *((0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F)),
+        *((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF)),
+        *((0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A)),
+        # Not ignorable, and blank in every font: Braille's empty cell, and symbols for nothing.
+        *((0x2800, 0x2800), (0x1D159, 0x1D159), (0xFFFC, 0xFFFC)),
+    )
+    for code in range(first, last + 1)
+)
+"""Code points that show nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), below the last
+plane, and others that are known to be blank."""
+_IGNORABLE_PLANE = range(0xE0000, 0xE1000)
+_PRINTED_VARIABLES = frozenset(("undefined", "null", "None", "NaN", "[object Object]"))
+"""How programs print a variable without a value. As an id, each would be shared by everyone."""
 
 
 def text(max_length: int) -> Callable[[object], str]:
     """Return a check for names and ids of 1 to `max_length` visible code points.
 
-    The value is never normalised: two spellings are two ids. Refused are control characters, surrogates, unassigned
-    and private code points, line and paragraph separators, bidirectional controls, blanks, and spaces at either end.
+    The value is never normalised: two spellings are two ids. Refused are control characters, surrogates, private and
+    noncharacter code points, line and paragraph separators, bidirectional controls, values that show nothing, and
+    spaces at either end.
     """
 
     def check(value: object) -> str:
@@ -66,17 +87,40 @@ def text(max_length: int) -> Callable[[object], str]:
         if value != value.strip():
             raise ValueError("must not begin or end with a space")
         if not (value.isascii() and value.isprintable()):
-            categories = {unicodedata.category(character) for character in value}
-            if categories & _FORBIDDEN_CATEGORIES or not _BIDI_CONTROLS.isdisjoint(value):
-                raise ValueError("must not hold control, private or unassigned characters")
-            if categories <= {"Cf", "Zs"}:
+            if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in value):
+                raise ValueError("must not hold control or private characters")
+            if not _BIDI_CONTROLS.isdisjoint(value) or any(map(_is_noncharacter, value)):
+                raise ValueError("must not hold control or private characters")
+            if all(map(_is_blank, value)):
                 raise ValueError("must not be blank")
         return value
 
     return check
 
 
-check_id = text(256)
+def _is_noncharacter(character: str) -> bool:
+    code = ord(character)
+    return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+
+
+def _is_blank(character: str) -> bool:
+    return character in _BLANK or ord(character) in _IGNORABLE_PLANE or unicodedata.category(character) in ("Zs", "Cf")
+
+
+def identifier(max_length: int) -> Callable[[object], str]:
+    """Return a check for ids: as `text`, and not the text that a program prints for a missing value."""
+    check_text = text(max_length)
+
+    def check(value: object) -> str:
+        checked = check_text(value)
+        if checked in _PRINTED_VARIABLES:
+            raise ValueError("must not be the text that a program prints for a missing value")
+        return checked
+
+    return check
+
+
+check_id = identifier(256)
 check_role = text(128)
 check_display_value = text(256)
 
