@@ -74,7 +74,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=30, help="starts of each contender")
     parser.add_argument("--warm", type=int, default=200, help="requests after the first, in each round")
     parser.add_argument("--only", action="append", metavar="NAME", help="Roomkey and this contender (repeatable)")
-    parser.add_argument("--before", type=Path, metavar="FOLDER", help="another checkout of Roomkey, built, to compare")
+    parser.add_argument(
+        "--before", type=Path, metavar="FOLDER", help="a built checkout of Roomkey with the SDK, to compare"
+    )
     parser.add_argument("--publish", action="store_true", help="write the pages and benchmarks/results.json")
     return parser.parse_args()
 

@@ -64,7 +64,7 @@ class Contender:
 
 
 def contenders(npm: str, before: Path | None) -> list[Contender]:
-    """Return all contenders, packaged. `before` is another checkout of Roomkey, built, to compare with."""
+    """Return all contenders, packaged. `before` is a built checkout of the code that used the SDK."""
     _once(PYTHON.parent.parent, [HERE / "packages.py"], lambda to: venv.create(to, symlinks=True, with_pip=True))
     _once(PYTHON_RUNTIME, [HERE / "runtime/requirements.txt", HERE / "packages.py"], _python_runtime)
     made = {}
@@ -79,7 +79,7 @@ def contenders(npm: str, before: Path | None) -> list[Contender]:
         Contender("boto3", "PyJWT + boto3, cached", made["boto3"]),
         Contender("powertools", "Powertools with validation", made["powertools"]),
         *(
-            [Contender("before", "Roomkey before", _roomkey(before, "before"), "roomkey.handler.handler")]
+            [Contender("before", "Roomkey with the SDK", _roomkey(before, "before"), "roomkey.handler.handler")]
             if before
             else []
         ),

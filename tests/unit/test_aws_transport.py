@@ -47,14 +47,14 @@ class Server:
         self._tls.load_cert_chain(chain)
         self._tls.sni_callback = lambda _socket, name, _context: self.names.append(name)
         self.names: list[str | None] = []
-        self.looked_up: list[str] = []
+        self.looked_up: list[bytes] = []
         self.requests: list[bytes] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
-    def lookup(self, name: str, port: int, **_: Any) -> list[Any]:
+    def lookup(self, name: bytes, port: int, **_: Any) -> list[Any]:
         """Stands in for `socket.getaddrinfo`."""
         self.looked_up.append(name)
         assert port == 443
@@ -105,7 +105,7 @@ def test_an_absolute_name_is_looked_up_and_the_server_gets_it_without_the_dot(se
     response = send(DeadlineTransport(1.0, 2.0, authorities))
 
     assert response == (200, {"content-length": "2", "x-case": "Kept"}, b"{}")
-    assert server.looked_up == [f"{HOST}."]
+    assert server.looked_up == [f"{HOST}.".encode()]
     assert server.names == [HOST]
     assert f"\r\nhost: {HOST}\r\n".encode() in server.requests[0]
 
