@@ -9,7 +9,6 @@ import pytest
 pytest.register_assert_rewrite("support")
 pytest_plugins = ["support.threats"]
 
-import support.old_names  # noqa: E402, F401
 from roomkey.audit import AuditTrail  # noqa: E402
 from support.audit_lines import checked  # noqa: E402
 
