@@ -1,70 +1,90 @@
-"""Makes the pictures of the console in docs/images anew, from a real stack: `make screenshots`."""
+"""Make the pictures of the console in docs/images from a real stack: `make screenshots`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from playwright.sync_api import Browser
 
-from e2e.browsers import chromium, visit
-from e2e.stacks import ROOT, LocalStack, started
+from e2e.browsers import Visit, chromium, visit
+from e2e.stacks import ROOT, started
 
 IMAGES = ROOT / "docs" / "images"
+CLASSROOM = "cli/roomkey_cli/data/policies/classroom.json"
 
 
 def main() -> None:
-    """Draws each view, and two of them in other dress."""
+    """Draw each view, and the first one on a phone."""
     IMAGES.mkdir(exist_ok=True)
     with chromium() as browser:
         with started() as stack:
-            _mint(browser, stack, IMAGES / "console.png")
-            _mint(browser, stack, IMAGES / "console-phone.png", scheme="dark", phone=True)
-        with started("--access", "jwt", "--policy", "cli/roomkey_cli/data/policies/classroom.json") as stack:
-            _the_rest(browser, stack)
+            _mint(browser, stack.url, IMAGES / "console.png")
+            _mint(browser, stack.url, IMAGES / "console-phone.png", scheme="dark", phone=True)
+        with started("--access", "jwt", "--policy", CLASSROOM) as stack:
+            _inspect(browser, stack.url)
+            _controls(browser, stack.url)
+            _activity(browser, stack.url)
+
+
+@contextmanager
+def _console(
+    browser: Browser, url: str, *, scheme: Literal["light", "dark"] = "light", phone: bool = False
+) -> Iterator[Visit]:
+    with visit(browser, url, scheme=scheme, phone=phone, device_scale_factor=1) as console:
+        yield console
+
+
+def _save(console: Visit, path: Path) -> None:
+    console.page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    console.page.mouse.move(0, 0)
+    console.page.wait_for_timeout(300)
+    console.page.screenshot(path=path)
 
 
 def _mint(
-    browser: Browser, stack: LocalStack, file: Path, *, scheme: Literal["light", "dark"] = "light", phone: bool = False
+    browser: Browser, url: str, path: Path, *, scheme: Literal["light", "dark"] = "light", phone: bool = False
 ) -> None:
-    with visit(browser, stack.url, scheme=scheme, phone=phone, device_scale_factor=1.5) as console:
+    with _console(browser, url, scheme=scheme, phone=phone) as console:
         console.mint("host")
         console.shows("Minted and copied.")
-        console.page.evaluate("document.activeElement.blur()")
-        console.page.wait_for_timeout(2500)  # The key is a key again.
-        console.page.screenshot(path=file, full_page=not phone)
+        _save(console, path)
 
 
-def _the_rest(browser: Browser, stack: LocalStack) -> None:
-    with visit(browser, stack.url, device_scale_factor=1.5) as console:
+def _inspect(browser: Browser, url: str) -> None:
+    with _console(browser, url) as console:
         console.choose("Platform", "Agora")
         console.mint("publisher")
         console.shows("Minted and copied.")
-        console.press("Read it")
-        console.shows("The signature holds.")
-        console.page.screenshot(path=IMAGES / "console-read.png", full_page=True)
+        console.press("Inspect")
+        console.shows("The signature is valid.")
+        _save(console, IMAGES / "console-inspect.png")
 
-        console.go("Mint")
+
+def _controls(browser: Browser, url: str) -> None:
+    with _console(browser, url) as console:
         for name in ("student", "teacher"):
-            console.choose("Who is asking", name)
-            for role in ("publisher", "subscriber"):
+            console.choose("Caller", name)
+            for role in ("guest", "host"):
                 console.mint(role)
-                console.page.wait_for_timeout(2500)
-        console.choose("Who is asking", "student")
-        console.mint("publisher")
-        console.press("Ask the policy why")
-        console.shows("Refused, no rule grants it.")
-        console.choose("Minting is", "off in part")
+                console.page.wait_for_timeout(700)
+        console.choose("Caller", "student")
+        console.mint("host")
+        console.press("Show why")
+        console.shows("no rule grants it")
+        console.choose("Minting is", "partly off")
         console.page.get_by_role("checkbox", name="app tokens of videosdk").check()
-        console.press("Turn the switch")
-        console.shows("at the latest")
-        console.page.wait_for_timeout(6000)
-        console.page.mouse.move(0, 0)
-        console.page.evaluate("scrollTo(0, 0)")
-        console.page.screenshot(path=IMAGES / "console-switch.png", full_page=True)
+        console.press("Apply")
+        console.shows("Saved.")
+        console.page.wait_for_timeout(4000)
+        _save(console, IMAGES / "console-controls.png")
 
-    with visit(browser, stack.url, scheme="dark", device_scale_factor=1.5) as console:
-        console.go("Watch")
+
+def _activity(browser: Browser, url: str) -> None:
+    with _console(browser, url, scheme="dark") as console:
+        console.go("Activity")
         console.shows("newest first")
-        console.page.screenshot(path=IMAGES / "console-watch.png")
+        _save(console, IMAGES / "console-activity.png")
 
 
 if __name__ == "__main__":
