@@ -267,7 +267,7 @@ def _deploy(run: _Run) -> None:
         variables["AWS_PROFILE"] = run.aws.profile
     variables["AWS_REGION"] = variables["AWS_DEFAULT_REGION"] = run.aws.region
     done = subprocess.run(  # noqa: S603
-        [make, "deploy", f"ENV={run.environment}", f"ARGS={confirm}"], env=variables, check=False, stdout=sys.stderr
+        [make, "deploy", f"ENV={run.environment}", f"ARGS={confirm}"], env=variables, check=False, stdout=2
     )
     if done.returncode:
         stack = stacks.find_stack(run.aws, run.environment)

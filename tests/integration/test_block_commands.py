@@ -1,0 +1,146 @@
+"""`roomkey block`, `unblock` and `blocks` against moto."""
+
+import json
+import time
+
+import pytest
+
+from roomkey import block_list
+from support.commands import Account, Interleaved, roomkey
+
+
+def test_a_user_is_blocked_and_unblocked(account: Account) -> None:
+    name = account.create()
+
+    blocked = roomkey("block", name, "u-7", "--reason", "spam", "--room", "r1", "--room", "r2", "--platform", "agora")
+    assert blocked.status == 0, blocked.err
+    entry = {"rooms": ["r1", "r2"], "platforms": ["agora"], "reason": "spam"}
+    assert account.block_list(name) == {"users": {"u-7": entry}}
+    assert "block u-7" in blocked.lines[0]
+    assert "In effect everywhere by 20" in blocked.lines[1]
+    assert "of 8192 bytes (free tier)" in blocked.lines[2]
+
+    assert roomkey("unblock", name, "u-7").status == 0
+    assert account.block_list(name) == {}
+
+
+def test_an_invite_is_blocked_and_unblocked(account: Account) -> None:
+    name = account.create()
+
+    assert roomkey("block", name, "--invite", "k3F").status == 0
+    assert roomkey("block", name, "u-1").status == 0
+    assert account.block_list(name)["invites"] == ["k3F"]
+    assert roomkey("unblock", name, "--invite", "k3F").status == 0
+    assert list(account.block_list(name)) == ["users"]
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [(["--for", "90s"], 90), (["--for", "2h"], 7200), (["--for", "7d"], 7 * 86400), (["--for", "1w"], 7 * 86400)],
+)
+def test_a_block_ends_by_itself(account: Account, options: list[str], seconds: int) -> None:
+    name = account.create()
+
+    assert roomkey("block", name, "u-7", *options).status == 0
+
+    assert abs(account.block_list(name)["users"]["u-7"]["until"] - time.time() - seconds) < 60
+
+
+@pytest.mark.parametrize("text", ["2099-01-01T00:00:00Z", "2099-01-01T01:00:00+01:00", "2099-01-01T00:00:00"])
+def test_a_block_ends_at_a_time(account: Account, text: str) -> None:
+    name = account.create()
+
+    assert roomkey("block", name, "u-7", "--until", text).status == 0
+
+    assert account.block_list(name)["users"]["u-7"]["until"] == 4070908800
+    listed = roomkey("blocks", name, "--json").json
+    assert listed["users"] == [{"rooms": ["*"], "platforms": ["*"], "until": "2099-01-01T00:00:00Z", "user": "u-7"}]
+    assert "u-7" in roomkey("blocks", name).out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "name either a USER or an --invite"),
+        (["u", "--invite", "i"], "name either a USER or an --invite"),
+        (["u", "--for", "2h", "--until", "2099-01-01"], "use --for or --until"),
+        (["u", "--for", "soon"], "--for must be a number with s, m, h, d or w"),
+        (["u", "--until", "soon"], "--until must be a time in ISO 8601"),
+        (["u", "--until", "2020-01-01"], "--until must be in the future"),
+        (["u", "--reason", "x" * 201], "--reason must have at most 200 characters"),
+        (["--invite", "i", "--room", "r"], "are for users"),
+        (["", "--for", "2h"], "USER must not be empty"),
+    ],
+)
+def test_wrong_usage(account: Account, words: list[str], message: str) -> None:
+    name = account.create()
+
+    result = roomkey("block", name, *words)
+
+    assert (result.status, account.block_list(name)) == (2, {})
+    assert message in result.err
+
+
+def test_expired_entries_are_dropped_by_the_next_write(account: Account) -> None:
+    name = account.create()
+    account.put(f"/roomkey/{name}/blocked", '{"users": {"old": {"until": 5}, "new": {}}}')
+    assert "(expired)" in roomkey("blocks", name).out
+
+    assert roomkey("block", name, "u-7").status == 0
+
+    assert set(account.block_list(name)["users"]) == {"new", "u-7"}
+
+
+def test_whatever_is_written_is_valid_for_the_function(account: Account) -> None:
+    name = account.create()
+    roomkey("block", name, "ü-7", "--room", "*", "--platform", "100ms", "--for", "2h", "--reason", "ü")
+    roomkey("block", name, "--invite", "k3F")
+
+    parsed = block_list.BlockList.parse(json.dumps(account.block_list(name)))
+
+    assert (set(parsed.users), parsed.invites) == ({"ü-7"}, {"k3F"})
+
+
+def test_a_list_that_ssm_cannot_hold_is_refused(account: Account) -> None:
+    name = account.create()
+    users = {f"user-{index:04}": {"reason": "x" * 100} for index in range(52)}
+    account.put(f"/roomkey/{name}/blocked", json.dumps({"users": users}, separators=(",", ":")))
+
+    result = roomkey("block", name, "u-7", "--reason", "x" * 200)
+
+    assert result.status == 1
+    assert "SSM's limit is 8192" in result.err
+    assert "u-7" not in account.block_list(name)["users"]
+
+
+def test_a_missing_or_invalid_list_is_an_error(account: Account) -> None:
+    name = account.create()
+    account.put(f"/roomkey/{name}/blocked", "[]")
+    for command in (["block", name, "u"], ["unblock", name, "u"], ["blocks", name]):
+        result = roomkey(*command)
+        assert (result.status, f"roomkey unblock {name} --all" in result.err) == (1, True)
+    assert roomkey("unblock", name, "--all").status == 0
+    assert account.block_list(name) == {}
+
+    account.aws.ssm.delete_parameter(Name=f"/roomkey/{name}/blocked")
+    assert f"roomkey env init {name}" in roomkey("block", name, "u").err
+
+
+def test_unblocking_someone_who_is_not_blocked_is_an_error(account: Account) -> None:
+    name = account.create()
+
+    result = roomkey("unblock", name, "u-7")
+
+    assert (result.status, result.err) == (1, f"roomkey: u-7 is not blocked in {name}\n")
+
+
+@pytest.mark.parametrize(("operation", "at"), [("get_parameters", 2), ("put_parameter", 1)])
+def test_a_block_by_another_operator_stays(account: Account, interleaved: Interleaved, operation: str, at: int) -> None:
+    name = account.create("prod")
+    theirs = '{"users":{"u-1":{}}}'
+    interleaved.when(operation, lambda: account.put(f"/roomkey/{name}/blocked", theirs), at=at)
+
+    result = roomkey("block", name, "u-7", stdin=f"{name}\n")
+
+    assert (result.status, account.block_list(name)) == (1, json.loads(theirs))
+    assert "was changed by another operator" in result.err
