@@ -1,26 +1,22 @@
-"""The HTTP API: the route of a request, the order of work, and what happens when a step fails."""
+"""The HTTP API: the route of a request, and what happens when it ends."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from roomkey import identity, request_body, token_requests
+from roomkey.actions import Actions
 from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
 from roomkey.errors import (
     AuditUnavailable,
-    Blocked,
     InternalError,
     MethodNotAllowed,
-    NotAllowed,
     NotFound,
     RoomkeyError,
 )
 from roomkey.event import ApiEvent
 from roomkey.limits import AWS_BUDGET_SECONDS, GRACE_SECONDS
-from roomkey.minting import mint
 from roomkey.platforms.base import Platform, TokenKind
-from roomkey.policy import Mode
 from roomkey.record import RequestRecord
 from roomkey.responses import STATUS, Responses
 from roomkey.routes import (
@@ -30,9 +26,12 @@ from roomkey.routes import (
     LEGACY_SPELLINGS,
     MINTING_ROUTES,
     PREFLIGHT_ROUTE,
+    Action,
     MintingRoute,
 )
 from roomkey.settings import Access
+
+_REDEEMING = (Action.REDEEM_INVITE, Action.REDEEM_ROOM_CODE)
 
 
 class Api:
@@ -40,6 +39,7 @@ class Api:
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._deps = dependencies
+        self._actions = Actions(dependencies)
         self._responses = Responses(dependencies.settings.allowed_origins)
         self._cold = True
 
@@ -65,27 +65,52 @@ class Api:
         if event.route_key == HEALTH_ROUTE:
             minting = self._deps.operator_config.minting(self._deps.platforms, budget)
             return self._responses.health(event, tuple(self._deps.platforms), minting)
-        route, platform = self._route(event)
-        record = RequestRecord(event, platform=platform.name, kind=route.kind, cold_start=cold)
+        route = self._route(event)
+        platform = self._platform(event, route)
+        record = RequestRecord(
+            event,
+            platform=platform.name if platform else None,
+            kind=route.kind,
+            cold_start=cold,
+            redeems_invite=route.action in _REDEEMING,
+        )
         try:
-            self._mint(event, route, platform, record, budget)
+            match route.action:
+                case Action.MINT if platform:
+                    self._actions.mint(event, route, platform, record, budget)
+                case Action.CREATE_INVITE:
+                    self._actions.create_invite(event, record, budget)
+                case _:
+                    self._actions.redeem_invite(event, route, record, budget)
         except RoomkeyError as failure:
             record.failure = failure.without_traceback()
         except Exception as error:
             record.failure = self._unexpected(error, event)
-        return self._finish(record, budget)
+        return self._finish(record, route, budget)
 
     # --- routes ----------------------------------------------------------------------------------------------------
 
-    def _route(self, event: ApiEvent) -> tuple[MintingRoute, Platform]:
+    def _route(self, event: ApiEvent) -> MintingRoute:
         """Return the route that the gateway chose, by its key alone: what was authorized is what runs."""
         route = MINTING_ROUTES.get(event.route_key)
         if event.route_key == DEFAULT_ROUTE:
             route = self._legacy_route(event)
-        platform = self._deps.platforms.get(route.platform or event.platform) if route else None
-        if route is None or platform is None or route.kind not in platform.kinds:
+        if route is None or (route.action is Action.CREATE_INVITE and not self._creates_invites):
             raise NotFound
-        return route, platform
+        return route
+
+    def _platform(self, event: ApiEvent, route: MintingRoute) -> Platform | None:
+        """Return the platform that the route or its path names. The routes of invites may name none."""
+        if route.action is not Action.MINT and route.platform is None:
+            return None
+        platform = self._deps.platforms.get(route.platform or event.platform)
+        if platform is None or TokenKind(route.kind) not in platform.kinds:
+            raise NotFound
+        return platform
+
+    @property
+    def _creates_invites(self) -> bool:
+        return self._deps.settings.app_token_access is not Access.OPEN
 
     def _legacy_route(self, event: ApiEvent) -> MintingRoute:
         path = event.path
@@ -103,68 +128,23 @@ class Api:
         match path.split("/"):
             case ["", "v1", "health"]:
                 return "GET"
-            case ["", "api", "token"] if LEGACY_100MS_ROUTE.platform in self._deps.platforms:
+            case ["", "api" | "v2", "token"] | ["", "v1", "100ms", "room-code"] if "100ms" in self._deps.platforms:
+                return "POST"
+            case ["", "v1", "invites"] | ["", "v1", "invites", "redeem"]:
                 return "POST"
             case ["", "v1", name, "app-token" | "management-token" as kind]:
                 platform = self._deps.platforms.get(name)
                 return "POST" if platform and TokenKind(kind.removesuffix("-token")) in platform.kinds else None
         return None
 
-    # --- the order of work -----------------------------------------------------------------------------------------
+    # --- the end of a request ---------------------------------------------------------------------------------------
 
-    def _mint(
-        self, event: ApiEvent, route: MintingRoute, platform: Platform, record: RequestRecord, budget: Budget
-    ) -> None:
-        settings = self._deps.settings
-
-        access = route.access or settings.app_token_access
-        caller = record.caller = identity.from_authorizer(event.authorizer, access, settings.claim_names)
-        caller.require_user()
-
-        content_type = event.headers.get("content-type")
-        if route.lenient:
-            body, mode = request_body.read_lenient(event.event, content_type), token_requests.LENIENT
-        else:
-            may_be_empty = route.kind is TokenKind.MANAGEMENT
-            body = request_body.read_strict(event.event, content_type, may_be_empty=may_be_empty)
-            mode = token_requests.STRICT
-        signed_in = caller.user_id is not None
-        token_request = record.token_request = token_requests.parse(
-            platform, route.kind, body, lifetimes=settings.lifetimes, mode=mode, signed_in=signed_in
-        )
-        if caller.user_id is not None:
-            token_request = token_requests.bind_to_user(token_request, caller.user_id, caller.claims)
-            record.token_request = token_request
-
-        config = self._deps.operator_config.read(budget)
-        record.kill_switch = config.kill_switch
-        config.kill_switch.require_on(platform.name, route.kind)
-
-        if config.require_block_list().blocks(token_request, caller, budget.started.wall):
-            raise Blocked
-
-        policy = config.require_policy()
-        decision = record.decision = policy.decide(token_request, caller)
-        record.policy_mode = policy.mode
-        if policy.mode is Mode.ENFORCE and not decision.allowed:
-            raise NotAllowed
-        allowed_lifetime = decision.max_lifetime if decision.allowed else None
-        expires_in = token_requests.resolve_lifetime(token_request, settings.lifetimes, allowed_lifetime)
-
-        record.credentials = self._deps.credentials.read(platform, budget)
-        record.minted = mint(
-            token_request,
-            expires_in,
-            record.credentials.value.credentials,
-            at=budget.check().wall,
-            randomness=self._deps.randomness,
-        )
-
-    def _finish(self, record: RequestRecord, budget: Budget) -> dict[str, Any]:
+    def _finish(self, record: RequestRecord, route: MintingRoute, budget: Budget) -> dict[str, Any]:
         """Write the audit line, then the log and the metrics, and only then return the response."""
         event, usage = record.event, budget.usage()
         try:
-            status = STATUS[record.failure.code] if record.failure else 200
+            granted = 201 if record.created_invite else 200
+            status = STATUS[record.failure.code] if record.failure else granted
             self._deps.audit.write(record, status=status, usage=usage)
         except Exception:
             unwritten = AuditUnavailable()
@@ -174,9 +154,14 @@ class Api:
             record.failure = record.failure or unwritten
         with self._never_fail(event):
             self._deps.observability.request_finished(record, usage)
+        if record.created_invite and not record.failure:
+            return self._responses.invited(event, record.created_invite, self._deps.settings.invite_url)
         if record.failure or record.minted is None or record.token_request is None:
-            return self._responses.failed(event, record.failure or InternalError())
-        return self._responses.minted(event, record.token_request, record.minted)
+            room_code = route.action is Action.REDEEM_ROOM_CODE
+            respond = self._responses.room_code_failed if room_code else self._responses.failed
+            return respond(event, record.failure or InternalError())
+        respond_with = self._responses.redeemed if record.redeems_invite else self._responses.minted
+        return respond_with(event, record.token_request, record.minted)
 
     @contextmanager
     def _never_fail(self, event: ApiEvent) -> Iterator[None]:

@@ -57,7 +57,9 @@ class AuditTrail:
             ValueError: A value cannot be represented in JSON.
         """
         event, failure = record.event, record.failure
-        decision = "minted" if failure is None else "error" if isinstance(failure, Fault) else "denied"
+        granted = "invited" if record.created_invite else "minted"
+        decision = granted if failure is None else "error" if isinstance(failure, Fault) else "denied"
+        invite = record.created_invite.invite if record.created_invite else record.invite
         return strict_json.dumps(
             _present(
                 log_type="audit",
@@ -78,12 +80,14 @@ class AuditTrail:
                 user_agent=event.user_agent,
                 calls=usage.calls,
                 duration_ms=round(usage.seconds * 1000, 1),
+                invite_id=invite and invite.id,
                 caller=self._caller(record),
                 requested=self._requested(record),
                 kill_switch=record.kill_switch and _reading(record.kill_switch.age, record.kill_switch.failure),
                 policy=_policy(record),
                 credentials=_credentials(record),
                 token=self._token(record),
+                invite=_created_invite(record),
             )
         )
 
@@ -99,16 +103,16 @@ class AuditTrail:
 
     def _requested(self, record: RequestRecord) -> Mapping[str, object] | None:
         """Return the request, without the values that `_caller` and `_token` contain."""
-        request, minted = record.token_request, record.minted
+        request, granted = record.token_request, record.minted or record.created_invite
         if request is None:
             return None
         asked_for_another_user = record.caller is None or request.user_id != record.caller.user_id
         return _present(
             room_id=request.room_id,
             role=request.role,
-            user_id=self._user_id(request.user_id) if minted is None and asked_for_another_user else None,
+            user_id=self._user_id(request.user_id) if granted is None and asked_for_another_user else None,
             services=request.services,
-            expires_in=request.expires_in if minted is None else None,
+            expires_in=request.expires_in if granted is None else None,
         )
 
     def _token(self, record: RequestRecord) -> Mapping[str, object] | None:
@@ -140,6 +144,11 @@ def _credentials(record: RequestRecord) -> Mapping[str, object] | None:
         return None
     reading = _reading(record.credentials.age, record.credentials.failure)
     return {"version_id": record.credentials.value.version_id, **reading}
+
+
+def _created_invite(record: RequestRecord) -> Mapping[str, object] | None:
+    created = record.created_invite
+    return {"expires_at": created.invite.expires_at, "expires_in": created.expires_in} if created else None
 
 
 def _reading(age: float, failure: object) -> dict[str, object]:

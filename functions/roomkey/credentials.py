@@ -1,7 +1,6 @@
-"""The vendors' credentials: one secret per platform, read when a token for that platform is requested.
+"""The secrets of one environment: each platform's credentials and the keys of invites, read when they are needed.
 
-A secret is a JSON object with the vendor's own names (docs/tokens.md). It is checked when it is loaded: credentials
-that cannot sign a working token are refused with field and reason, never with a value.
+A secret is checked when it is loaded: a value that cannot sign is refused with field and reason, never with a value.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from roomkey.aws.stores import SecretStore
 from roomkey.cache import CachedValue, RefreshingCache
 from roomkey.clock import Budget, Clock
 from roomkey.errors import CredentialsInvalid, CredentialsUnavailable, DependencyFailure
+from roomkey.invites import InviteKeys
 from roomkey.platforms.base import Platform
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
 
@@ -25,8 +25,46 @@ class VersionedCredentials(NamedTuple):
     version_id: str
 
 
+class CachedSecret[T]:
+    """One secret, parsed and cached. `parse` takes its text and its version id and raises `DependencyFailure`."""
+
+    def __init__(
+        self,
+        secrets: SecretStore,
+        name: str,
+        parse: Callable[[str, str], T],
+        *,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        def load(budget: Budget) -> T:
+            secret = secrets.read(name, budget)
+            return parse(secret.text, secret.version_id)
+
+        self._cache = RefreshingCache(
+            load,
+            ttl=limits.CREDENTIALS_TTL_SECONDS,
+            max_stale=limits.CREDENTIALS_MAX_STALE_SECONDS,
+            clock=clock,
+            jitter=jitter,
+        )
+
+    def read(self, budget: Budget) -> CachedValue[T]:
+        """Return the secret, refreshed if its TTL has expired.
+
+        Raises:
+            CredentialsUnavailable: It could not be read.
+            CredentialsInvalid: It cannot sign.
+            DeadlineExceeded: The budget ended before the read did.
+        """
+        try:
+            return self._cache.read(budget)
+        except DependencyFailure as failure:
+            raise (CredentialsInvalid if failure.reason == _INVALID else CredentialsUnavailable)(failure) from None
+
+
 class CredentialSource:
-    """The credentials of one environment's platforms, cached."""
+    """The credentials of one environment's platforms."""
 
     def __init__(
         self,
@@ -37,38 +75,29 @@ class CredentialSource:
         clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
-        def cache_of(platform: Platform) -> RefreshingCache[VersionedCredentials]:
-            def load(budget: Budget) -> VersionedCredentials:
-                secret = secrets.read(secret_name(platform.name), budget)
-                return VersionedCredentials(_parse(secret.text, platform), secret.version_id)
+        def secret_of(platform: Platform) -> CachedSecret[VersionedCredentials]:
+            def parse(text: str, version_id: str) -> VersionedCredentials:
+                try:
+                    return VersionedCredentials(platform.parse_secret(text), version_id)
+                except InvalidCredentials as error:
+                    raise _invalid(f"{platform.name}.{problem}" for problem in error.problems) from None
 
-            return RefreshingCache(
-                load,
-                ttl=limits.CREDENTIALS_TTL_SECONDS,
-                max_stale=limits.CREDENTIALS_MAX_STALE_SECONDS,
-                clock=clock,
-                jitter=jitter,
-            )
+            return CachedSecret(secrets, secret_name(platform.name), parse, clock=clock, jitter=jitter)
 
-        self._by_platform = {platform.name: cache_of(platform) for platform in platforms}
+        self._by_platform = {platform.name: secret_of(platform) for platform in platforms}
 
     def read(self, platform: Platform, budget: Budget) -> CachedValue[VersionedCredentials]:
-        """Return the platform's credentials, refreshed if their TTL has expired.
-
-        Raises:
-            CredentialsUnavailable: They could not be read.
-            CredentialsInvalid: They cannot sign a working token.
-            DeadlineExceeded: The budget ended before the read did.
-        """
-        try:
-            return self._by_platform[platform.name].read(budget)
-        except DependencyFailure as failure:
-            raise (CredentialsInvalid if failure.reason == _INVALID else CredentialsUnavailable)(failure) from None
+        """Return the platform's credentials. Raises as `CachedSecret.read` does."""
+        return self._by_platform[platform.name].read(budget)
 
 
-def _parse(text: str, platform: Platform) -> Credentials:
+def parse_invite_keys(text: str, _: str) -> InviteKeys:
+    """Parse the secret with the keys of invites, for `CachedSecret`."""
     try:
-        return platform.parse_secret(text)
-    except InvalidCredentials as error:
-        problems = tuple(f"{platform.name}.{problem}" for problem in error.problems)
-        raise DependencyFailure("secretsmanager", _INVALID, transient=False, problems=problems) from None
+        return InviteKeys.parse(text)
+    except ValueError as error:
+        raise _invalid([f"invites: {error}"]) from None
+
+
+def _invalid(problems: Iterable[str]) -> DependencyFailure:
+    return DependencyFailure("secretsmanager", _INVALID, transient=False, problems=tuple(problems))

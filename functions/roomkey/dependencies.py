@@ -8,7 +8,8 @@ from roomkey.audit import AuditTrail
 from roomkey.aws.client import AwsClient
 from roomkey.aws.stores import ParameterStore, SecretStore
 from roomkey.clock import Clock, SystemClock
-from roomkey.credentials import CredentialSource
+from roomkey.credentials import CachedSecret, CredentialSource, parse_invite_keys
+from roomkey.invites import InviteKeys
 from roomkey.observability import Observability
 from roomkey.operator_config import OperatorConfigCache
 from roomkey.platforms import platform
@@ -25,6 +26,7 @@ class Dependencies(NamedTuple):
     platforms: Mapping[str, Platform]
     operator_config: OperatorConfigCache
     credentials: CredentialSource
+    invite_keys: CachedSecret[InviteKeys]
     audit: AuditTrail
     observability: Observability
 
@@ -70,6 +72,9 @@ class Dependencies(NamedTuple):
             ),
             credentials=CredentialSource(
                 SecretStore(aws), settings.secret_name, platforms.values(), clock=clock, jitter=jitter
+            ),
+            invite_keys=CachedSecret(
+                SecretStore(aws), settings.secret_name("invites"), parse_invite_keys, clock=clock, jitter=jitter
             ),
             audit=AuditTrail(settings.environment, settings.audit_user_ids, stdout),
             observability=Observability(settings.environment, settings.log_level),

@@ -94,6 +94,13 @@ class NotFound(Refusal):
     msg = "There is nothing at this path."
 
 
+class InviteInvalid(Refusal):
+    """The invite is unknown, forged, malformed or expired. The response does not show which."""
+
+    code = "invite-invalid"
+    msg = "This invite is not valid or has expired."
+
+
 class MethodNotAllowed(Refusal):
     """The path exists for another method, `allowed`."""
 

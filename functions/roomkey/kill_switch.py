@@ -1,8 +1,8 @@
 """The kill switch: an SSM parameter with which operators turn minting off.
 
 Its text is `false` (everything is on), `true` (everything is off) or the scopes that are off, joined by commas: a kind
-of token (`app`), a platform (`100ms`), or one kind on one platform (`agora/app`). Any other text is invalid, and
-invalid is not "on".
+(`app`, `management`, `invite`), a platform (`100ms`), or one kind on one platform (`agora/app`). Any other text is
+invalid, and invalid is not "on".
 """
 
 from collections.abc import Iterable
@@ -12,8 +12,9 @@ from roomkey import limits
 from roomkey.errors import DependencyFailure, KillSwitchUnavailable, MintingDisabled
 from roomkey.platforms import PLATFORM_NAMES
 from roomkey.platforms.base import TokenKind
+from roomkey.token_requests import KINDS
 
-SCOPES = (*TokenKind, *PLATFORM_NAMES, *(f"{platform}/{kind}" for platform in PLATFORM_NAMES for kind in TokenKind))
+SCOPES = (*KINDS, *PLATFORM_NAMES, *(f"{platform}/{kind}" for platform in PLATFORM_NAMES for kind in KINDS))
 """The scopes, the widest first."""
 
 
@@ -44,8 +45,8 @@ class KillSwitch(NamedTuple):
             return "true"
         return ",".join(scope for scope in SCOPES if scope in self.scopes) or "false"
 
-    def is_off(self, platform: str, kind: TokenKind) -> bool:
-        """Return whether minting this kind of token for this platform is off."""
+    def is_off(self, platform: str, kind: str) -> bool:
+        """Return whether this kind of token, or invites (kind `invite`), are off for this platform."""
         return self.everything or not self.scopes.isdisjoint((kind, platform, f"{platform}/{kind}"))
 
     def minting(self, platforms: Iterable[str]) -> str:
@@ -66,7 +67,7 @@ class KillSwitchReading(NamedTuple):
         """Whether "on" may no longer be believed. "Off" is believed until a read reports otherwise."""
         return self.age > limits.KILL_SWITCH_MAX_STALE_SECONDS
 
-    def require_on(self, platform: str, kind: TokenKind) -> None:
+    def require_on(self, platform: str, kind: str) -> None:
         """Return if minting is on.
 
         Raises:

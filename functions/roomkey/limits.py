@@ -50,6 +50,12 @@ MIN_LIFETIME = 60
 MAX_LIFETIME = 90 * 86400
 """Upper bound of the stack's MaxTokenLifetime. A platform may allow less."""
 
+# --- invites, in seconds ---
+
+MIN_INVITE_LIFETIME = 300
+DEFAULT_INVITE_LIFETIME = 86400
+MAX_INVITE_LIFETIME = 30 * 86400
+
 # --- the policy ---
 
 MAX_POLICY_BYTES = 8192

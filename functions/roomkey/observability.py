@@ -23,7 +23,10 @@ from roomkey.record import RequestRecord
 NAMESPACE = "Roomkey"
 SERVICE = "roomkey"
 MINTED = "minted"
-"""The value of the dimension `code` for a minted token. Other values are the codes of `roomkey.errors`."""
+INVITED = "invited"
+"""The values of the dimension `code` for a minted token and a new invite. Others are the codes of `roomkey.errors`."""
+_NO_PLATFORM = "none"
+"""The platform of a request whose invite could not be verified."""
 
 _UNITS = {
     "Duration": MetricUnit.Milliseconds,
@@ -95,11 +98,14 @@ class Observability:
         platform and kind, the code.
         """
         failure = record.failure
-        outcome = "TokenMinted" if failure is None else "Fault" if isinstance(failure, Fault) else "TokenRefused"
+        granted = "InviteCreated" if record.created_invite else "TokenMinted"
+        outcome = granted if failure is None else "Fault" if isinstance(failure, Fault) else "TokenRefused"
         values: dict[str, float] = {outcome: 1}
-        if failure is None and record.kind is TokenKind.MANAGEMENT:
-            # For an alarm, which cannot sum over the platforms.
+        # For alarms, which cannot sum over the platforms.
+        if failure is None and record.kind == TokenKind.MANAGEMENT:
             values["ManagementTokenMinted"] = 1
+        if record.redeems_invite and not isinstance(failure, Fault):
+            values["InviteRefused" if failure else "InviteRedeemed"] = 1
         values["Duration"] = round(usage.seconds * 1000, 1)
 
         failed_reads = int(isinstance(failure, Fault) and _is_a_read(failure.failure))
@@ -110,8 +116,9 @@ class Observability:
         if failed_reads:
             values["DependencyFailure"] = failed_reads
 
-        code = failure.code if failure else MINTED
-        line = _metrics_line(self._environment, record.platform, record.kind, code, tuple(values))
+        code = failure.code if failure else INVITED if record.created_invite else MINTED
+        platform = record.platform or _NO_PLATFORM
+        line = _metrics_line(self._environment, platform, record.kind, code, tuple(values))
         directive = {**line["_aws"], "Timestamp": int(usage.since * 1000)}
         sys.stdout.write(strict_json.dumps({**line, "_aws": directive, **values}) + "\n")
 

@@ -5,37 +5,59 @@ from roomkey.credentials import VersionedCredentials
 from roomkey.errors import RoomkeyError
 from roomkey.event import ApiEvent
 from roomkey.identity import Caller
+from roomkey.invites import Invite
 from roomkey.kill_switch import KillSwitchReading
 from roomkey.minting import MintedToken
-from roomkey.platforms.base import TokenKind
 from roomkey.policy import Decision, Mode
 from roomkey.token_requests import TokenRequest
 
 
+class CreatedInvite:
+    """A new invite, its text and its lifetime in seconds. A plain class: its repr shows no invite."""
+
+    __slots__ = ("expires_in", "invite", "text")
+
+    def __init__(self, invite: Invite, text: str, expires_in: int) -> None:
+        self.invite = invite
+        self.text = text
+        self.expires_in = expires_in
+
+
 class RequestRecord:
-    """One request to a minting route. A step that was not reached leaves its attributes at None."""
+    """One request to a minting route. A step that was not reached leaves its attributes at None.
+
+    `invite` is the verified invite of a guest, `created_invite` the one that the request created.
+    """
 
     __slots__ = (
         "caller",
         "cold_start",
+        "created_invite",
         "credentials",
         "decision",
         "event",
         "failure",
+        "invite",
         "kill_switch",
         "kind",
         "minted",
         "platform",
         "policy_mode",
+        "redeems_invite",
         "token_request",
     )
 
-    def __init__(self, event: ApiEvent, *, platform: str, kind: TokenKind, cold_start: bool) -> None:
+    def __init__(
+        self, event: ApiEvent, *, platform: str | None, kind: str, cold_start: bool, redeems_invite: bool = False
+    ) -> None:
         self.event = event
         self.platform = platform
         self.kind = kind
         self.cold_start = cold_start
+        self.redeems_invite = redeems_invite
         self.caller: Caller | None = None
+        self.invite: Invite | None = None
+        self.created_invite: CreatedInvite | None = None
         self.token_request: TokenRequest | None = None
         self.kill_switch: KillSwitchReading | None = None
         self.policy_mode: Mode | None = None

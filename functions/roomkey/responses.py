@@ -8,6 +8,7 @@ from roomkey.errors import Fault, MethodNotAllowed, RoomkeyError
 from roomkey.event import ApiEvent
 from roomkey.minting import MintedToken
 from roomkey.platforms.base import TokenKind
+from roomkey.record import CreatedInvite
 from roomkey.routes import CORS_ALLOW_HEADERS, CORS_ALLOW_METHODS, CORS_EXPOSE_HEADERS, CORS_MAX_AGE_SECONDS
 from roomkey.token_requests import TokenRequest
 
@@ -20,6 +21,7 @@ STATUS = {
     "not-allowed": 403,
     "blocked": 403,
     "not-found": 404,
+    "invite-invalid": 404,
     "method-not-allowed": 405,
     "body-too-large": 413,
     "unsupported-media-type": 415,
@@ -56,6 +58,10 @@ class Responses:
 
     def minted(self, event: ApiEvent, request: TokenRequest, minted: MintedToken) -> dict[str, Any]:
         """Answer with a token."""
+        return self._respond(event, 200, self._token(request, minted))
+
+    @staticmethod
+    def _token(request: TokenRequest, minted: MintedToken) -> dict[str, Any]:
         body: dict[str, Any] = {
             "success": True,
             "status": 200,
@@ -75,7 +81,46 @@ class Responses:
             body["room_id"] = minted.grant.room_id
         if request.kind is TokenKind.MANAGEMENT and request.platform.auth_header:
             body["authorization"] = request.platform.auth_header._asdict()
+        return body
+
+    def redeemed(self, event: ApiEvent, request: TokenRequest, minted: MintedToken) -> dict[str, Any]:
+        """Answer a guest with a token, and with the place that the token is for."""
+        place = {"platform": request.platform.name, "room_id": minted.grant.room_id, "role": minted.grant.role}
+        name = {"guest_name": request.display_name} if request.display_name else {}
+        body = {**self._token(request, minted), **{key: value for key, value in place.items() if value}, **name}
         return self._respond(event, 200, body)
+
+    def invited(self, event: ApiEvent, created: CreatedInvite, invite_url: str) -> dict[str, Any]:
+        """Answer with an invite. Its URL carries it in the fragment, which browsers do not send to the server."""
+        body: dict[str, Any] = {
+            "success": True,
+            "status": 201,
+            "invite": created.text,
+            "invite_id": created.invite.id,
+            "expires_at": created.invite.expires_at,
+            "expires_in": created.expires_in,
+        }
+        if invite_url:
+            body["url"] = f"{invite_url}#{created.text}"
+        return self._respond(event, 201, body)
+
+    def room_code_failed(self, event: ApiEvent, failure: RoomkeyError) -> dict[str, Any]:
+        """Answer a client of 100ms's room codes, which reads an integer `code` and `message`.
+
+        It repeats a request four times at once for a `code` of 429 or 500 to 511, and has words for 403 and 404 only.
+        """
+        fault = isinstance(failure, Fault)
+        status = 503 if fault else 403 if STATUS[failure.code] == 403 else 404
+        body = {
+            "success": False,
+            "code": 4503 if fault else status,
+            "message": failure.msg,
+            "reason": failure.code,
+            "api_version": __version__,
+            "request_id": event.request_id,
+        }
+        retry = {"retry-after": _RETRY_AFTER_SECONDS[failure.transient]} if isinstance(failure, Fault) else {}
+        return self._respond(event, status, body, retry)
 
     def failed(self, event: ApiEvent, failure: RoomkeyError) -> dict[str, Any]:
         """Answer with the reason why there is no token."""

@@ -1,32 +1,52 @@
 """The routes of the API, who may call each, and its CORS values. The local gateway derives its table from this."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import NamedTuple
 
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import Access
+from roomkey.token_requests import INVITE
+
+
+class Action(StrEnum):
+    """What a route does: mint a token for its caller, create an invite, or mint a token for an invite."""
+
+    MINT = "mint"
+    CREATE_INVITE = "create-invite"
+    REDEEM_INVITE = "redeem-invite"
+    REDEEM_ROOM_CODE = "redeem-room-code"
+    """As `REDEEM_INVITE`, with the bodies of 100ms's room codes."""
 
 
 class MintingRoute(NamedTuple):
-    """A route that mints tokens.
+    """A route that mints tokens or creates invites.
 
-    `access` is None where the stack's AppTokenAccess decides, `platform` is None where the path names it. A `lenient`
-    route reads the bodies that 100ms's own endpoint accepted.
+    `access` is None where the stack's AppTokenAccess decides, `platform` is None where the path or the body names it.
+    A `lenient` route reads the bodies that 100ms's own endpoints accepted.
     """
 
-    kind: TokenKind
+    kind: str
+    action: Action = Action.MINT
     access: Access | None = None
     platform: str | None = None
     lenient: bool = False
 
 
 LEGACY_100MS_ROUTE = MintingRoute(TokenKind.APP, platform="100ms", lenient=True)
+_ROOM_CODE = MintingRoute(TokenKind.APP, Action.REDEEM_ROOM_CODE, Access.OPEN, platform="100ms", lenient=True)
 
 MINTING_ROUTES: Mapping[str, MintingRoute] = {
     "POST /api/token": LEGACY_100MS_ROUTE,
     "POST /v1/{platform}/app-token": MintingRoute(TokenKind.APP),
-    "POST /v1/{platform}/management-token": MintingRoute(TokenKind.MANAGEMENT, Access.IAM),
+    "POST /v1/{platform}/management-token": MintingRoute(TokenKind.MANAGEMENT, access=Access.IAM),
+    "POST /v1/invites": MintingRoute(INVITE, Action.CREATE_INVITE),
+    "POST /v1/invites/redeem": MintingRoute(TokenKind.APP, Action.REDEEM_INVITE, Access.OPEN),
+    "POST /v1/100ms/room-code": _ROOM_CODE,
+    "POST /v2/token": _ROOM_CODE,
 }
+"""By route key. `POST /v1/invites` answers 404 where AppTokenAccess is open: only a signed-in caller can invite."""
+
 HEALTH_ROUTE = "GET /v1/health"
 PREFLIGHT_ROUTE = "OPTIONS /{proxy+}"
 DEFAULT_ROUTE = "$default"

@@ -58,6 +58,7 @@ class Settings(NamedTuple):
     claim_names: ClaimNames
     lifetimes: LifetimeLimits
     allowed_origins: tuple[str, ...]
+    invite_url: str
     audit_user_ids: bool
     log_level: str
 
@@ -118,6 +119,7 @@ class Settings(NamedTuple):
                 longest=read("MAX_TOKEN_LIFETIME", _seconds, standard.longest),
             ),
             allowed_origins=read("ALLOWED_ORIGINS", _origins, ()),
+            invite_url=read("INVITE_URL", _invite_url, ""),
             audit_user_ids=read("AUDIT_USER_IDS", _plain_or_omit, True),
             log_level=read("LOG_LEVEL", _log_level, "INFO"),
         )
@@ -174,6 +176,12 @@ def _origins(text: str) -> tuple[str, ...]:
             "must be origins such as https://app.example.com, joined by commas: lower case, no paths, no *"
         )
     return origins
+
+
+def _invite_url(text: str) -> str:
+    if not re.fullmatch(r"https://[\x21-\x7e]+|http://localhost(:[0-9]+)?(/[\x21-\x7e]*)?", text) or "#" in text:
+        raise ValueError("must be the https address of a page, without a fragment")
+    return text
 
 
 def _log_level(text: str) -> str:

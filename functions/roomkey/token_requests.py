@@ -11,6 +11,11 @@ from roomkey.platforms.base import Platform, TokenKind
 from roomkey.platforms.fields import DISPLAY_FIELDS, RequestField
 from roomkey.settings import LifetimeLimits
 
+INVITE = "invite"
+"""The kind of a request to create an invite, in policy rules, the kill switch and audit lines."""
+
+KINDS = (*TokenKind, INVITE)
+
 
 class TokenRequest(NamedTuple):
     """A request in the words that all platforms share. A field that the kind or platform lacks is None or empty."""
@@ -25,6 +30,12 @@ class TokenRequest(NamedTuple):
     display_name: str | None = None
     email: str | None = None
     avatar_url: str | None = None
+    for_invite: bool = False
+
+    @property
+    def policy_kind(self) -> str:
+        """The kind by which the policy decides: that of the token, or `invite` for a request to create an invite."""
+        return INVITE if self.for_invite else self.kind
 
     def values(self) -> Mapping[str, object]:
         """Return the platform's fields by name, as `Platform.conflicts` takes them."""
@@ -80,7 +91,7 @@ def parse(
         if (len(found) > 1 or (not found and fields[0].required)) and not (signed_in and maps_to_field == "user_id"):
             errors.append(_one_of(fields))
     if not mode.ignore_unknown_fields:
-        errors += map(_unknown, sorted(sent.keys() - schema.names))
+        errors += map(unknown_field, sorted(sent.keys() - schema.names))
     errors = errors or [FieldError(*conflict) for conflict in platform.conflicts(values)]
     if errors:
         raise InvalidRequest(*errors[:MAX_ERRORS])
@@ -193,7 +204,8 @@ def _one_of(fields: Sequence[RequestField]) -> FieldError:
 _PRINTABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-def _unknown(name: str) -> FieldError:
+def unknown_field(name: str) -> FieldError:
+    """Return the error for a field that the request does not have."""
     # An unknown name is caller-controlled text: it is repeated only if it is harmless.
     shown = name if _PRINTABLE_NAME.fullmatch(name) else "(unprintable)"
     return FieldError(shown, "is not a field of this request")

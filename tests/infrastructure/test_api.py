@@ -9,6 +9,7 @@ import pytest
 from infrastructure.template import ACCESS, EVERYTHING, Stack, stack
 from roomkey import routes
 from roomkey.routes import DEFAULT_ROUTE, HEALTH_ROUTE, MINTING_ROUTES, PREFLIGHT_ROUTE
+from roomkey.settings import Access
 
 APP_ROUTES = {key for key, route in MINTING_ROUTES.items() if route.access is None}
 """Routes whose callers AppTokenAccess decides."""
@@ -122,6 +123,10 @@ def test_only_the_api_may_call_and_only_the_alias(deployed: Stack) -> None:
         f"{api}/*/POST/api/token",
         f"{api}/*/POST/v1/*/app-token",
         f"{api}/*/POST/v1/*/management-token",
+        f"{api}/*/POST/v1/invites",
+        f"{api}/*/POST/v1/invites/redeem",
+        f"{api}/*/POST/v1/100ms/room-code",
+        f"{api}/*/POST/v2/token",
         f"{api}/*/GET/v1/health",
         f"{api}/*/OPTIONS/*",
     }
@@ -134,6 +139,7 @@ def test_the_only_stage_adds_nothing_to_the_path(deployed: Stack) -> None:
 
 THROTTLED = {
     "AppTokenRate": APP_ROUTES,
+    "InviteRate": {key for key, route in MINTING_ROUTES.items() if route.access is Access.OPEN},
     "ManagementTokenRate": {MANAGEMENT_ROUTE},
     "PreflightRate": {"OPTIONS /{proxy+}"},
     "OtherRate": {"$default"},

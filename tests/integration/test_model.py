@@ -56,7 +56,7 @@ from integration.model import (
     Environment,
     secret,
 )
-from roomkey import api, block_list, cache, clock, kill_switch, limits, operator_config
+from roomkey import actions, api, block_list, cache, clock, kill_switch, limits, operator_config
 from roomkey.aws import client
 from roomkey.platforms import base
 from support.aws import faulty as faults
@@ -520,7 +520,7 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         lambda machine: machine.change_the_policy(None),
     ),
     "the-policy-refuses-nobody": (
-        editing(api.Api, "_mint", "policy.mode is Mode.ENFORCE and not", "False and not"),
+        editing(actions.Actions, "_decide", "policy.mode is Mode.ENFORCE and not", "False and not"),
         lambda machine: machine.change_the_policy(_NOBODY),
     ),
     "block-list-missing-lets-all-in": (
@@ -574,10 +574,10 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
     "a-third-attempt": (editing(client, "with_one_retry", "clock.sleep(pause)", _THIRD), _THROTTLED),
     "a-secret-is-read-too-early": (
         editing(
-            api.Api,
-            "_mint",
-            "config = self._deps",
-            "self._deps.credentials.read(platform, budget); config = self._deps",
+            actions.Actions,
+            "mint",
+            "config = self._read",
+            "self._deps.credentials.read(platform, budget); config = self._read",
         ),
         flag("true"),
     ),
@@ -586,7 +586,7 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         lambda machine: machine.put_a_secret("short", "AWSCURRENT"),
     ),
     "nobody-looks-at-the-time": (
-        editing(api.Api, "_mint", "budget.check().wall", "budget.clock.now().wall"),
+        editing(actions.Actions, "_issue", "budget.check().wall", "budget.clock.now().wall"),
         late(7.29),
     ),
     "no-audit-line": (

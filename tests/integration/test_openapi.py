@@ -43,6 +43,7 @@ from roomkey_cli.local.demo_issuer import DemoIssuer
 from roomkey_cli.local.gateway import Gateway
 from support.aws.moto_proxy import Aws
 from support.http import serve
+from support.invites import KEY_SECRET
 from support.stack import Deployed
 
 DOCUMENT: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "docs/openapi.yaml").read_text())
@@ -109,6 +110,8 @@ OPERATIONS = [
     for method, definition in methods.items()
 ]
 MINTING = [operation for operation in OPERATIONS if operation.mints]
+_INVITES = re.compile("/v1/invites.*|/v1/100ms/room-code|/v2/token")
+"""Paths whose requests need an invite, or a caller who may create one. Their replies are in test_invites.py."""
 
 every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.path)
 
@@ -313,10 +316,14 @@ def test_every_status_is_there_with_exactly_its_codes(operation: Operation) -> N
         assert operation.responses.keys() == {200, *STATUS.values()} | GATEWAYS_OWN
     for status, response in operation.responses.items():
         schema = response["content"]["application/json"]["schema"]
+        if schema == {"$ref": "#/components/schemas/RoomCodeFailure"}:
+            continue
         codes = [code for code, its_status in STATUS.items() if its_status == status]
         assert _enumerated_codes(schema) == codes
         examples = response["content"]["application/json"]["examples"]
-        assert [name for name, example in examples.items() if "code" in example["value"]] == codes
+        assert [
+            name for name, example in examples.items() if "msg" in example["value"] and "code" in example["value"]
+        ] == codes
 
 
 def _enumerated_codes(schema: Any) -> list[str]:
@@ -336,7 +343,7 @@ def test_the_example_of_a_code_says_what_the_code_says(code: str) -> None:
         example["value"]
         for response in DOCUMENT["components"]["responses"].values()
         for example in response["content"]["application/json"]["examples"].values()
-        if example["value"].get("code") == code
+        if example["value"].get("code") == code and "msg" in example["value"]
     ]
 
     assert [example["msg"] for example in examples] == [failure.msg for failure in failures]
@@ -392,6 +399,7 @@ def run(aws_for_all: Aws) -> Iterator[Callable[[str], Running]]:
             deployed = Deployed.on(aws_for_all, access, secret=None, PLATFORMS=",".join(PLATFORMS))
             for name, secret in credential_file.demo().items():
                 aws_for_all.put_secret(deployed.environment, credential_file.as_text(secret), name)
+            aws_for_all.put_secret(deployed.environment, KEY_SECRET, "invites")
             issuer = DemoIssuer("http://issuer.example")
 
             def gateway(_: str) -> Gateway:
@@ -450,7 +458,7 @@ def test_every_response_is_documented(case: schemathesis.Case[Any], open_stack: 
     case.call_and_validate(open_stack.url, auth=open_stack.auth(case.path), checks=CHECKS)
 
 
-@good.parametrize()  # type: ignore[untyped-decorator]
+@good.exclude(path_regex=_INVITES.pattern).parametrize()  # type: ignore[untyped-decorator]
 def test_every_documented_request_succeeds(case: schemathesis.Case[Any], open_stack: Running) -> None:
     if isinstance(case.body, dict) and isinstance(seconds := case.body.get("expires_in"), float):
         case.body["expires_in"] = int(seconds)  # 600.0 is an integer to JSON Schema alone.
@@ -459,7 +467,9 @@ def test_every_documented_request_succeeds(case: schemathesis.Case[Any], open_st
 
 
 @pytest.mark.parametrize("access", ["open", "jwt", "iam"])
-@every_operation
+@pytest.mark.parametrize(
+    "operation", [one for one in OPERATIONS if not _INVITES.fullmatch(one.path)], ids=lambda operation: operation.path
+)
 def test_with_and_without_signing_in_the_answer_is_as_documented(
     operation: Operation, access: str, run: Callable[[str], Running]
 ) -> None:

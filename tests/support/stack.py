@@ -55,7 +55,7 @@ CODES: Mapping[int, frozenset[str]] = {
     400: frozenset({"malformed-body", "invalid-request"}),
     401: frozenset({"unauthenticated"}),
     403: frozenset({"minting-disabled", "user-mismatch", "not-allowed", "blocked"}),
-    404: frozenset({"not-found"}),
+    404: frozenset({"not-found", "invite-invalid"}),
     405: frozenset({"method-not-allowed"}),
     413: frozenset({"body-too-large"}),
     415: frozenset({"unsupported-media-type"}),
@@ -91,10 +91,14 @@ SUCCESS = _closed(
         "expires_in": {"type": "integer", "minimum": 60},
         "user_id": {"type": "string", "minLength": 1},
         "renew_in": {"type": "integer", "minimum": 30},
+        "platform": {"enum": list(SECRETS)},
+        "room_id": {"type": "string", "minLength": 1},
+        "role": {"type": "string", "minLength": 1},
+        "guest_name": {"type": "string", "minLength": 1},
         "connect": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}, "minProperties": 1},
         "authorization": _closed({"header": {"enum": ["Authorization", "token"]}, "prefix": {"enum": ["Bearer ", ""]}}),
     },
-    optional=("user_id", "authorization", "renew_in", "connect"),
+    optional=("user_id", "authorization", "renew_in", "connect", "platform", "room_id", "role", "guest_name"),
 )
 FAILURE = _closed(
     {
@@ -120,9 +124,22 @@ HEALTH = _closed(
         "minting": {"enum": ["on", "off", "partly-off", "unknown"]},
     }
 )
-_VALIDATORS = {200: Draft202012Validator({"oneOf": [SUCCESS, HEALTH]})} | dict.fromkeys(
-    CODES, Draft202012Validator(FAILURE)
+INVITED = _closed(
+    {
+        "success": {"const": True},
+        "status": {"const": 201},
+        "invite": {"type": "string", "pattern": r"^rki1\.[\w-]+\.[\w-]{43}$"},
+        "invite_id": {"type": "string", "pattern": r"^[\w-]{12}$"},
+        "expires_at": {"type": "integer"},
+        "expires_in": {"type": "integer", "minimum": 60},
+        "url": {"type": "string", "pattern": "#rki1"},
+    },
+    optional=("url",),
 )
+_VALIDATORS = {
+    200: Draft202012Validator({"oneOf": [SUCCESS, HEALTH]}),
+    201: Draft202012Validator(INVITED),
+} | dict.fromkeys(CODES, Draft202012Validator(FAILURE))
 
 _CORS_HEADERS = {
     "vary",
@@ -173,7 +190,7 @@ class Answer:
         body = json.loads(text)
         _VALIDATORS[status].validate(body)
         assert body["status"] == status
-        if status != 200:
+        if status not in (200, 201):
             assert body["code"] in CODES[status]
             assert body["request_id"] == headers["x-request-id"]
             assert bool(body["errors"]) == (status == 400)

@@ -33,16 +33,17 @@ from roomkey.errors import (
     RoomkeyError,
 )
 from roomkey.identity import Caller
+from roomkey.invites import Invite
 from roomkey.kill_switch import KillSwitch, KillSwitchReading
 from roomkey.limits import MIN_LIFETIME
 from roomkey.platforms import PLATFORMS, SERVICES
 from roomkey.platforms.base import TokenKind
 from roomkey.policy import Decision, Mode
-from roomkey.record import RequestRecord
+from roomkey.record import CreatedInvite, RequestRecord
 from roomkey.responses import STATUS
 from roomkey.routes import DEFAULT_ROUTE, MINTING_ROUTES
 from roomkey.settings import Access
-from roomkey.token_requests import TokenRequest
+from roomkey.token_requests import KINDS, TokenRequest
 from support.audit_lines import SCHEMA, VALIDATOR, checked
 from support.records import DOWN, NOW, TOKEN, TOKEN_ID, VERSION, arrived, minted, stale, usage
 
@@ -206,6 +207,27 @@ def test_a_token_appears_only_as_its_hash(token: str) -> None:
     line = written(minted(token))
     assert json.loads(line)["token"]["sha256"] == hashlib.sha256(token.encode()).hexdigest()
     assert TOKEN not in line
+
+
+def test_a_new_invite_is_recorded_by_its_id() -> None:
+    invite = Invite("agora", "room", "publisher", ("rtc",), NOW + 300, "k3F9xw2Lq0aZ", None)
+    record = minted(minted=None, credentials=None, created_invite=CreatedInvite(invite, "rki1.SENTINEL", 300))
+    record.kind = "invite"
+    line = written(record, status=201)
+    content = checked(line)
+    assert (content["decision"], content["invite_id"]) == ("invited", "k3F9xw2Lq0aZ")
+    assert content["invite"] == {"expires_at": NOW + 300, "expires_in": 300}
+    assert "SENTINEL" not in line
+
+
+def test_a_guest_is_recorded_by_the_id_of_the_invite() -> None:
+    invite = Invite("agora", "room", "publisher", ("rtc",), NOW + 300, "k3F9xw2Lq0aZ", None)
+    content = checked(written(minted(caller=Caller(Access.OPEN, invite_id=invite.id), invite=invite)))
+    assert (content["decision"], content["invite_id"], content["caller"]) == (
+        "minted",
+        invite.id,
+        {"access": "open"},
+    )
 
 
 @pytest.mark.threat("H1")
@@ -379,7 +401,7 @@ BLOCKS = {
 }
 """The blocks of a line, with the fields that each always has."""
 ALWAYS = (
-    *("log_type", "schema", "ts", "environment", "version", "route", "platform", "kind", "decision", "status"),
+    *("log_type", "schema", "ts", "environment", "version", "route", "kind", "decision", "status"),
     "duration_ms",
 )
 
@@ -398,7 +420,7 @@ def test_the_schema_is_valid_and_has_the_number_of_the_lines() -> None:
 
 def test_the_schema_describes_every_field() -> None:
     sometimes = {
-        "": {"reason", "cold_start"},
+        "": {"reason", "cold_start", "invite_id", "invite"},
         "caller": {"principal"},
         "requested": {"user_id", "expires_in"},
         "kill_switch": {"stale"},
@@ -435,9 +457,9 @@ def test_the_schema_has_the_words_of_the_code() -> None:
     refused = {kind.code for kind in Refusal.__subclasses__()} - {NotFound.code, MethodNotAllowed.code}
     faults = {kind.code for kind in Fault.__subclasses__()} - {AuditUnavailable.code}
     assert set(properties["reason"]["enum"]) == refused | faults
-    assert set(properties["status"]["enum"]) == {STATUS[code] for code in refused | faults} | {200}
+    assert set(properties["status"]["enum"]) == {STATUS[code] for code in refused | faults} | {200, 201}
     assert properties["platform"]["enum"] == list(PLATFORMS)
-    assert properties["kind"]["enum"] == list(TokenKind)
+    assert properties["kind"]["enum"] == list(KINDS)
     assert properties["route"]["enum"] == [*MINTING_ROUTES, DEFAULT_ROUTE]
     assert properties["caller"]["properties"]["access"]["enum"] == list(Access)
     assert properties["policy"]["properties"]["mode"]["enum"] == list(Mode)
@@ -445,7 +467,7 @@ def test_the_schema_has_the_words_of_the_code() -> None:
     for block, field in (("requested", "expires_in"), ("policy", "max_lifetime"), ("token", "expires_in")):
         assert properties[block]["properties"][field]["minimum"] == MIN_LIFETIME
 
-    _, denied, error = SCHEMA["oneOf"]
+    _, _, denied, error = SCHEMA["oneOf"]
     for part, codes in ((denied, refused), (error, faults)):
         assert set(part["properties"]["reason"]["enum"]) == codes
         assert set(part["properties"]["status"]["enum"]) == {STATUS[code] for code in codes}
@@ -478,6 +500,8 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
     "an-unknown-kind": but(MINTED, kind="admin"),
     "an-unknown-decision": but(MINTED, decision="allowed"),
     "an-unknown-reason": but(ARRIVED, reason="not-found", status=404),
+    "invited-without-an-invite": but(TOKENLESS, decision="invited", status=201),
+    "minted-with-201": but(MINTED, status=201),
     "a-status-as-text": but(MINTED, status="200"),
     "an-id-with-a-line-break": but(MINTED, request_id="a\n"),
     "a-user-agent-beyond-ascii": but(MINTED, user_agent="é"),

@@ -21,7 +21,7 @@ from roomkey.platforms import PLATFORMS, SERVICES
 from roomkey.platforms.base import TokenKind
 from roomkey.policy import Decision, InvalidPolicy, Mode, Pattern, Policy, parse_policy
 from roomkey.settings import Access, ClaimNames, LifetimeLimits
-from roomkey.token_requests import TokenRequest, parse
+from roomkey.token_requests import KINDS, TokenRequest, parse
 from roomkey_cli.data import DATA, POLICIES
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
@@ -92,6 +92,8 @@ def fits(pattern: str, value: str, caller: Caller) -> bool:
 
 
 def is_for(subject: Any, caller: Caller) -> bool:
+    if caller.invite_id is not None or subject == "invite":
+        return caller.invite_id is not None and subject == "invite"
     if isinstance(subject, str):
         return subject == "anyone" or caller != ANYONE
     if "group" in subject:
@@ -105,7 +107,7 @@ def expected(whole: Mapping[str, Any], request: TokenRequest, caller: Caller) ->
     granting: dict[str, float] = {}
     for index, one in enumerate(whole["rules"]):
         words = {name: one.get(name, []) for name in ("kinds", "platforms", "services", "roles", "rooms")}
-        wanted = [("kinds", request.kind), ("platforms", request.platform.name)]
+        wanted = [("kinds", "invite" if request.for_invite else request.kind), ("platforms", request.platform.name)]
         wanted += [("services", service) for service in request.services]
         named = all(word in words[name] or words[name] == ["*"] for name, word in wanted)
         role = request.role is None or any(fits(pattern, request.role, caller) for pattern in words["roles"])
@@ -142,6 +144,7 @@ CALLERS = {
     "another role": principal(ROLE + "backend2"),
     "another account": principal("arn:aws:iam::444455556666:role/backend"),
     "an IAM user": principal("arn:aws:iam::111122223333:user/backend"),
+    "a guest": Caller(Access.OPEN, invite_id="k3F9xw2Lq0aZ"),
 }
 ROOMS = {
     "agora-whiteboard": (UUID, UUID.replace("0", "f")),
@@ -181,6 +184,8 @@ MATRIX = document(
     ),
     rule(who=[{"principal": ROLE + "*"}], kinds=["*"], platforms=["agora"], roles=..., services=..., max_lifetime=3600),
     rule(who=["signed-in"], kinds=["management"], platforms=["videosdk"], roles=..., services=..., rooms=...),
+    rule(name="links", who=["invite"], platforms=["100ms", "agora"], roles=["guest", "subscriber"], max_lifetime=3600),
+    rule(name="hosts invite", who=[{"group": "teachers"}], kinds=["invite"], roles=["g*"], rooms=["class-*"]),
     rule(name="everything of nothing", who=["anyone"], roles=..., services=..., rooms=...),
 )
 
@@ -199,7 +204,9 @@ def cells(platform: str, kind: TokenKind) -> list[TokenRequest]:
         {name: value for name, value in {**body, "expires_in": lifetime}.items() if value is not None}
         for body, lifetime in product(bodies, LIVES_ASKED)
     ]
-    return [ask(platform, kind, **body) for body in sent]
+    requests = [ask(platform, kind, **body) for body in sent]
+    invites = [request._replace(for_invite=True) for request in requests if kind is APP]
+    return requests + invites
 
 
 every_row = pytest.mark.parametrize(("platform", "kind"), list(product(PLATFORMS, TokenKind)))
@@ -399,6 +406,7 @@ SUBJECTS: st.SearchStrategy[Any] = st.sampled_from(
     [
         "anyone",
         "signed-in",
+        "invite",
         {"user": "ada"},
         {"user": "a*"},
         {"user": "*"},
@@ -593,7 +601,7 @@ def test_a_rule_is_called_by_its_name_or_its_place() -> None:
 def test_a_star_alone_is_all_of_them_also_those_that_come_later() -> None:
     [everything] = policy(rule(kinds=["*"])).rules
 
-    assert everything.kinds == set(TokenKind)
+    assert everything.kinds == set(KINDS)
     assert everything.platforms == set(PLATFORMS)
     assert everything.services == {"rtc", "rtm", "chat"} == set(SERVICES)
 
@@ -617,8 +625,9 @@ def test_a_rule_says_field_by_field_what_it_does_not_name() -> None:
 @pytest.mark.parametrize(
     ("subject", "matched"),
     [
-        ("anyone", set(CALLERS)),
-        ("signed-in", set(CALLERS) - {"anyone"}),
+        ("anyone", set(CALLERS) - {"a guest"}),
+        ("signed-in", set(CALLERS) - {"anyone", "a guest"}),
+        ("invite", {"a guest"}),
         ({"user": "ada"}, {"ada", "ada of acme"}),
         ({"user": "*"}, {name for name, caller in CALLERS.items() if caller.user_id}),
         ({"user": "a.c"}, {"an empty claim"}),
@@ -798,14 +807,14 @@ def test_the_users_id_is_what_the_endpoint_says_it_is_and_not_the_claim_sub() ->
 NO_JSON = ("policy", "is not a JSON document without duplicate keys")
 EMPTY = "must be a list with at least one entry"
 WORDS = "must be one of {}, or * alone for all of them"
-WHO = 'must be "anyone", "signed-in", or one of {"user": …}, {"group": …}, {"principal": …}'
+WHO = 'must be "anyone", "signed-in", "invite", or one of {"user": …}, {"group": …}, {"principal": …}'
 GROUP = "must name one group, without spaces, brackets, braces or *"
 LIFE = "must be a whole number of seconds, at least 60"
 NAME = "must be 1 to 64 plain characters"
 FIXED = "must be text with * for anything and no braces"
 OPEN_TEXT = "must be text with * for anything, {sub} or {claim:name}"
-KINDS, PLATFORM_WORDS, SERVICE_WORDS = (
-    WORDS.format(", ".join(words)) for words in (["app", "management"], PLATFORMS, ["rtc", "rtm", "chat"])
+KIND_WORDS, PLATFORM_WORDS, SERVICE_WORDS = (
+    WORDS.format(", ".join(words)) for words in (KINDS, PLATFORMS, ["rtc", "rtm", "chat"])
 )
 RULE_FIELDS = "may hold who, kinds, platforms, name, roles, services, rooms, max_lifetime and nothing else"
 QUOTED = "sentinel"
@@ -878,9 +887,12 @@ FIELDS: list[tuple[dict[str, Any], Problems]] = [
         ({"max_lifetime": wrong}, [(f"{HERE}.max_lifetime", LIFE)])
         for wrong in (59, 0, -1, 60.0, 1e9, "60", True, [], {}, QUOTED)
     ),
-    *(({"kinds": [wrong]}, [(f"{HERE}.kinds[0]", KINDS)]) for wrong in ("App", "", 1, None, [], {}, ["app"], QUOTED)),
-    ({"kinds": ["*", "*"]}, [(f"{HERE}.kinds[0]", KINDS), (f"{HERE}.kinds[1]", KINDS)]),
-    ({"kinds": ["app", "*"]}, [(f"{HERE}.kinds[1]", KINDS)]),
+    *(
+        ({"kinds": [wrong]}, [(f"{HERE}.kinds[0]", KIND_WORDS)])
+        for wrong in ("App", "", 1, None, [], {}, ["app"], QUOTED)
+    ),
+    ({"kinds": ["*", "*"]}, [(f"{HERE}.kinds[0]", KIND_WORDS), (f"{HERE}.kinds[1]", KIND_WORDS)]),
+    ({"kinds": ["app", "*"]}, [(f"{HERE}.kinds[1]", KIND_WORDS)]),
     ({"kinds": ["management"]}, [(f"{HERE}.rooms", "is of no use: a management token has no room")]),
     ({"kinds": ["management"] * 2}, [(f"{HERE}.rooms", "is of no use: a management token has no room")]),
     ({"platforms": ["100MS", "agora", QUOTED]}, [(f"{HERE}.platforms[{index}]", PLATFORM_WORDS) for index in (0, 2)]),
@@ -1143,7 +1155,7 @@ def test_the_schema_knows_the_words_that_the_code_knows() -> None:
     fields = SCHEMA["$defs"]["rule"]["properties"]
 
     assert SCHEMA["properties"]["mode"]["enum"] == list(Mode)
-    assert fields["kinds"]["items"]["enum"] == [*TokenKind, "*"]
+    assert fields["kinds"]["items"]["enum"] == [*KINDS, "*"]
     assert fields["platforms"]["items"]["enum"] == [*PLATFORMS, "*"]
     assert fields["services"]["items"]["enum"] == [*SERVICES, "*"]
     assert all("description" in one and "title" in one for one in [*fields.values(), *SCHEMA["properties"].values()])

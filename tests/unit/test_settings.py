@@ -17,6 +17,7 @@ ALL = {
     "MANAGEMENT_TOKEN_LIFETIME": "60",
     "MAX_TOKEN_LIFETIME": "7776000",
     "ALLOWED_ORIGINS": "https://app.example.com,http://localhost:5173",
+    "INVITE_URL": "https://app.example.com/join?lang=en",
     "AUDIT_USER_IDS": "omit",
     "LOG_LEVEL": "DEBUG",
 }
@@ -50,6 +51,7 @@ def test_every_setting_is_read() -> None:
     assert settings.lifetimes.default == {TokenKind.APP: 600, TokenKind.MANAGEMENT: 60}
     assert settings.lifetimes.longest == 7776000
     assert settings.allowed_origins == ("https://app.example.com", "http://localhost:5173")
+    assert settings.invite_url == "https://app.example.com/join?lang=en"
     assert settings.audit_user_ids is False
     assert settings.log_level == "DEBUG"
 
@@ -117,6 +119,7 @@ RIGHT = {
     "USER_ID_CLAIM": "must be the name of a claim",
     "GROUPS_CLAIM": NESTED,
     "GROUPS_FORMAT": "must be list, comma or json",
+    "INVITE_URL": "must be the https address of a page, without a fragment",
     "ALLOWED_ORIGINS": (
         "must be origins such as https://app.example.com, joined by commas: lower case, no paths, no *"
     ),
@@ -145,6 +148,7 @@ BAD = {
     "USER_ID_CLAIM": [" ", "a b", "x" * 129, "\n"],
     "GROUPS_CLAIM": ["realm_access.roles", "resource_access.app.roles"],
     "GROUPS_FORMAT": ["LIST", "csv", "json "],
+    "INVITE_URL": ["join", "http://a.example/", "https://a.example/#x", "https://a b", "javascript:x", "https://"],
     "ALLOWED_ORIGINS": [
         *(
             "*",

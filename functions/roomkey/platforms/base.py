@@ -48,11 +48,12 @@ class Grant(NamedTuple):
 class Randomness(NamedTuple):
     """The sources of random values, by default the operating system's. Tests pass their own.
 
-    `uuid` gives a jti, a nonce or a user id, `salt` Agora's salt (1 to 99 999 999).
+    `uuid` gives a jti, a nonce or a user id, `salt` Agora's salt (1 to 99 999 999), `invite_id` 72 bits as text.
     """
 
     uuid: Callable[[], str] = lambda: str(uuid.uuid4())
     salt: Callable[[], int] = lambda: 1 + secrets.randbelow(99_999_999)
+    invite_id: Callable[[], str] = lambda: secrets.token_urlsafe(9)
 
 
 class MintContext(NamedTuple):

@@ -10,6 +10,7 @@ from roomkey.platforms import PLATFORM_NAMES, SERVICES
 from roomkey.platforms.base import TokenKind
 from roomkey.policy.pattern import NO_PATTERN, Pattern, PatternSet
 from roomkey.policy.rules import Mode, Policy, Rule, Subject
+from roomkey.token_requests import KINDS
 
 
 class InvalidPolicy(ValueError):
@@ -64,13 +65,13 @@ class _Parser:
     def _rule(self, where: str, rule: Any) -> Rule:
         optional = ("name", "roles", "services", "rooms", "max_lifetime")
         fields = self._object(where, rule, required=("who", "kinds", "platforms"), optional=optional)
-        kinds = self._words(f"{where}.kinds", fields.get("kinds"), list(TokenKind))
+        kinds = self._words(f"{where}.kinds", fields.get("kinds"), KINDS)
         if "rooms" in fields and kinds == {TokenKind.MANAGEMENT}:
             self._problem(f"{where}.rooms", "is of no use: a management token has no room")
         return Rule(
             name=self._name(where, fields),
             who=tuple(self._each(f"{where}.who", fields.get("who"), self._subject)),
-            kinds=frozenset(TokenKind(kind) for kind in kinds),
+            kinds=kinds,
             platforms=self._words(f"{where}.platforms", fields.get("platforms"), PLATFORM_NAMES),
             roles=PatternSet(self._each(f"{where}.roles", fields.get("roles"), self._pattern)),
             services=self._words(f"{where}.services", fields.get("services"), SERVICES),
@@ -93,10 +94,12 @@ class _Parser:
         return None
 
     def _subject(self, where: str, subject: Any) -> Subject:
-        if subject in ("anyone", "signed-in"):
+        if subject in ("anyone", "signed-in", "invite"):
             return Subject(subject, NO_PATTERN)
         if not isinstance(subject, dict) or len(subject) != 1 or not subject.keys() <= {"user", "group", "principal"}:
-            self._problem(where, 'must be "anyone", "signed-in", or one of {"user": …}, {"group": …}, {"principal": …}')
+            self._problem(
+                where, 'must be "anyone", "signed-in", "invite", or one of {"user": …}, {"group": …}, {"principal": …}'
+            )
             return Subject("", NO_PATTERN)
         [(kind, name)] = subject.items()
         if kind == "group" and (not isinstance(name, str) or not name or re.search(r"[\s\[\]*{}]", name)):

@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from roomkey.identity import Caller
-from roomkey.platforms.base import TokenKind
 from roomkey.policy.pattern import Pattern, PatternSet
 from roomkey.token_requests import TokenRequest
 
@@ -22,14 +21,21 @@ class Mode(StrEnum):
 
 
 class Subject(NamedTuple):
-    """One entry of a rule's `who`: `anyone`, `signed-in`, or a `user`, `group` or `principal` with its pattern."""
+    """One entry of a rule's `who`: a word, or a `user`, `group` or `principal` with its pattern.
+
+    Guests with an invite match `invite` and nothing else: without a rule for them no invite works.
+    """
 
     kind: str
     pattern: Pattern
 
     def matches(self, caller: Caller) -> bool:
         """Return whether `caller` is meant. A group is compared literally, the others by pattern."""
+        if caller.invite_id is not None:
+            return self.kind == "invite"
         match self.kind:
+            case "invite":
+                return False
             case "anyone":
                 return True
             case "signed-in":
@@ -47,7 +53,7 @@ class Rule(NamedTuple):
 
     name: str
     who: tuple[Subject, ...]
-    kinds: frozenset[TokenKind]
+    kinds: frozenset[str]
     platforms: frozenset[str]
     roles: PatternSet
     services: frozenset[str]
@@ -56,7 +62,7 @@ class Rule(NamedTuple):
 
     def checks(self, request: TokenRequest, caller: Caller) -> Iterator[tuple[str, bool]]:
         """Yield each member of the rule, and whether it covers `request`. A part that the request lacks is covered."""
-        yield "kinds", request.kind in self.kinds
+        yield "kinds", request.policy_kind in self.kinds
         yield "platforms", request.platform.name in self.platforms
         yield "services", self.services.issuperset(request.services)
         yield "who", any(subject.matches(caller) for subject in self.who)
