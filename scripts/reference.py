@@ -25,14 +25,31 @@ DATA = ROOT / "cli" / "roomkey_cli" / "data"
 
 
 def parameters() -> str:
-    """Return the table of the template's parameters."""
-    return _table(
-        ("parameter", "default", "meaning"),
-        (
-            (f"`{name}`", f"`{declared['Default']}`" if declared["Default"] != "" else "empty", _meaning(declared))
-            for name, declared in source()["Parameters"].items()
-        ),
+    """Return a table for each group of the template's parameters."""
+    declared = source()["Parameters"]
+    if missing := declared.keys() - {name for _, names in _parameter_groups() for name in names}:
+        raise ValueError(f"parameters of template.yaml without a group: {missing}")
+    return "\n\n".join(
+        f"## {title[0].upper()}{title[1:]}\n\n"
+        + _table(
+            ("parameter", "default", "meaning"),
+            ((f"`{name}`", _default(declared[name]), _meaning(declared[name])) for name in names),
+        )
+        for title, names in _parameter_groups()
     )
+
+
+def _parameter_groups() -> Iterator[tuple[str, list[str]]]:
+    """Yield the groups of parameters: the template's comments of the form `# ---- title`, and the names below."""
+    text = (ROOT / "template.yaml").read_text()
+    section = text[text.index("\nParameters:") : text.index("\nRules:")]
+    for group in re.split(r"^  # ---- ", section, flags=re.MULTILINE)[1:]:
+        title, _, body = group.partition("\n")
+        yield title, re.findall(r"^  (\w+):$", body, re.MULTILINE)
+
+
+def _default(declared: Mapping[str, Any]) -> str:
+    return f"`{declared['Default']}`" if declared["Default"] != "" else "empty"
 
 
 def _meaning(declared: Mapping[str, Any]) -> str:
