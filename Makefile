@@ -20,7 +20,7 @@ export SAM_CLI_TELEMETRY = 0
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run sam-local test unit test-environment coverage fuzz check format lint types template audit docs build \
-  deploy stop-emulated-aws environment bench screenshots time lock release clean
+  deploy before-deploy stop-emulated-aws environment bench screenshots time lock release clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' \
@@ -109,11 +109,15 @@ ifeq ($(AWS),emulated)
 deploy: environment build $(TOOLS)/ministack/.installed
 	@PYTHONPATH=tests $(TOOLS)/ministack/bin/python -m emulated.aws deploy config/$(ENV).yaml
 else
-deploy: environment template build  ## Deploy an environment of config/ (ENV=dev), or rehearse it with AWS=emulated.
+deploy: environment before-deploy template build  ## Deploy an environment of config/ (ENV=dev), or rehearse it with AWS=emulated.
 	@# A new value each time, or a changed parameter would publish no new version of the function.
 	$(SAM) deploy --stack-name roomkey-$(ENV) --tags service=roomkey environment=$(ENV) \
 	  --parameter-overrides file://config/$(ENV).yaml Release=$$(date +%s) $(ARGS)
 endif
+
+# Seconds, before the minutes of a build: configuration, tools, credentials, the stack's state.
+before-deploy: $(VENV)/.run
+	@$(BIN)/roomkey doctor $(ENV) --before-deploy
 
 stop-emulated-aws:  ## Stop what `make deploy ENV=dev AWS=emulated` started.
 	@PYTHONPATH=tests $(TOOLS)/ministack/bin/python -m emulated.aws stop

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -87,12 +86,9 @@ class Cloud:
         assert done.returncode == status, f"roomkey {' '.join(arguments)}\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def user(self, document: str, **placeholders: str) -> User:
-        """Create an IAM user with a document of docs/iam and return its access key."""
-        text = (ROOT / f"docs/iam/{document}.json").read_text()
-        values = {"REGION": REGION, "ACCOUNT": "000000000000", "prod": NAME} | placeholders
-        for placeholder, value in values.items():
-            text = re.sub(rf"(?<![A-Z]){placeholder}(?![A-Z])", value, text)
+    def user(self, document: str) -> User:
+        """Create an IAM user with a document of docs/iam, filled in by `roomkey iam`, and return its access key."""
+        text = self.roomkey("iam", document, NAME)
         statements = json.loads(text)
         for adaptation in DOCUMENT_ADAPTATIONS:
             adaptation(statements["Statement"])

@@ -140,7 +140,7 @@ def test_doctor_finds_the_environment_ready_but_for_the_other_platforms_secrets(
     report = json.loads(cloud.roomkey("doctor", NAME, "--json", status=1))
     failed = {finding["check"] for finding in report["findings"] if finding["level"] == "fail"}
 
-    assert failed == {"secrets", "function"}  # The function's AWS_ENDPOINT_URL leads to the emulator.
+    assert failed == {"secrets"}
 
 
 def test_status_and_show_describe_the_deployed_stack(api: Api, cloud: Cloud) -> None:
@@ -154,29 +154,24 @@ def test_status_and_show_describe_the_deployed_stack(api: Api, cloud: Cloud) -> 
 # --- docs/iam: each document as an IAM user --------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def api_id(cloud: Cloud, api: Api) -> str:
-    return cloud.aws.outputs(f"roomkey-{NAME}")["ApiId"]
-
-
-def test_a_management_caller_gets_management_tokens_alone(api: Api, cloud: Cloud, api_id: str) -> None:
-    user = cloud.user("management-caller", API=api_id)
+def test_a_management_caller_gets_management_tokens_alone(api: Api, cloud: Cloud) -> None:
+    user = cloud.user("management-caller")
 
     assert api.ask(MANAGEMENT, {}, signed_by=user).status == 200
     assert api.ask(MANAGEMENT, {}, signed_by={**user, "aws_secret_access_key": "wrong"}).status == 403
     assert api.ask(APP, FOR_U_1, signed_by=user).status == 403
 
 
-def test_an_app_caller_gets_app_tokens_alone(api: Api, cloud: Cloud, api_id: str) -> None:
-    user = cloud.user("app-caller", API=api_id)
+def test_an_app_caller_gets_app_tokens_alone(api: Api, cloud: Cloud) -> None:
+    user = cloud.user("app-caller")
 
     assert api.ask(APP, FOR_U_1, signed_by=user).status == 200
     assert api.ask("/api/token", FOR_U_1, signed_by=user).status == 200
     assert api.ask(MANAGEMENT, {}, signed_by=user).status == 403
 
 
-def test_a_prober_probes_and_counts(api: Api, cloud: Cloud, api_id: str) -> None:
-    user = cloud.user("prober", API=api_id)
+def test_a_prober_probes_and_counts(api: Api, cloud: Cloud) -> None:
+    user = cloud.user("prober")
 
     cloud.roomkey("probe", NAME, "--metric", user=user)
 
@@ -186,7 +181,7 @@ def test_a_prober_probes_and_counts(api: Api, cloud: Cloud, api_id: str) -> None
 
 
 def test_who_rotates_keys_puts_and_checks_secrets_alone(api: Api, cloud: Cloud) -> None:
-    user = cloud.user("secrets", KEY="0")
+    user = cloud.user("secrets")
 
     cloud.roomkey("secret", "put", NAME, "videosdk", user=user, stdin=DEMO["videosdk"])
     cloud.roomkey("secret", "check", NAME, "videosdk", user=user)
@@ -210,8 +205,8 @@ def test_an_operator_reads_no_secret_and_changes_no_code(cloud: Cloud, operator:
 
 
 @pytest.fixture(scope="module")
-def operator(cloud: Cloud, api_id: str) -> User:
-    return cloud.user("operator", API=api_id)
+def operator(api: Api, cloud: Cloud) -> User:
+    return cloud.user("operator")
 
 
 # --- the kill switch, and the function stopped -----------------------------------------------------------------------

@@ -20,7 +20,7 @@ TOPIC = {"AlarmTopic": EVERYTHING["AlarmTopic"]}
 ROLLOUT = {"RolloutErrorsAlarm", "RolloutFaultsAlarm"}
 SILENT = "QuietAlarm"
 """The alarm that CodeDeploy is given with AllAtOnce."""
-CODES = {*STATUS, "blocklist-unavailable", "invite-invalid"}
+CODES = {*STATUS, "invite-invalid"}
 
 Numbers = Mapping[str, float | None]
 

@@ -125,6 +125,7 @@ QUESTIONS = [
     ("management-caller", GET_SECRET, f"{SECRET}/prod/100ms-AbC12f", False),
     ("app-caller", INVOKE, f"{API}/v1/agora/app-token", True),
     ("app-caller", INVOKE, f"{API}/api/token", True),
+    ("app-caller", INVOKE, f"{API}/v1/invites", True),
     ("app-caller", INVOKE, f"{API}/v1/agora/management-token", False),
 ]
 

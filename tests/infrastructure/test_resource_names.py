@@ -66,8 +66,8 @@ def test_a_production_environment_has_prod_in_its_name(name: str, is_prod: bool)
 
 
 @pytest.mark.parametrize("name", ["", "Prod", "1", "a_b", "a" * 17, "a/b", "é", "a\n"])
-def test_what_is_no_name(name: str) -> None:
-    with pytest.raises(ValueError, match="is no environment's name"):
+def test_an_invalid_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is not a valid environment name"):
         Environment.from_name(name)
 
 
@@ -76,4 +76,4 @@ def test_the_runbooks_end_a_session_on_every_platform() -> None:
     section = page[page.index("## Somebody must go, now") : page.index("### What ends a token")]
     rows = re.findall(r"^\| `([a-z0-9-]+)` \|", section, re.MULTILINE)
 
-    assert set(rows) == set(PLATFORM_NAMES)
+    assert set(rows) >= set(PLATFORM_NAMES)

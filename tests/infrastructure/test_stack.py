@@ -229,6 +229,7 @@ def test_the_outputs() -> None:
         "ManagementInvokeArn": f"{api}/*/POST/v1/*/management-token",
         "AppTokenInvokeArn": f"{api}/*/POST/v1/*/app-token",
         "TokenEndpointInvokeArn": f"{api}/*/POST/api/token",
+        "InviteInvokeArn": f"{api}/*/POST/v1/invites",
         "FunctionName": "roomkey-prod",
         "DashboardName": "roomkey-prod",
         "LogGroupName": "/aws/lambda/roomkey-prod",
@@ -257,7 +258,9 @@ def test_with_a_domain_the_outputs_name_it_and_its_target() -> None:
 
 @pytest.mark.parametrize("mode", [mode for mode in ACCESS if mode != "iam"])
 def test_app_token_arns_are_outputs_with_iam_access_only(mode: str) -> None:
-    assert not {"AppTokenInvokeArn", "TokenEndpointInvokeArn"} & _outputs("prod", **ACCESS[mode]).keys()
+    assert (
+        not {"AppTokenInvokeArn", "TokenEndpointInvokeArn", "InviteInvokeArn"} & _outputs("prod", **ACCESS[mode]).keys()
+    )
 
 
 # Types with their own Tags property here. `make deploy` tags the others as well.

@@ -344,6 +344,15 @@ def test_before_a_deploy_only_its_needs_are_checked(account: Account) -> None:
     assert not {"function", "health"} & found.keys()
 
 
+def test_a_deployer_who_may_not_read_operator_data_is_warned(account: Account) -> None:
+    name = account.create()
+    account.fail("SSM")
+    account.aws.fail(SSM, Failure.error(400, "AccessDeniedException", "no"))
+
+    assert examine(name, "--before-deploy")["policy"][0][0] == "warn"
+    assert examine(name)["policy"][0][0] == "fail"
+
+
 def test_a_block_list_that_the_function_cannot_use(account: Account) -> None:
     name = account.create()
     account.put(f"/roomkey/{name}/blocked", '{"users": []}')

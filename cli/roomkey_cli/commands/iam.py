@@ -1,7 +1,6 @@
 """`roomkey iam`: an IAM policy document, filled in for an environment."""
 
 import json
-import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +37,6 @@ def iam(
         stack = stacks.find_stack(aws, environment)
     except AwsError as error:
         note(f"{error}; the document covers every API in the account")
-    api = re.match(r"https://([a-z0-9]+)\.execute-api\.", stack.url if stack else "")
     values = stack.parameters if stack else _config(environment)
     document = iam_documents.filled(
         str(role),
@@ -46,7 +44,7 @@ def iam(
         account=caller["Account"],
         region=aws.region,
         partition=str(caller["Arn"]).split(":")[1],
-        api=api[1] if api else "",
+        api=stack.outputs.get("ApiId", "") if stack else "",
         key_arn=values.get("KmsKeyArn", ""),
     )
     print(json.dumps(document, indent=2))
