@@ -17,6 +17,8 @@ from roomkey.platforms import PLATFORM_NAMES, PLATFORMS, SERVICES
 from roomkey.platforms.base import Platform, TokenKind
 from roomkey.platforms.credentials import MIN_KEY_BYTES, CredentialField
 from roomkey.platforms.fields import Lifetime
+from roomkey_cli.main import app
+from roomkey_cli.reference import markdown
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -242,10 +244,16 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[s
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
+def commands() -> str:
+    """Return the reference of the commands."""
+    return markdown(app)
+
+
 PARTS: Mapping[Path, Mapping[str, Callable[[], str]]] = {
     REFERENCE / "parameters.md": {"parameters": parameters},
     REFERENCE / "alarms.md": {"alarms": alarms},
     REFERENCE / "audit-log.md": {"fields": audit_fields},
+    DOCS / "cli.md": {"commands": commands},
     DOCS / "tokens.md": {"platforms": platforms, "credentials": credentials},
 }
 """The generated parts of each page."""
