@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from roomkey.kill_switch import SCOPES, KillSwitch
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import TokenKind
+from roomkey.token_requests import KINDS
 from roomkey_cli.aws import kill_switch
 
-PAIRS = [(platform, kind) for platform in PLATFORMS for kind in TokenKind]
+PAIRS = [(platform, kind) for platform in PLATFORMS for kind in KINDS]
 
 flags = st.one_of(
     st.just(KillSwitch(everything=True)),
@@ -20,11 +20,11 @@ flags = st.one_of(
 some_scopes = st.lists(st.sampled_from(SCOPES), min_size=1, unique=True)
 
 
-def off(flag: KillSwitch) -> set[tuple[str, TokenKind]]:
+def off(flag: KillSwitch) -> set[tuple[str, str]]:
     return {pair for pair in PAIRS if flag.is_off(*pair)}
 
 
-def scoped(*scopes: str) -> set[tuple[str, TokenKind]]:
+def scoped(*scopes: str) -> set[tuple[str, str]]:
     return off(KillSwitch(everything=False, scopes=frozenset(scopes)))
 
 
@@ -56,12 +56,10 @@ def test_out_of_everything_exactly_what_is_named_comes_on(scopes: list[str]) -> 
 
 
 @pytest.mark.parametrize(("platform", "kind"), PAIRS)
-def test_after_everything_one_kind_of_a_platform_comes_on_and_then_the_rest_of_it(
-    platform: str, kind: TokenKind
-) -> None:
+def test_after_everything_one_kind_of_a_platform_comes_on_and_then_the_rest_of_it(platform: str, kind: str) -> None:
     one = kill_switch.turned_on(KillSwitch(everything=True), [f"{platform}/{kind}"])
 
-    others = [f"{platform}/{other}" for other in TokenKind if other is not kind]
+    others = [f"{platform}/{other}" for other in KINDS if other != kind]
     for more in ([platform], others):
         assert off(kill_switch.turned_on(one, more)) == set(PAIRS) - scoped(platform)
 
@@ -92,10 +90,9 @@ def _enabled(flag: KillSwitch, scopes: Sequence[str]) -> KillSwitch:
         ("app,100ms", ["100ms"], "app"),
         ("app,agora/management", ["agora/management"], "app"),
         ("agora", ["100ms"], "agora"),
-        ("true", ["100ms"], "videosdk,agora,agora-whiteboard"),
-        ("true", ["app"], "management"),
-        ("true", ["app", "management"], "false"),
-        ("true", ["agora/app"], "100ms,videosdk,agora-whiteboard,agora/management"),
+        ("true", ["app"], "management,invite"),
+        ("true", ["app", "management", "invite"], "false"),
+        ("true", list(PLATFORMS), "false"),
     ],
 )
 def test_turning_on(flag: str, scopes: list[str], after: str) -> None:
@@ -116,8 +113,9 @@ def test_what_another_switch_keeps_off_is_said(flag: str, scope: str, others: st
     [
         ("false", "on", "nothing"),
         ("true", "off", "everything"),
-        ("app,management", "off", "app, management"),
-        ("100ms,videosdk,agora,agora-whiteboard", "off", "100ms, videosdk, agora, agora-whiteboard"),
+        ("app,management,invite", "off", "app, management, invite"),
+        (",".join(PLATFORMS), "off", ", ".join(PLATFORMS)),
+        ("invite", "on", "invite"),
         ("agora/app", "partly-off", "agora/app"),
     ],
 )

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from roomkey.kill_switch import SCOPES, KillSwitch
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import TokenKind
+from roomkey.token_requests import KINDS
 
-_ALL = frozenset((platform, kind) for platform in PLATFORMS for kind in TokenKind)
+_ALL = frozenset((platform, str(kind)) for platform in PLATFORMS for kind in KINDS)
 
 
 def turned_off(switch: KillSwitch, scopes: Iterable[str]) -> KillSwitch:
@@ -56,7 +56,7 @@ def off_words(switch: KillSwitch) -> str:
     return ", ".join(scope for scope in SCOPES if scope in switch.scopes) or "nothing"
 
 
-def off_in(switch: KillSwitch) -> frozenset[tuple[str, TokenKind]]:
+def off_in(switch: KillSwitch) -> frozenset[tuple[str, str]]:
     """Return the pairs of platform and kind that are off."""
     return _ALL if switch.everything else _covered(switch.scopes)
 
@@ -65,7 +65,7 @@ def _of(scopes: Iterable[str]) -> KillSwitch:
     return KillSwitch(everything=False, scopes=frozenset(scopes))
 
 
-def _covered(scopes: Iterable[str]) -> frozenset[tuple[str, TokenKind]]:
+def _covered(scopes: Iterable[str]) -> frozenset[tuple[str, str]]:
     switch = _of(scopes)
     return frozenset(pair for pair in _ALL if switch.is_off(*pair))
 
@@ -93,4 +93,5 @@ def as_json(switch: KillSwitch | None) -> dict[str, object]:
     if switch is None:
         return {"state": "invalid", "off": []}
     off = [] if off_words(switch) == "nothing" else off_words(switch).split(", ")
-    return {"state": switch.minting(PLATFORMS), "off": off}
+    state = switch.minting(PLATFORMS)
+    return {"state": "partly-off" if off and state == "on" else state, "off": off}
