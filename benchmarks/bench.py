@@ -210,7 +210,7 @@ def environ(aws: int) -> dict[str, str]:
 
 
 class _Processor:
-    """What the runtime's process, the only child of the emulator, used."""
+    """Counts what the runtime's process uses, which is the emulator's only child."""
 
     def __init__(self, emulator: int) -> None:
         self._emulator = emulator

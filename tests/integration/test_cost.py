@@ -1,4 +1,4 @@
-"""What a start and a request cost, in counts that are the same on every machine. docs/performance.md has the times."""
+"""The cost of a start and a request, in counts that are the same on every machine (times: docs/performance.md)."""
 
 import json
 import re
@@ -41,7 +41,7 @@ print(json.dumps(sorted(sys.modules)))
 IN_LAMBDA = ("aws_lambda_powertools", "jmespath", "jwt", "roomkey", "typing_extensions")
 """The packages of the function and its layer. A start finds no other."""
 
-MAX_PACKAGE_MODULES = 110
+MAX_PACKAGE_MODULES = 120
 MAX_STANDARD_MODULES = 175
 MAX_START_INSTRUCTIONS = 480_000_000
 """Machine instructions of a start from the built package, the interpreter's own included (a tenth)."""
@@ -49,7 +49,7 @@ MAX_PACKAGE_BYTES = 3_000_000
 
 FORBIDDEN = {
     "asyncio": "nothing here waits for two things at once",
-    "aws_lambda_powertools.event_handler": "the routes are a table of ours; its resolver alone is a quarter of a start",
+    "aws_lambda_powertools.event_handler": "one route table is enough; its resolver alone is a quarter of a start",
     "aws_lambda_powertools.utilities.parameters": "it brings boto3, and keeps a value that an operator has withdrawn",
     "aws_lambda_powertools.utilities.validation": "it brings fastjsonschema",
     "aws_xray_sdk": "nothing is traced",
@@ -94,7 +94,7 @@ def test_a_start_does_not_load(name: str, loaded: set[str]) -> None:
 
 
 def test_a_start_loads_all_that_the_first_request_needs(loaded: set[str]) -> None:
-    """What is loaded later, somebody waits for."""
+    """Modules that are loaded later delay a request."""
     assert {"ssl", "http.client", "jwt.algorithms"} <= loaded
 
 
@@ -135,7 +135,7 @@ def test_a_start_executes_few_instructions() -> None:
 
 # --- a request -----------------------------------------------------------------------------------------------------
 
-MAX_INSTRUCTIONS = 14_500
+MAX_INSTRUCTIONS = 10_500
 """Bytecode instructions of a warm request for an app token, with audit line and metrics."""
 
 EVENTS = {
@@ -219,10 +219,10 @@ def test_the_monthly_bill_counts_the_metrics_that_a_stack_writes(
     deployed = deploy("jwt")
     capsys.readouterr()
     app, management = load_event(EVENTS["100ms"]), load_event("management-token-iam-role.json")
-    not_json, nobody = {**app, "body": "{"}, {**app, "requestContext": {**app["requestContext"], "authorizer": None}}
+    not_json, anonymous = {**app, "body": "{"}, {**app, "requestContext": {**app["requestContext"], "authorizer": None}}
     body = {**json.loads(app["body"]), "user_id": "another"}
     other_user = {**app, "body": json.dumps(body)}
-    statuses = [deployed.answer(event).status for event in (app, management, not_json, nobody, other_user)]
+    statuses = [deployed.answer(event).status for event in (app, management, not_json, anonymous, other_user)]
     assert statuses == [200, 200, 400, 401, 403]
     series = set()
     for line in map(json.loads, capsys.readouterr().out.splitlines()):

@@ -57,8 +57,11 @@ class AwsClient:
     ) -> T:
         """Call `operation`, named as in `X-Amz-Target`, and return what `parse` makes of the answer's document.
 
-        `parse` returns None for a document that the service cannot have sent, or raises an exception of its own.
-        Raises `DependencyFailure`.
+        `parse` returns None for a document that the service cannot have sent, or fails with the exception that the
+        document causes there.
+
+        Raises:
+            DependencyFailure: The call failed, or its answer is unusable.
         """
 
         def attempt() -> T:

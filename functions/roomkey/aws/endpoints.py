@@ -35,7 +35,7 @@ def endpoint_url(service: str, environ: Mapping[str, str]) -> str:
             return url
     name = region(environ)
     fips = environ.get("AWS_USE_FIPS_ENDPOINT", "").lower() == "true"
-    # In GovCloud the plain name of SSM is the FIPS endpoint, and there is no other.
+    # In GovCloud the plain name of SSM is its only endpoint, and supports FIPS.
     if fips and not (service == "ssm" and name.startswith("us-gov-")):
         service = f"{service}-fips"
     return f"https://{service}.{name}.{environ.get('URL_SUFFIX') or DEFAULT_URL_SUFFIX}."
