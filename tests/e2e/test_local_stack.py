@@ -299,3 +299,31 @@ def test_a_port_in_use_is_one_clear_line(local_stack: LocalStack) -> None:
     port = local_stack.url.rpartition(":")[2]
     with pytest.raises(AssertionError, match="in use"), started("--port", port):
         pass
+
+
+def test_a_guest_with_a_link_joins_the_room_and_a_blocked_link_does_not(tmp_path: Path) -> None:
+    """With the policy of docs/invites.md."""
+    policy, page = tmp_path / "policy.json", Path("docs/invites.md").read_text()
+    policy.write_text(re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)[0])
+    with started("--access", "jwt", "--policy", str(policy)) as stack:
+        asked = {"platform": "100ms", "room_id": "class-7b", "role": "guest"}
+        status, invite, _ = post(f"{stack.url}/v1/invites", json.dumps(asked).encode(), sign_in(stack, "teacher"))
+        assert status == 201, invite
+
+        def redeem() -> tuple[int, Any, Mapping[str, str]]:
+            body = json.dumps({"invite": invite["invite"]}).encode()
+            return post(f"{stack.url}/v1/invites/redeem", body, {"Content-Type": "application/json"})
+
+        status, reply, _ = redeem()
+        assert status == 200, reply
+        claims = claims_of(reply["token"])
+        assert (claims["room_id"], claims["role"]) == ("class-7b", "guest")
+        assert claims["user_id"] == reply["user_id"]
+
+        blocked = json.dumps({"invites": [invite["invite_id"]]})
+        stack.client("ssm").put_parameter(Name="/roomkey/local/blocked", Value=blocked, Overwrite=True)
+        deadline = time.monotonic() + 38
+        while redeem()[0] == 200:
+            assert time.monotonic() < deadline
+            time.sleep(1)
+        assert redeem()[1]["code"] == "blocked"

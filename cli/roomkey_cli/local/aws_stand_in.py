@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import suppress
 
 from roomkey.settings import Settings
-from roomkey_cli import credential_file
+from roomkey_cli import credential_file, invite_keys
 from roomkey_cli.credential_file import Secrets
 from roomkey_cli.local import guard, sigv4
 
@@ -60,6 +60,9 @@ class AwsStandIn:
         ssm.put_parameter(Name=settings.kill_switch_name, Value="false", Type="String")
         ssm.put_parameter(Name=settings.policy_name, Value=policy, Type="String")
         ssm.put_parameter(Name=settings.block_list_name, Value="{}", Type="String")
+        secrets_manager.create_secret(
+            Name=settings.secret_name("invites"), SecretString=invite_keys.rotated(None, only_new=False)
+        )
         for platform, secret in secrets.items():
             secrets_manager.create_secret(
                 Name=settings.secret_name(platform), SecretString=credential_file.as_text(secret)
