@@ -1,5 +1,6 @@
 """Local stacks and a browser for the tests of this folder."""
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from urllib.parse import urlsplit
@@ -13,9 +14,9 @@ from e2e.stacks import LocalStack, started
 
 @pytest.fixture(scope="session")
 def start() -> Iterator[Callable[..., LocalStack]]:
-    """Starts local stacks that live as long as the test session."""
+    """Start local stacks that live as long as the test session; the same arguments give the same stack."""
     with ExitStack() as stacks:
-        yield lambda *arguments: stacks.enter_context(started(*arguments))
+        yield functools.cache(lambda *arguments: stacks.enter_context(started(*arguments)))
 
 
 @pytest.fixture(scope="session")

@@ -1,29 +1,22 @@
-"""The commands for operators against a running local stack: what they change is what its callers meet, in time."""
+"""The commands for operators against a running local stack."""
 
 import json
 import os
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from e2e.stacks import ROOMKEY, ROOT, LocalStack, started
+from e2e.stacks import ROOMKEY, ROOT, LocalStack
 from roomkey_cli import credential_file
-
-BOUND = 36
-"""Seconds within which a change counts."""
-
-LEEWAY = 3
-"""Seconds for a busy machine."""
 
 
 @dataclass(frozen=True)
 class Operator:
-    """Somebody at a terminal whose AWS is the local stack's."""
+    """A terminal with the variables that the local stack printed."""
 
     stack: LocalStack
     home: Path
@@ -49,30 +42,20 @@ class Operator:
 
 
 @pytest.fixture(scope="module")
-def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """A stack of one's own: what is switched off here must not be off for other tests."""
-    with started() as stack:
-        yield Operator(stack, tmp_path_factory.mktemp("home"))
+def operator(start: Callable[..., LocalStack], tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    """A stack of its own: other tests need minting on."""
+    return Operator(start("--json-logs"), tmp_path_factory.mktemp("home"))
 
 
-def test_the_switch_bites_within_its_bound_both_ways(operator: Operator) -> None:
-    """First of all tests here: the function has not read the flag yet."""
-    assert operator("env", "disable", "local", "agora").returncode == 0
-    assert (operator.probe("--platform", "agora"), operator.probe("--platform", "100ms")) == (4, 0)
-
-    # The function is warm now, and believes what it has read.
+@pytest.mark.threat("B1")
+def test_the_kill_switch_stops_minting(operator: Operator) -> None:
+    """First of all tests here: the function has not read the kill switch yet."""
     off = operator("env", "disable", "local", "100ms")
     assert (off.returncode, "OFF for 100ms" in off.stdout) == (0, True), off.stderr
-    assert operator("env", "enable", "local", "agora").returncode == 0
-    began = time.monotonic()
-    while operator.probe("--platform", "100ms") != 4:
-        assert time.monotonic() - began < BOUND + LEEWAY
-        time.sleep(0.5)
-    assert operator.probe("--platform", "agora") == 0
+    assert (operator.probe("--platform", "100ms"), operator.probe("--platform", "agora")) == (4, 0)
     assert operator("mint", "100ms", "management", "--env", "local").returncode == 4
-
-    told = json.loads(operator("env", "status", "local", "--json").stdout)
-    assert (told["minting"], told["kill_switch"]["value"], told["kill_switch"]["version"]) == ("partly-off", "100ms", 4)
+    status = json.loads(operator("env", "status", "local", "--json").stdout)
+    assert status["minting"] == "partly-off"
     assert operator("env", "enable", "local").returncode == 0
 
 
@@ -85,7 +68,7 @@ def test_policy_and_secret_are_put(operator: Operator) -> None:
 
 
 def test_a_probe_of_everything_that_is_served(operator: Operator) -> None:
-    for platform in ("agora", "videosdk", "agora-whiteboard"):  # 100ms may still be off, as far as the function knows.
+    for platform in ("agora", "videosdk", "agora-whiteboard"):  # The function may still have 100ms off.
         assert operator.probe("--platform", platform) == 0
     assert operator.probe("--platform", "agora", "--kind", "app", "--anonymous") == 0
 
@@ -97,14 +80,11 @@ def test_a_probe_finds_that_anyone_is_let_in(operator: Operator) -> None:
     assert (done.returncode, "GOT A TOKEN" in done.stdout) == (1, True), done.stdout
 
 
-def test_the_doctor_is_content_with_the_local_stack(start: Callable[..., LocalStack], tmp_path: Path) -> None:
-    """A stack of its own: in the others', the function may still go by a flag that has been turned since."""
-    stack = start()
-    done = Operator(stack, tmp_path)("doctor", "local", "--url", stack.url, "--json")
-
-    levels = {one["check"]: one["level"] for one in json.loads(done.stdout)["findings"] if one["check"] != "sam"}
-    assert {check for check, level in levels.items() if level == "fail"} == set()
-    assert (levels["kill switch"], levels["secrets"], levels["health"]) == ("ok", "ok", "ok")
+def test_the_doctor_finds_no_failure(local_stack: LocalStack, tmp_path: Path) -> None:
+    done = Operator(local_stack, tmp_path)("doctor", "local", "--url", local_stack.url, "--json")
+    findings = json.loads(done.stdout)["findings"]
+    assert [one for one in findings if one["level"] == "fail" and one["check"] != "sam"] == []
+    assert {"kill switch", "secrets", "health"} <= {one["check"] for one in findings if one["level"] == "ok"}
 
 
 def test_a_bearer_token_of_the_demo_issuer(start: Callable[..., LocalStack], tmp_path: Path) -> None:
