@@ -6,6 +6,7 @@ a server's certificate leads to. Usage: scripts/authorities.py FOLDER. Needs the
 """
 
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -30,5 +31,7 @@ def write(bundle: str, folder: Path) -> int:
 if __name__ == "__main__":
     import certifi
 
+    if not shutil.which("openssl"):
+        sys.exit("scripts/authorities.py needs the openssl command")
     if not write(Path(certifi.where()).read_text(), Path(sys.argv[1])):
         sys.exit("certifi contains no certificates")
