@@ -76,11 +76,19 @@ def checked(secrets: Secrets, platform: Platform) -> Credentials:
 def unchecked(secrets: Secrets, platform: Platform) -> Credentials:
     """The platform's credentials as they stand, good enough to check a token with. Raises `CredentialFileError`."""
     secret = _of(secrets, platform)
-    values = {field.name: secret.get(field.name) for field in platform.credential_fields}
-    texts = {name: value for name, value in values.items() if isinstance(value, str)}
-    if missing := values.keys() - texts.keys():
-        raise CredentialFileError(f"{platform.name}: {', '.join(sorted(missing))} is missing or not a string")
-    return Credentials(texts)
+    values: dict[str, str | tuple[str, ...]] = {}
+    missing = []
+    for field in platform.credential_fields:
+        value = secret.get(field.name)
+        if isinstance(value, str):
+            values[field.name] = value
+        elif field.many and isinstance(value, list):
+            values[field.name] = tuple(map(str, value))
+        elif field.required:
+            missing.append(field.name)
+    if missing:
+        raise CredentialFileError(f"{platform.name}: {', '.join(sorted(missing))} is missing or has the wrong type")
+    return Credentials(values)
 
 
 def _of(secrets: Secrets, platform: Platform) -> Mapping[str, object]:

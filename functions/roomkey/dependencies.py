@@ -1,7 +1,7 @@
 """The composition root: everything that a request needs, built once and passed down. Tests build their own."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, TextIO
 
 from roomkey.audit import AuditTrail
@@ -14,7 +14,7 @@ from roomkey.observability import Observability
 from roomkey.operator_config import OperatorConfigCache
 from roomkey.platforms import platform
 from roomkey.platforms.base import Platform, Randomness
-from roomkey.settings import Settings
+from roomkey.settings import Settings, SettingsError
 
 
 class Dependencies(NamedTuple):
@@ -57,6 +57,7 @@ class Dependencies(NamedTuple):
         if warm_up:
             aws.warm_up()
         platforms = {name: platform(name) for name in settings.platforms}
+        _check_lifetimes(platforms.values(), settings)
         return cls(
             settings=settings,
             clock=clock,
@@ -79,3 +80,16 @@ class Dependencies(NamedTuple):
             audit=AuditTrail(settings.environment, settings.audit_user_ids, stdout),
             observability=Observability(settings.environment, settings.log_level),
         )
+
+
+def _check_lifetimes(platforms: Iterable[Platform], settings: Settings) -> None:
+    """Raise `SettingsError` if the stack allows no token of a kind that it serves."""
+    longest = settings.lifetimes.longest
+    problems = [
+        f"MAX_TOKEN_LIFETIME must be at least {spec.lifetime.minimum} for {kind} tokens of {vendor.name}"
+        for vendor in platforms
+        for kind, spec in vendor.kinds.items()
+        if spec.lifetime.minimum > longest
+    ]
+    if problems:
+        raise SettingsError("; ".join(problems))

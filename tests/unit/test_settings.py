@@ -2,6 +2,7 @@
 
 import pytest
 
+from roomkey.dependencies import Dependencies
 from roomkey.limits import MAX_LIFETIME
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
@@ -192,3 +193,10 @@ def test_all_mistakes_are_reported_together() -> None:
 def test_nothing_at_all_is_not_an_environment() -> None:
     with pytest.raises(SettingsError, match=r"^ENVIRONMENT must be set$"):
         Settings.from_environment({})
+
+
+def test_a_stack_that_allows_less_than_a_platforms_shortest_lifetime_does_not_start() -> None:
+    environ = {"ENVIRONMENT": "dev", "PLATFORMS": "100ms,agora", "MAX_TOKEN_LIFETIME": "119"}
+    with pytest.raises(SettingsError, match="MAX_TOKEN_LIFETIME must be at least 120 for app tokens of agora"):
+        Dependencies.build(environ)
+    assert Dependencies.build({**environ, "PLATFORMS": "100ms"}).platforms.keys() == {"100ms"}
