@@ -149,7 +149,7 @@ LOCK := $(TOOLS)/uv/bin/uv pip compile -q --upgrade --generate-hashes --no-heade
 release: $(VENV)/.dev build  ## Build the wheel, the SAM package and the release notes in dist/.
 	rm -rf dist
 	$(BIN)/python -m hatchling build --target wheel
-	@# Also what `sam deploy` needs beside the built template.
+	@# With what `sam deploy` needs besides the built template.
 	tar -czf dist/roomkey-sam-$$($(BIN)/python -c 'import roomkey; print(roomkey.__version__)').tar.gz \
 	  -C .aws-sam build -C $(CURDIR) config samconfig.toml
 	awk '/^## / {seen++} seen == 1' CHANGELOG.md >dist/NOTES.md

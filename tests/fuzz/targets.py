@@ -1,7 +1,7 @@
-"""What is fuzzed, and what must hold of it: `run` and `test_fuzz` feed the targets with bytes.
+"""The fuzz targets, and the properties that must hold.
 
-A target takes any bytes and raises where something is not as it must be. What is right is said a second time here, by
-other code than the function's. The first byte of an input decides how the others are used.
+A target takes any bytes and raises where a property fails. The expected results come from other code than the
+function's. The first byte of an input decides how the rest is used.
 """
 
 import base64
@@ -50,14 +50,14 @@ VECTORS = Path(__file__).parents[1] / "unit" / "vectors"
 
 @dataclass(frozen=True)
 class Target:
-    """Something to fuzz: what to call, and good inputs to begin with."""
+    """A function to fuzz, with seeds."""
 
     one: Callable[[bytes], None]
     seeds: Callable[[], Iterator[bytes]]
 
 
 def _text(data: bytes) -> str:
-    """Any text: also what no UTF-8 can be, since JSON can spell lone surrogates."""
+    """Return any text, with lone surrogates, which JSON can escape."""
     return data.decode("utf-8", "surrogatepass") if _is_text(data) else data.decode("latin-1")
 
 
@@ -87,7 +87,7 @@ _TYPES = (
 
 
 def body(data: bytes) -> None:
-    """A body is read as the standard library reads it, or refused; and refused only for a reason."""
+    """Check that a body is read as the standard library reads it, or rejected for a reason."""
     mode, content = (data[0], data[1:]) if data else (0, b"")
     _json(content)
     lenient, encoded = bool(mode & 1), bool(mode & 2)
@@ -120,18 +120,18 @@ def body(data: bytes) -> None:
     else:
         pairs = parse_qsl(meant.decode(), keep_blank_values=True)
         assert len(fields) == len(pairs)
-        fields.pop("expires_in", None)  # A number, where it is all digits.
+        fields.pop("expires_in", None)  # Digits become a number.
         assert fields == {name: value for name, value in pairs if name != "expires_in"}
 
 
 def _json(data: bytes) -> None:
-    """What is accepted is what the standard library reads; what is refused, it refuses too, or reads in two ways."""
+    """Check that accepted text means what the standard library reads, and that it rejects or misreads the rest."""
     expected = _reference(data)
     try:
         document = strict_json.loads(data)
     except ValueError as error:
         assert expected is _REFUSED
-        leaks = error.__cause__ or not error.__suppress_context__  # The decoder's exception holds the whole document.
+        leaks = error.__cause__ or not error.__suppress_context__  # The decoder's exception contains the document.
         assert not leaks
     else:
         assert _same(document, expected)
@@ -141,7 +141,7 @@ _REFUSED = object()
 
 
 def _reference(content: bytes) -> Any:
-    """What `content` is as JSON; `_REFUSED` where it is none, or holds what the standard library lets pass."""
+    """Parse JSON; return `_REFUSED` if it is invalid, or valid only to the standard library."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({name for name, _ in pairs}) < len(pairs):
@@ -165,7 +165,7 @@ def _finite(document: Any) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal to the type: 1 is not true."""
+    """Compare types as well: 1 is not true."""
     return repr(one) == repr(other)
 
 
@@ -202,7 +202,7 @@ _REQUESTS = (
 
 
 def policy(data: bytes) -> None:
-    """What is a policy is one to its published schema too, and says yes only where a rule of its own does."""
+    """Check that a policy matches its schema, and that a grant has a rule that grants it."""
     text = _text(data)
     try:
         understood = parse_policy(text)
@@ -293,7 +293,7 @@ _PREFIXES = ("NETLESSROOM_", "NETLESSSDK_", "NETLESSTASK_")
 
 
 def explain(data: bytes) -> None:
-    """Anything can be explained; and only what is signed with the very key is said to be."""
+    """Check that anything can be explained, and that a signature holds only with its key."""
     mode, content = (data[0], data[1:]) if data else (0, b"")
     name = PLATFORM_NAMES[mode % 4]
     signed = bool(mode & 4)
@@ -307,7 +307,7 @@ def explain(data: bytes) -> None:
         return
     assert without.signature is not Signature.VALID
     assert other.signature is not Signature.VALID
-    assert other.problems, "a token of somebody else's is good"
+    assert other.problems, "a token of another app is valid"
     assert (told.issued_at, told.token_id) == (without.issued_at, without.token_id)
     if signed and name in ("100ms", "videosdk"):
         damaged = any("damaged" in problem for problem in told.problems)
@@ -320,7 +320,7 @@ def explain(data: bytes) -> None:
 
 
 def _signed(name: str, content: bytes, mode: int) -> str:
-    """A genuine token that says what no vendor would: `content`, in the platform's clothes."""
+    """Sign arbitrary `content` in the platform's format."""
     key = list(SECRETS[name].values())[-1].encode()
     match name:
         case "agora":
@@ -365,7 +365,7 @@ def _tokens() -> Iterator[bytes]:
 
 
 def _content(name: str, token: str) -> bytes:
-    """What `_signed` would have to sign to say what `token` says."""
+    """Return the content that `_signed` would sign for `token`."""
     match name:
         case "agora":
             return zlib.decompress(base64.b64decode(token[3:]))[2 + 32 + 2 + 32 + 12 :]
@@ -384,7 +384,7 @@ _STATES = ("on", "off", "unknown", "no secret")
 
 @functools.cache
 def _environment(access: str, state: str) -> tuple[VirtualAws, Api]:
-    """An environment over an AWS in memory, on a clock that stands still."""
+    """An environment over AWS in memory, on a clock that stands still."""
     aws = VirtualAws(FakeClock(wall=NOW + 0.5))
     aws.put_parameter("/roomkey/dev/policy", OPEN_POLICY)
     aws.put_parameter("/roomkey/dev/blocked", "{}")
@@ -401,7 +401,7 @@ def _platform(event: Any) -> str:
 
 
 def _answer(event: Any, access: str, state: str = "on") -> Answer:
-    """What is answered. Nothing that was printed meanwhile may be read by anybody."""
+    """Return the response, and discard the output."""
     printed, (aws, api) = io.StringIO(), _environment(access, state)
     with aws.installed(), contextlib.redirect_stdout(printed):
         response = api.answer(event, LambdaContext())
@@ -417,11 +417,11 @@ def _answer(event: Any, access: str, state: str = "on") -> Answer:
 
 
 def handler(data: bytes) -> None:
-    """Whatever arrives is answered in the contract's words: never 500, 503 only where the state is to blame."""
+    """Check that every event gets a documented response: never 500, and 503 only if the state is invalid."""
     mode, content = (data[0], data[1:]) if data else (0, b"")
     access, state = ("open", "jwt", "iam")[mode % 3], _STATES[(mode >> 2) % 4] if mode & 64 else "on"
     event: Any
-    if mode & 128:  # A body of all kinds, in an event that API Gateway would deliver.
+    if mode & 128:  # Any body in an event that API Gateway would deliver.
         event = {**_TEMPLATES[mode % len(_TEMPLATES)], "body": _text(content)}
     else:
         try:

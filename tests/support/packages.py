@@ -1,4 +1,4 @@
-"""The wheel, installed in an environment of its own as a user would install it."""
+"""Build the wheel and install it as a user would."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def build_wheel(directory: Path) -> Path:
 def install(environment: Path, requirement: str, *, use_uv: bool = True) -> Path:
     """Create an environment, install `requirement` with the pinned versions, and return the path of `roomkey`."""
     versions = environment.with_suffix(".txt")
-    # Without the hashes: pip would ask for the wheel's own.
+    # Without hashes, or pip would require one for the wheel.
     versions.write_text("\n".join(re.findall(r"^\S+==.*?(?= \\$)", RUN.read_text(), re.MULTILINE)))
     pinned = ["--constraint", str(versions)]
     uv = shutil.which("uv") if use_uv else None

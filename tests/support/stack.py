@@ -1,4 +1,4 @@
-"""A stack as a test has it: the real API over moto's AWS, a clock that stands still, and an audit stream to read."""
+"""A stack for tests: the real API over moto, a clock that stands still, and an audit stream."""
 
 import base64
 import hashlib
@@ -37,7 +37,7 @@ SECRETS: Mapping[str, Mapping[str, str]] = {
         "secret_key": "Sentinel3Secret3That3Nothing3May3Ever3Print",
     },
 }
-"""What the tests' stacks sign with, by platform: in each the last value is the key, which nothing may ever print."""
+"""The credentials of the tests' stacks, by platform. The last value of each is the key, which nothing may print."""
 
 SECRET_TEXTS = {platform: json.dumps(secret) for platform, secret in SECRETS.items()}
 SECRET_TEXT = SECRET_TEXTS["100ms"]
@@ -46,7 +46,7 @@ EVERY_PLATFORM = tuple(SECRETS)
 OPEN_POLICY = (POLICIES / "open.json").read_text()
 
 NOW = 1_795_253_400
-"""Unix seconds: when the events were sent, and where the tests' clock begins (with half a second more)."""
+"""Unix seconds: when the events were sent. The tests' clock starts half a second later."""
 
 
 # --- answers -------------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ CODES: Mapping[int, frozenset[str]] = {
         }
     ),
 }
-"""The closed list of the contract, written down a second time."""
+"""The contract's error codes by status, independent of the code."""
 
 
 def _closed(properties: dict[str, Any], optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -154,7 +154,7 @@ _HEADERS = {"cache-control", "x-content-type-options", "x-request-id", "content-
 
 @dataclass(frozen=True)
 class Answer:
-    """A response of payload format 2.0, known to be one that AWS can deliver and the contract allows."""
+    """A response of payload format 2.0 that AWS can deliver and the contract allows."""
 
     status: int
     headers: dict[str, str]
@@ -163,7 +163,7 @@ class Answer:
 
     @classmethod
     def checked(cls, response: Any) -> Self:
-        """`response`, after what holds for every answer that there can be."""
+        """Check what holds for every response, and parse it."""
         assert_marshals(response)
         assert response.keys() == {"statusCode", "headers", "body", "isBase64Encoded"}
         assert response["isBase64Encoded"] is False
@@ -210,8 +210,8 @@ class Answer:
 
 
 def assert_marshals(response: Any) -> None:
-    """The Lambda runtime can send `response`, and it arrives as it was. Unlike `json`, the runtime writes UTF-8."""
-    if sys.platform != "linux":  # Lambda's runtime client is there on Linux alone.
+    """Check that Lambda's runtime can send `response` unchanged. Unlike `json`, it writes UTF-8."""
+    if sys.platform != "linux":  # Lambda's runtime client exists only on Linux.
         assert json.loads(json.dumps(response, ensure_ascii=False).encode()) == response
         return
     from awslambdaric.lambda_runtime_marshaller import to_json  # noqa: PLC0415
@@ -225,7 +225,7 @@ def assert_marshals(response: Any) -> None:
 
 
 def claims_of(token: str, secret: str = SECRET) -> dict[str, Any]:
-    """The claims of an HS256 token whose signature holds, by the standard library alone."""
+    """Verify an HS256 token with the standard library and return its claims."""
     header, payload, signature = token.split(".")
     expected = hmac.digest(secret.encode(), f"{header}.{payload}".encode(), hashlib.sha256)
     assert hmac.compare_digest(expected, _base64url(signature))
@@ -245,7 +245,7 @@ def _base64url(segment: str) -> bytes:
 
 @dataclass
 class Deployed:
-    """One stack in one environment, and what it has written down."""
+    """One stack in one environment, with its audit lines."""
 
     aws: Aws
     environment: str
@@ -271,7 +271,7 @@ class Deployed:
         stream: Any = None,
         **variables: str,
     ) -> Self:
-        """A stack in a new environment of `aws`. `Deploy` says what the arguments mean."""
+        """Create a stack in a new environment of `aws`. `Deploy` describes the arguments."""
         environment, clock, stream = aws.new_environment(), FakeClock(wall=NOW + 0.5), stream or io.StringIO()
         if flag is not None:
             aws.put_flag(environment, flag)
@@ -286,16 +286,16 @@ class Deployed:
         served = ",".join(platforms)
         stack = {"ENVIRONMENT": environment, "PLATFORMS": served, "APP_TOKEN_ACCESS": access}
         environ = {**aws.environ, **stack, **variables}
-        # Jitter of a half is none: fresh bounds are to the second what the documents say.
+        # A jitter of 0.5 leaves every TTL as documented.
         dependencies = Dependencies.build(environ, clock=clock, jitter=lambda: 0.5, stdout=stream)
         return cls(aws, environment, dependencies, clock, stream)
 
     def with_parts(self, **parts: Any) -> "Deployed":
-        """The same stack with some of its parts replaced."""
+        """Return the same stack with some dependencies replaced."""
         return replace(self, dependencies=self.dependencies._replace(**parts))
 
     def answer(self, event: Any, context: Any = None) -> Answer:
-        """The answer to `event`. Wherever it is a token, its audit line is there."""
+        """Return the response to `event`. A token must have its audit line."""
         before = self.stream.tell()
         answer = Answer.checked(self.api.answer(event, context or LambdaContext()))
         if answer.token:
@@ -304,22 +304,21 @@ class Deployed:
         return answer
 
     def audit_lines(self, since: int = 0) -> list[dict[str, Any]]:
-        """The audit lines so far, or those since the stream was at `since`."""
+        """Return the audit lines, or those after the position `since`."""
         self.stream.seek(since)
         return [checked(line) for line in self.stream.read().splitlines() if line]
 
     @property
     def operations(self) -> list[str]:
-        """The AWS calls so far, in order."""
+        """The AWS calls in order."""
         return self.aws.operations
 
 
 class Deploy(Protocol):
-    """How a test gets its stack: `deploy("jwt", flag="true", LOG_LEVEL="DEBUG")`.
+    """Create a stack: `deploy("jwt", flag="true", LOG_LEVEL="DEBUG")`.
 
-    `platforms` are those that it serves, each with the sentinel of `SECRETS` for a secret. `flag`, `policy`, `secret`
-    (100ms's) and `secrets` (of those that are named) are what is stored instead, None for nothing; the variables are
-    the function's, and win.
+    `platforms` are served, each with its credentials of `SECRETS`. `flag`, `policy`, `secret` (100ms's) and `secrets`
+    (by platform) replace the stored values, None stores nothing. The variables are the function's.
     """
 
     def __call__(

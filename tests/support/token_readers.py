@@ -1,7 +1,7 @@
-"""What each platform's tokens say, and what they are to say: read from the vendors' formats, by no code of Roomkey's.
+"""Read tokens of each platform by the vendors' formats, without Roomkey's code, and build what they must contain.
 
-A reader takes a token apart with the standard library alone and fails on anything that a vendor's own builder would not
-have written. Its answer has no place for what chance decides (jti, nonce, salt), which it has looked at already.
+A reader uses the standard library and fails on anything that the vendor's own builder would not write. It checks random
+parts (jti, nonce, salt) and leaves them out of its result.
 """
 
 import base64
@@ -20,7 +20,7 @@ from uuid import UUID
 from support.stack import NOW, SECRETS, claims_of
 
 AT = NOW * 1000 + 500
-"""Unix milliseconds: where the tests' clock begins."""
+"""Unix milliseconds: the start of the tests' clock."""
 
 SEND = {
     "100ms": {"header": "Authorization", "prefix": "Bearer "},
@@ -28,7 +28,7 @@ SEND = {
     "agora": {"header": "Authorization", "prefix": "Bearer "},
     "agora-whiteboard": {"header": "token", "prefix": ""},
 }
-"""How a management token goes to the vendor's API."""
+"""The header that carries a management token to the vendor's API."""
 
 
 def beside_the_token(platform: str, kind: str, expires_in: int) -> dict[str, Any]:
@@ -51,19 +51,19 @@ _WHITEBOARD_ROLES = {"admin": "0", "writer": "1", "reader": "2"}
 _AGORA_PRIVILEGES = {"publisher": (1, 2, 3, 4), "subscriber": (1,)}
 _AGORA_SERVICES = {"rtc": 1, "rtm": 2, "chat": 5}
 _AGORA_NAMES = {1: 2, 2: 1, 5: 1}
-"""By type of service: how many texts stand behind its privileges. RTC has channel and user, the others a user."""
+"""By service type: the number of texts after its privileges. RTC has channel and user, the others a user."""
 
 
 @dataclass(frozen=True)
 class CachedValue:
-    """What a genuine token says, and its own id, where its format has one."""
+    """The content of a valid token, and its id, if its format has one."""
 
     says: dict[str, Any]
     token_id: str | None
 
 
 def read(platform: str, token: str, secrets: Mapping[str, Mapping[str, str]] = SECRETS) -> CachedValue:
-    """`token`, which must be one of `platform`'s, whole, and signed with its secret of `secrets`."""
+    """Read a token of `platform`, which must be complete and signed with its secret."""
     return {"100ms": _hms, "videosdk": _videosdk, "agora": _agora, "agora-whiteboard": _whiteboard}[platform](
         token, secrets[platform]
     )
@@ -81,7 +81,7 @@ def due(
     at: int = AT,
     secrets: Mapping[str, Mapping[str, str]] = SECRETS,
 ) -> dict[str, Any]:
-    """What a token is to say, to the last field, that was asked for in these words at `at` (Unix milliseconds)."""
+    """Return the expected content of a token, complete, requested with these values at `at` (Unix milliseconds)."""
     app, secret, now = kind == "app", secrets[platform], at // 1000
     match platform:
         case "100ms":
@@ -122,7 +122,7 @@ def due(
 
 
 def assert_same(says: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Both are the same to the type: 2 is neither "2" nor 2.0 nor, where it is 1, true."""
+    """Check that both are equal, types included: 2 is not "2" or 2.0, and 1 is not true."""
     assert says == expected
     assert json.dumps(says, sort_keys=True) == json.dumps(expected, sort_keys=True)
 
@@ -149,7 +149,7 @@ def _videosdk(token: str, secret: Mapping[str, str]) -> CachedValue:
 
 
 class _Packed:
-    """Bytes in Agora's packing: little-endian numbers, and texts behind their length."""
+    """Read Agora's packing: little-endian numbers, and texts after their length."""
 
     def __init__(self, data: bytes) -> None:
         self._data, self._position = data, 0

@@ -1,4 +1,4 @@
-"""AWS for tests: moto's server, behind a door that writes down every call and can be told to fail."""
+"""moto's server behind a proxy that records every call and can be set to fail."""
 
 import functools
 import http.client
@@ -26,7 +26,7 @@ _load_file = functools.cache(botocore.loaders.JSONFileLoader().load_file)
 
 
 def _load_once(_: object, path: str) -> Any:
-    """Every stack has clients of its own, and botocore reads megabytes of JSON for each: for tests, it does so once."""
+    """Read botocore's JSON once for all clients of the tests."""
     return _load_file(path)
 
 
@@ -38,7 +38,7 @@ GET_SECRET = f"{SECRETS_MANAGER}.GetSecretValue"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a service answers instead of moto."""
+    """A response instead of moto's."""
 
     status: int
     body: str
@@ -50,7 +50,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as it came: the operation and what was asked of it."""
+    """One call: the operation and its arguments."""
 
     operation: str
     asked: dict[str, Any]
@@ -58,7 +58,7 @@ class Call:
 
 @dataclass
 class Aws:
-    """One AWS for all tests. Each test has an environment name of its own, so that none finds another's state."""
+    """One AWS for all tests. Each test uses its own environment name."""
 
     url: str
     moto_url: str
@@ -78,20 +78,20 @@ class Aws:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The variables that lead the function here."""
+        """The environment variables that point the function here."""
         return {**CREDENTIALS, "AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION}
 
     @property
     def operations(self) -> list[str]:
-        """The calls so far, in order, without those that seed."""
+        """The operations called, in order."""
         return [call.operation for call in self.calls]
 
     def new_environment(self) -> str:
-        """The name of an environment that holds nothing yet."""
+        """Return a new environment name."""
         return f"test-{next(self._numbers)}"
 
     def lead_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Points the SDK here by its own variables, whatever this machine has configured."""
+        """Point the SDK here, whatever this machine has configured."""
         for name, value in {
             **CREDENTIALS,
             "AWS_ENDPOINT_URL": self.url,
@@ -109,7 +109,7 @@ class Aws:
         monkeypatch.setattr(botocore.loaders.JSONFileLoader, "load_file", _load_once)
 
     def forget(self) -> None:
-        """The calls so far and the failures to come."""
+        """Clear the recorded calls and the failures."""
         self.calls.clear()
         self.failures.clear()
 
@@ -126,21 +126,21 @@ class Aws:
         self.secrets.create_secret(Name=f"roomkey/{environment}/{platform}", SecretString=text)
 
     def fail(self, service: str, failure: Failure) -> None:
-        """From now on `service` (`SSM` or `SECRETS_MANAGER`), or one operation of it, answers this."""
+        """Answer `service` (`SSM` or `SECRETS_MANAGER`) or one of its operations with `failure`."""
         self.failures[service] = failure
 
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing of a caller who has run out of time and hung up, as happens on a busy machine."""
+        """Ignore clients that closed the connection."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 @contextmanager
 def aws_double() -> Iterator[Aws]:
-    """An AWS that runs until the block ends."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # It would write a line for every request.
+    """Run an AWS until the block ends."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # It logs every request.
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
@@ -168,7 +168,7 @@ def aws_double() -> Iterator[Aws]:
                 connection.close()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-            """Says nothing."""
+            """Do not log."""
 
     with _Server(("127.0.0.1", 0), Door) as door:
         aws = Aws(url=f"http://127.0.0.1:{door.server_port}", moto_url=f"http://{host}:{port}")
