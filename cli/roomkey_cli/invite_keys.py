@@ -5,6 +5,8 @@ import secrets
 from string import ascii_lowercase
 from typing import Any
 
+from roomkey.invites import InviteKeys
+
 MAX_KEYS = 8
 KEY_BYTES = 32
 
@@ -30,13 +32,8 @@ def key_ids(text: str) -> tuple[list[str], str]:
 
 
 def _document(text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-        if document["current"] in document["keys"] and all(isinstance(key, str) for key in document["keys"].values()):
-            return dict(document)
-    except (ValueError, TypeError, KeyError, AttributeError):
-        pass
-    raise ValueError("does not contain invite keys")
+    InviteKeys.parse(text)
+    return dict(json.loads(text))
 
 
 def _keys(text: str) -> dict[str, str]:

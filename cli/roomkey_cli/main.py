@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from roomkey import __version__
-from roomkey_cli.commands import block, doctor, env, explain, iam, mint, policy, probe, run, secret, up
+from roomkey_cli.commands import block, doctor, env, explain, iam, invite, mint, policy, probe, run, secret, up
 from roomkey_cli.commands.session import command, without_types
 from roomkey_cli.terminal import REFUSED, USAGE, CommandError, note, say_json
 
@@ -36,6 +36,7 @@ _ORDER = (
     "env",
     "secret",
     "policy",
+    "invite",
     "block",
     "unblock",
     "blocks",
@@ -105,6 +106,7 @@ command(app, "doctor", doctor.doctor, rich_help_panel=_DEPLOYED)
 app.add_typer(env.app, name="env", rich_help_panel=_DEPLOYED)
 app.add_typer(secret.app, name="secret", rich_help_panel=_DEPLOYED)
 app.add_typer(policy.app, name="policy", rich_help_panel=_DEPLOYED)
+app.add_typer(invite.app, name="invite", rich_help_panel=_DEPLOYED)
 command(app, "block", block.block, rich_help_panel=_DEPLOYED)
 command(app, "unblock", block.unblock, rich_help_panel=_DEPLOYED)
 command(app, "blocks", block.blocks, rich_help_panel=_DEPLOYED)

@@ -425,7 +425,7 @@ WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({"who": [{"group": "g"}, {"principal": "*"}], "rooms": ["user-{sub}", "x"]}, []),
     (
         {"who": [{"principal": "*"}], "rooms": ["x", "t-{claim:org}-*"]},
-        [("rules[0].rooms[1]", "matches no room: an IAM principal has no user id and no claims")],
+        [("rules[0].rooms[1]", "matches no room: the callers in who have no user id and no claims")],
     ),
     # Lifetimes.
     ({"max_lifetime": 86400}, []),
@@ -542,20 +542,20 @@ INVALID_CASES = {
     ),
     "user:tess,teachers,management,100ms,r,,,deny": "room is not a field of this request",
     "user:tess,teachers,app,zoom,r,host,,deny": ("platform must be one of 100ms, videosdk, agora, agora-whiteboard"),
-    "user:tess,teachers,App,100ms,r,host,,deny": "kind must be app or management: did you mean app?",
+    "user:tess,teachers,App,100ms,r,host,,deny": "kind must be one of app, management, invite: did you mean app?",
     "user:tess,teachers,app,100sm,r,host,,deny": (
         "platform must be one of 100ms, videosdk, agora, agora-whiteboard: did you mean 100ms?"
     ),
     "tess,teachers,app,100ms,r,host,,deny": "groups and claims need as=user:ID",
     "anyone,teachers,app,100ms,r,host,,deny": "groups and claims need as=user:ID",
-    "anyone:x,,app,100ms,r,host,,deny": "as must be anyone, user:ID or principal:ARN",
-    "signed-in,,app,100ms,r,host,,deny": "as must be anyone, user:ID or principal:ARN",
-    ",,app,100ms,r,host,,deny": "as must be anyone, user:ID or principal:ARN",
-    "principal:backend,,app,100ms,r,host,,deny": "as must be anyone, user:ID or principal:ARN",
+    "anyone:x,,app,100ms,r,host,,deny": "as must be anyone, invite, user:ID or principal:ARN",
+    "signed-in,,app,100ms,r,host,,deny": "as must be anyone, invite, user:ID or principal:ARN",
+    ",,app,100ms,r,host,,deny": "as must be anyone, invite, user:ID or principal:ARN",
+    "principal:backend,,app,100ms,r,host,,deny": "as must be anyone, invite, user:ID or principal:ARN",
     "principal:arn:aws:iam::1:role/path/x,,management,100ms,,,,deny": ("as must name a role without its path"),
     "user:,,app,100ms,r,host,,deny": "as has an invalid user id: it must not be empty",
     "user:a\x00b,,app,100ms,r,host,,deny": (
-        "as has an invalid user id: it must not hold control, private or unassigned characters"
+        "as has an invalid user id: it must not hold control or private characters"
     ),
     "user:tess,a  b,app,100ms,r,host,,deny": "groups must be names without brackets, separated by one space",
     "user:tess,[teachers],app,100ms,r,host,,deny": ("groups must be names without brackets, separated by one space"),
@@ -626,6 +626,34 @@ def test_defaults_and_other_words_are_the_endpoints(tmp_path: Path, file: Path) 
     )
 
     assert run("test", file, cases) == (0, ["9 cases, all as expected"], "")
+
+
+def test_invites_are_decided_twice(tmp_path: Path, file: Path) -> None:
+    write(
+        file,
+        {
+            **RULE,
+            "who": [{"group": "hosts"}],
+            "kinds": ["invite"],
+            "roles": ["guest"],
+            "max_lifetime": 2592000,
+            "name": "make",
+        },
+        {**RULE, "who": ["invite"], "roles": ["guest"], "name": "redeem"},
+    )
+    cases = table(
+        tmp_path,
+        "user:ada,hosts,invite,100ms,r,guest,604800,allow make",
+        "user:ada,hosts,invite,100ms,r,host,,deny",
+        "user:ada,,invite,100ms,r,guest,,deny",
+        "anyone,,invite,100ms,r,guest,,deny",
+        "invite,,app,100ms,r,guest,,allow redeem",
+        "invite,,app,100ms,r,host,,deny",
+        "user:ada,hosts,app,100ms,r,guest,,deny",
+    )
+
+    assert run("check", file)[1][:-1] == []
+    assert run("test", file, cases) == (0, ["7 cases, all as expected"], "")
 
 
 def test_a_table_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
@@ -797,7 +825,7 @@ def test_explain_reports_the_audit_mode(file: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("--as", "ada", *IN_AGORA), "as must be anyone, user:ID or principal:ARN"),
+        (("--as", "ada", *IN_AGORA), "as must be anyone, invite, user:ID or principal:ARN"),
         (("--as", "user:ada", "--platform", "100ms", "--role", "host"), "room is missing"),
         (("--as", "anyone", "--groups", "g", *IN_AGORA), "groups and claims need as=user:ID"),
         (("--as", "user:ada", *IN_AGORA, "--lifetime", "1h"), "lifetime must be a whole number of seconds"),

@@ -11,6 +11,7 @@ from roomkey.kill_switch import SCOPES
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import DEFAULT_LIFETIMES
+from roomkey.token_requests import KINDS
 from roomkey_cli.aws.endpoint import is_url
 from roomkey_cli.environment import INVITES, Environment
 
@@ -19,9 +20,11 @@ MAX_TIMESTAMP = 2**32 - 1 - DEFAULT_LIFETIMES.longest
 
 if TYPE_CHECKING:
     type PlatformName = str
+    type PolicyKind = str
     type SecretName = str
     type Scope = str
 else:
+    PolicyKind = StrEnum("PolicyKind", {str(kind): str(kind) for kind in KINDS})
     PlatformName = StrEnum("PlatformName", {name: name for name in PLATFORMS})
     SecretName = StrEnum("SecretName", {name: name for name in (*PLATFORMS, INVITES)})
     Scope = StrEnum("Scope", {scope: scope for scope in SCOPES})
@@ -112,6 +115,9 @@ KindArgument = Annotated[
     typer.Argument(metavar="KIND", help="app: a person joins a room. management: a server calls the vendor's API."),
 ]
 KindOption = Annotated[TokenKind, typer.Option(metavar="KIND", help="The kind of token: app or management.")]
+PolicyKindOption = Annotated[
+    PolicyKind, typer.Option("--kind", metavar="KIND", help=f"One of {', '.join(KINDS)}; invite: to create one.")
+]
 PlatformArgument = Annotated[PlatformName, typer.Argument(metavar="PLATFORM", help=f"One of {_PLATFORMS}.")]
 SecretArgument = Annotated[
     SecretName, typer.Argument(metavar="PLATFORM", help=f"One of {_PLATFORMS}, or {INVITES} for the keys of invites.")

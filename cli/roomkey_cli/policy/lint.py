@@ -15,6 +15,7 @@ from roomkey.platforms.base import TokenKind
 from roomkey.platforms.fields import RequestField
 from roomkey.policy import InvalidPolicy, Mode, Pattern, PatternSet, Policy, Rule, parse_policy
 from roomkey.settings import DEFAULT_LIFETIMES, Access
+from roomkey.token_requests import INVITE, KINDS
 from roomkey_cli.aws.parameters import MAX_STANDARD_BYTES
 from roomkey_cli.policy.simulate import did_you_mean
 
@@ -262,30 +263,41 @@ def _warnings(policy: Policy, document: Any) -> Iterator[tuple[str, str]]:
                 yield f"rules[{index}]{where}", why
 
 
-def _requests(rule: Rule) -> list[tuple[TokenKind, str]]:
+def _requests(rule: Rule) -> list[tuple[str, str]]:
+    """Return the pairs of kind and platform that the rule is about."""
     names = [name for name in PLATFORMS if name in rule.platforms]
-    return [
-        (kind, name) for kind in TokenKind for name in names if kind in rule.kinds and kind in PLATFORMS[name].kinds
-    ]
+    kinds = [str(kind) for kind in KINDS if kind in rule.kinds]
+    return [(kind, name) for kind in kinds for name in names if _token_kind(kind) in PLATFORMS[name].kinds]
 
 
-def _fields(kind: TokenKind, platform: str) -> dict[str, RequestField]:
+def _token_kind(kind: str) -> TokenKind:
+    """Return the kind of the token; an invite is for an app token."""
+    return TokenKind.APP if kind == INVITE else TokenKind(kind)
+
+
+def _fields(kind: str, platform: str) -> dict[str, RequestField]:
     """Return the fields of a request that a rule matches, by the rule's member."""
-    fields = PLATFORMS[platform].kinds[kind].fields
+    fields = PLATFORMS[platform].kinds[_token_kind(kind)].fields
     return {_MATCHED_BY[field.name]: field for field in fields if field.name in _MATCHED_BY}
 
 
 def _never_granted(rule: Rule) -> Iterator[tuple[str, str]]:
-    never: dict[tuple[str, TokenKind], list[str]] = {}
+    never: dict[tuple[str, str], list[str]] = {}
     for kind, platform in _requests(rule):
         if why := ", ".join(_obstacles(rule, kind, platform)):
             never.setdefault((why, kind), []).append(platform)
     for (why, kind), platforms in never.items():
-        yield "", f"never grants {kind} tokens for {', '.join(platforms)}: {why}"
+        yield "", f"never grants {_plural(kind)} for {', '.join(platforms)}: {why}"
 
 
-def _obstacles(rule: Rule, kind: TokenKind, platform: str) -> Iterator[str]:
-    if kind is TokenKind.MANAGEMENT and not any(subject.kind in _MAY_MANAGE for subject in rule.who):
+def _plural(kind: str) -> str:
+    return "invites" if kind == INVITE else f"{kind} tokens"
+
+
+def _obstacles(rule: Rule, kind: str, platform: str) -> Iterator[str]:
+    if kind == INVITE and all(subject.kind in ("anyone", "invite") for subject in rule.who):
+        yield "they need a signed-in caller in who"
+    if kind == TokenKind.MANAGEMENT and not any(subject.kind in _MAY_MANAGE for subject in rule.who):
         yield "they need an IAM principal in who"
     for name, field in _fields(kind, platform).items():
         patterns = getattr(rule, name)
@@ -364,8 +376,8 @@ def _rooms(rule: Rule) -> Iterator[tuple[str, str]]:
         where = f".rooms[{index}]"
         if len(pattern.pieces) == 1:
             continue
-        if kinds == {"principal"}:
-            yield where, "matches no room: an IAM principal has no user id and no claims"
+        if kinds <= {"principal", "invite"}:
+            yield where, "matches no room: the callers in who have no user id and no claims"
         elif "anyone" in kinds:
             yield where, "matches only for callers with a JWT: other callers have no user id and no claims"
         if re.search(r"\}\*|\*\{|\}\{", pattern.text):
@@ -376,12 +388,14 @@ def _lifetime(rule: Rule) -> Iterator[tuple[str, str]]:
     if rule.max_lifetime is None:
         return
     for kind, name in _requests(rule):
-        limits = PLATFORMS[name].kinds[kind].lifetime
+        if kind == INVITE:
+            continue
+        limits = PLATFORMS[name].kinds[_token_kind(kind)].lifetime
         if rule.max_lifetime < limits.minimum:
             yield ".max_lifetime", f"grants no {kind} token for {name}: their lifetime is at least {limits.minimum} s"
         elif limits.maximum and rule.max_lifetime > limits.maximum:
             yield ".max_lifetime", f"is more than {name} allows: {limits.maximum} s"
-    if rule.max_lifetime > DEFAULT_LIFETIMES.longest:
+    if rule.kinds != {INVITE} and rule.max_lifetime > DEFAULT_LIFETIMES.longest:
         yield (
             ".max_lifetime",
             f"is more than the stack's MaxTokenLifetime (default {DEFAULT_LIFETIMES.longest})",

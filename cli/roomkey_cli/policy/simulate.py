@@ -8,12 +8,13 @@ from typing import Any
 
 from roomkey.errors import InvalidRequest, NotAllowed
 from roomkey.identity import Caller, normalised_principal
+from roomkey.limits import MAX_INVITE_LIFETIME, MIN_INVITE_LIFETIME
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import TokenKind
+from roomkey.platforms.base import Platform, TokenKind
 from roomkey.platforms.fields import check_id
 from roomkey.policy import Policy, Rule, Subject
 from roomkey.settings import DEFAULT_LIFETIMES, Access, LifetimeLimits
-from roomkey.token_requests import TokenRequest, bind_to_user, parse
+from roomkey.token_requests import INVITE, KINDS, TokenRequest, bind_to_user, parse
 
 _LIFETIMES = LifetimeLimits(default=DEFAULT_LIFETIMES.default, longest=90 * 86400)
 """The widest limits that a stack can have; its parameters may narrow them."""
@@ -44,19 +45,10 @@ def ask(columns: Mapping[str, str]) -> Question:
         ValueError: If no caller can send this request. The message begins with the name of the column.
     """
     caller = _caller(columns)
-    try:
-        kind = TokenKind(columns.get("kind", ""))
-    except ValueError:
-        raise ValueError(
-            f"kind must be {' or '.join(TokenKind)}{did_you_mean(columns.get('kind', ''), list(TokenKind))}"
-        ) from None
-    platform = PLATFORMS.get(columns.get("platform", ""))
-    if platform is None:
-        name = columns.get("platform", "")
-        raise ValueError(f"platform must be one of {', '.join(PLATFORMS)}{did_you_mean(name, PLATFORMS)}")
-    if kind not in platform.kinds:
-        raise ValueError(f"kind must be {' or '.join(platform.kinds)} for {platform.name}")
+    word = columns.get("kind", "")
+    kind, platform = _kind_and_platform(word, columns.get("platform", ""))
     body = _body(columns)
+    lifetime = _invite_lifetime(body) if word == INVITE else None
     if platform.binds_user(kind) and caller.user_id is None:
         body["user_id"] = "1"  # A policy does not look at the token's user.
     try:
@@ -64,6 +56,10 @@ def ask(columns: Mapping[str, str]) -> Question:
     except InvalidRequest as invalid:
         why = (f"{_COLUMNS.get(one.field, one.field)} {one.reason}" for one in invalid.errors)
         raise ValueError("; ".join(why)) from None
+    if word == INVITE:
+        request = request._replace(for_invite=True, user_id=None, expires_in=lifetime)
+        barred = "with open access nobody can create invites" if caller == Caller(Access.OPEN) else None
+        return Question(caller, request, barred)
     if kind is TokenKind.MANAGEMENT and caller.principal is None:
         return Question(caller, request, "a management token needs an IAM principal, whatever the policy grants")
     if caller.user_id is not None:
@@ -72,6 +68,25 @@ def ask(columns: Mapping[str, str]) -> Question:
         except NotAllowed:
             return Question(caller, request, f"{platform.name} does not accept this user id")
     return Question(caller, request)
+
+
+def _kind_and_platform(word: str, name: str) -> tuple[TokenKind, Platform]:
+    if word not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}{did_you_mean(word, KINDS)}")
+    if name not in PLATFORMS:
+        raise ValueError(f"platform must be one of {', '.join(PLATFORMS)}{did_you_mean(name, PLATFORMS)}")
+    kind, platform = TokenKind.APP if word == INVITE else TokenKind(word), PLATFORMS[name]
+    if kind not in platform.kinds:
+        raise ValueError(f"kind must be {' or '.join(platform.kinds)} for {platform.name}")
+    return kind, platform
+
+
+def _invite_lifetime(body: dict[str, Any]) -> int | None:
+    """Take the lifetime of an invite out of `body`: it is not the token's."""
+    lifetime = body.pop("expires_in", None)
+    if lifetime is None or (type(lifetime) is int and MIN_INVITE_LIFETIME <= lifetime <= MAX_INVITE_LIFETIME):
+        return lifetime
+    raise ValueError(f"lifetime must be from {MIN_INVITE_LIFETIME} to {MAX_INVITE_LIFETIME} seconds")
 
 
 _FIELDS = {
@@ -112,6 +127,8 @@ def _caller(columns: Mapping[str, str]) -> Caller:
     match who:
         case "anyone" if not name:
             return Caller(Access.OPEN)
+        case "invite" if not name:
+            return Caller(Access.OPEN, invite_id="invite")
         case "user":
             try:
                 return Caller(Access.JWT, user_id=check_id(name), groups=groups, claims=claims)
@@ -122,7 +139,7 @@ def _caller(columns: Mapping[str, str]) -> Caller:
             if re.search(r":role/.*/", principal):
                 raise ValueError("as must name a role without its path")
             return Caller(Access.IAM, principal=principal)
-    raise ValueError("as must be anyone, user:ID or principal:ARN")
+    raise ValueError("as must be anyone, invite, user:ID or principal:ARN")
 
 
 def _claims(text: str) -> dict[str, str]:
@@ -209,7 +226,7 @@ def _reason(name: str, rule: Rule, question: Question) -> str:
     request, caller = question.request, question.caller
     match name:
         case "kinds":
-            return f"{request.kind} is not in the list"
+            return f"{request.policy_kind} is not in the list"
         case "platforms":
             return f"{request.platform.name} is not in the list"
         case "services":
@@ -235,12 +252,16 @@ def _room_reason(rule: Rule, question: Question) -> str:
 
 
 def _subject_words(subject: Subject) -> str:
-    return subject.kind if subject.kind in ("anyone", "signed-in") else f"{subject.kind} {subject.pattern.text}"
+    return (
+        subject.kind if subject.kind in ("anyone", "signed-in", "invite") else f"{subject.kind} {subject.pattern.text}"
+    )
 
 
 def _caller_words(caller: Caller) -> str:
     if caller.principal is not None:
         return f"the caller is {caller.principal}"
+    if caller.invite_id is not None:
+        return "the caller is a guest with an invite"
     if caller.user_id is None:
         return "the caller is not signed in"
     return f"{caller.user_id} is in {' and '.join(caller.groups) if caller.groups else 'no group'}"

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from roomkey.platforms.base import TokenKind
 from roomkey.policy import Mode, Policy
 from roomkey_cli.commands import files
-from roomkey_cli.commands.options import KindOption, PolicyArgument, RequiredPlatformOption
+from roomkey_cli.commands.options import PolicyArgument, PolicyKindOption, RequiredPlatformOption
 from roomkey_cli.commands.session import Output
 from roomkey_cli.policy import simulate
 from roomkey_cli.policy.simulate import Question, Verdict
@@ -17,10 +16,12 @@ from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, say_json
 
 def explain(
     file: PolicyArgument,
-    who: Annotated[str, typer.Option("--as", metavar="WHO", help="The caller: anyone, user:ID or principal:ARN.")],
+    who: Annotated[
+        str, typer.Option("--as", metavar="WHO", help="The caller: anyone, user:ID, principal:ARN or invite.")
+    ],
     platform: RequiredPlatformOption,
     output: Output,
-    kind: KindOption = TokenKind.APP,
+    kind: PolicyKindOption = "app",
     groups: Annotated[str, typer.Option(metavar="NAMES", help="The user's groups, separated by spaces.")] = "",
     claims: Annotated[
         str, typer.Option(metavar="CLAIMS", help="The user's other claims: NAME=VALUE, separated by ;")
