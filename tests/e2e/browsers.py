@@ -49,7 +49,7 @@ class Visit:
         self.page.get_by_role("group", name=group).get_by_role("radio", name=option, exact=True).check()
 
     def type(self, field: str, text: str) -> None:
-        self.page.get_by_role("textbox", name=field, exact=True).fill(text)
+        self.page.get_by_role("textbox", name=field, exact=True).filter(visible=True).first.fill(text)
 
     def press(self, button: str) -> None:
         self.page.get_by_role("button", name=button, exact=True).click()

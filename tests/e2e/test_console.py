@@ -16,11 +16,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Route, expect
 
 from e2e.browsers import Visit, needs_chromium, visit
-from e2e.stacks import LocalStack, shell
+from e2e.stacks import ROOT, LocalStack, shell
 
 pytestmark = needs_chromium
 
-VIEWS = ("Mint", "Inspect", "Controls", "Activity")
+VIEWS = ("Mint", "Inspect", "Invites", "Controls", "Activity")
 KILL_SWITCH = {"Name": "/roomkey/local/disabled"}
 CLASSROOM = "cli/roomkey_cli/data/policies/classroom.json"
 
@@ -47,6 +47,15 @@ def claims_of(token: str) -> dict[str, Any]:
 
 def parameters(stack: LocalStack) -> Any:
     return stack.client("ssm")
+
+
+def holding(held: list[Route]) -> Callable[[Route], None]:
+    """A handler that holds requests back; playwright takes no built-in method."""
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    return hold
 
 
 # --- mint ------------------------------------------------------------------------------------------------------------
@@ -239,11 +248,31 @@ def test_the_kill_switch_is_applied_and_its_effect_awaited(console: Visit, stack
 
 def test_no_control_can_be_used_before_its_value_is_known(console: Visit) -> None:
     held: list[Route] = []
-    console.page.route("**/console/api/state", held.append, times=1)
+    console.page.route("**/console/api/state", holding(held), times=1)
     console.go("Controls")
     expect(console.page.locator("#flag-form")).to_have_js_property("inert", True)
     held[0].continue_()
     expect(console.page.locator("#flag-form")).to_have_js_property("inert", False)
+
+
+def test_a_host_invites_a_guest(browser: Browser, start: Callable[..., LocalStack], tmp_path: Path) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text(re.findall(r"```json\n(.*?)```", (ROOT / "docs/invites.md").read_text(), flags=re.DOTALL)[0])
+    stack = start("--access", "jwt", "--policy", str(policy))
+    with visit(browser, stack.url) as console:
+        console.go("Invites")
+        console.type("Room", "class-7b")
+        console.choose("Host", "student")
+        console.press("Create invite")
+        console.shows("Refused: not-allowed.")
+        console.choose("Host", "teacher")
+        console.press("Create invite")
+        console.shows("Invite created.")
+        console.press("Redeem")
+        console.shows("joins class-7b as guest")
+        console.press("Inspect")
+        expect(console.page.get_by_role("table", name="Claims")).to_contain_text("guest-")
+        assert console.complaints == []
 
 
 # --- activity --------------------------------------------------------------------------------------------------------
@@ -256,7 +285,7 @@ def test_activity_loads_then_shows_lines_as_they_are_written(console: Visit) -> 
     console.shows("Minted and copied.")
 
     held: list[Route] = []
-    console.page.route("**/console/api/audit*", held.append, times=1)
+    console.page.route("**/console/api/audit*", holding(held), times=1)
     console.go("Activity")
     expect(console.page.locator("#line-count")).to_have_text("Loading…")
     held[0].continue_()

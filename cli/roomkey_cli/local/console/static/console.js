@@ -6,8 +6,9 @@ import * as mint from './mint.js';
 import * as activity from './activity.js';
 import * as controls from './controls.js';
 import * as inspect from './inspect.js';
+import * as invites from './invites.js';
 
-const VIEWS = { mint, inspect, controls, activity };
+const VIEWS = { mint, inspect, invites, controls, activity };
 const HEALTH_MS = 2000;
 
 function show() {

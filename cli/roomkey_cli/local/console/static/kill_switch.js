@@ -3,13 +3,15 @@
 import { $, h, choice, choose, chosen } from './dom.js';
 import { stack } from './stack.js';
 
-/** The kinds of token that the served platforms have. */
-const KINDS = [...new Set(Object.values(stack.platforms).flatMap(({ fields }) => Object.keys(fields)))];
+/** The kinds that can be off: those of the served platforms' tokens, and invites. */
+const KINDS = [...new Set(Object.values(stack.platforms).flatMap(({ fields }) => Object.keys(fields))), 'invite'];
+const has = (platform, kind) => (kind === 'invite' ? 'app' : kind) in stack.platforms[platform].fields;
 const WHOLE = ['true', 'false'];
 
 /** The last known stored text. */
 let stored = 'false';
 
+const named = (kind, of) => `${kind === 'invite' ? 'invites' : `${kind} tokens`} ${of}`;
 const boxes = () => [...$('scopes').querySelectorAll('input')];
 
 /** Whether a wider scope than this one is ticked. */
@@ -110,16 +112,14 @@ export function lay(put) {
           'tr',
           {},
           h('th', { scope: 'row' }, 'every platform'),
-          KINDS.map((kind) => h('td', {}, box(kind, `${kind} tokens on every platform`))),
+          KINDS.map((kind) => h('td', {}, box(kind, named(kind, 'on every platform')))),
         ),
         Object.entries(stack.platforms).map(([name]) =>
           h(
             'tr',
             {},
             h('th', { scope: 'row' }, box(name, `every token of ${name}`, name)),
-            KINDS.map((kind) =>
-              h('td', {}, kind in stack.platforms[name].fields && box(`${name}/${kind}`, `${kind} tokens of ${name}`)),
-            ),
+            KINDS.map((kind) => h('td', {}, has(name, kind) && box(`${name}/${kind}`, named(kind, `of ${name}`)))),
           ),
         ),
       ),

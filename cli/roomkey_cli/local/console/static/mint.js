@@ -1,23 +1,22 @@
 // Mint: the request, the response, and the request as code.
 
+import { callerOf, callers, send } from './client.js';
 import { LANGUAGES } from './code.js';
 import { $, choice, choose, chosen, copy, copyAndSay, h, span } from './dom.js';
 import { load, save } from './drafts.js';
 import { minted, refused, say } from './responses.js';
-import { ask, BASE, stack } from './stack.js';
+import { BASE, stack } from './stack.js';
 import { samples } from './vendors.js';
 
 const KINDS = {
   app: ['App', 'A person joins a room'],
   management: ['Management', 'A server calls the vendor’s API'],
 };
-const ACCESS_TOKEN_MARGIN_S = 300;
 const NAMED_FIELDS = ['room_id', 'role', 'user_id', 'services', 'permissions', 'expires_in'];
 const OTHER = 'other';
 
 /** Drafts by platform, since each has rooms and users of its own. */
 const drafts = load('mint', {});
-const accessTokens = {};
 let language = load('language', 'curl');
 
 // --- the request -----------------------------------------------------------------------------------------------------
@@ -27,18 +26,6 @@ const kind = () => chosen($('kind'));
 const kinds = () => Object.keys(stack.platforms[platform()].fields);
 const fields = () => stack.platforms[platform()].fields[kind()];
 const required = () => (kind() === 'management' ? 'iam' : stack.access);
-
-function callers() {
-  const nobody = required() === 'open' ? ['anyone', 'Anyone, not signed in'] : ['nobody', 'Not signed in'];
-  if (required() === 'iam') return [['key', 'The local IAM key', stack.key.principal], nobody];
-  if (required() === 'open') return [nobody];
-  const users = Object.entries(stack.users).map(([name, groups]) => [
-    `user:${name}`,
-    name,
-    `in ${groups.join(' and ')}`,
-  ]);
-  return [...(users.length ? users : [['bearer', 'A user of your issuer']]), nobody];
-}
 
 const NOTES = {
   key: () => `Signed with this run’s key, as ${stack.key.principal}.`,
@@ -52,12 +39,7 @@ const NOTES = {
     })[required()],
 };
 
-function caller() {
-  const [type, name] = chosen($('who')).split(':');
-  if (type === 'user') return { type, name, signIn: `${BASE}demo/token` };
-  if (type === 'key') return { type, ...stack.key, region: stack.region };
-  return { type: type === 'anyone' ? 'nobody' : type };
-}
+const caller = () => callerOf(chosen($('who')), $('access-token').value.trim());
 
 function role() {
   const value = chosen($('role'));
@@ -128,7 +110,7 @@ function layPlatform() {
 function layKind() {
   const { room, user, roles: meanings } = samples(platform());
   const draft = drafts[platform()] ?? { room, user: required() === 'jwt' ? '' : user };
-  choice($('who'), callers(), draw);
+  choice($('who'), callers(required()), draw);
   $('room').value = draft.room ?? '';
   $('user').value = draft.user ?? '';
   $('room-field').hidden = !('room_id' in fields());
@@ -285,32 +267,6 @@ function showErrors(errors) {
 }
 
 // --- sending ---------------------------------------------------------------------------------------------------------
-
-async function accessToken({ name, signIn }) {
-  const known = accessTokens[name];
-  if (known && known.until > Date.now()) return known.token;
-  const response = await fetch(signIn, { method: 'POST', body: JSON.stringify({ user: name }) });
-  const { access_token: token, expires_in: lifetime } = await response.json();
-  accessTokens[name] = { token, until: Date.now() + (lifetime - ACCESS_TOKEN_MARGIN_S) * 1000 };
-  return token;
-}
-
-async function send({ path, url, body, caller: by }) {
-  const text = body ? JSON.stringify(body) : '';
-  const headers = body ? { 'Content-Type': 'application/json' } : {};
-  if (by.type === 'user') headers.Authorization = `Bearer ${await accessToken(by)}`;
-  if (by.type === 'bearer') headers.Authorization = `Bearer ${$('access-token').value.trim()}`;
-  if (by.type === 'key') Object.assign(headers, await ask('POST', 'signature', { path, body: text }));
-  const begun = performance.now();
-  const response = await fetch(url, { method: 'POST', headers, body: body ? text : undefined });
-  const answer = await response.json();
-  return {
-    status: response.status,
-    answer,
-    took: performance.now() - begun,
-    challenge: response.headers.get('www-authenticate'),
-  };
-}
 
 class NoToken extends Error {}
 
