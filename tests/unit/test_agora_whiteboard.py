@@ -18,7 +18,7 @@ from roomkey.errors import InvalidRequest
 from roomkey.minting import MintedToken
 from roomkey.platforms.agora_whiteboard import AgoraWhiteboard, pack, unpack
 from roomkey.platforms.base import Grant, MintContext, Randomness, Signature, TokenKind
-from roomkey.platforms.credentials import Credentials, InvalidCredentials
+from roomkey.platforms.credentials import Credentials
 from roomkey.settings import DEFAULT_LIFETIMES
 
 APP, MANAGEMENT = TokenKind.APP, TokenKind.MANAGEMENT
@@ -201,26 +201,6 @@ def test_explains_what_the_vendor_accepts(vector: dict[str, Any]) -> None:
     assert report.issued_at is None
 
 
-@pytest.mark.parametrize(
-    ("name", "grant"),
-    [
-        (
-            "whiteboard-numeric_role-03",
-            Grant(APP, 1700001261, room_id="c02e2d87710b826f5fd20eb35e85991c", role="reader"),
-        ),
-        ("whiteboard-ak_override-01", Grant(MANAGEMENT, 1700002940, role="admin")),
-        ("whiteboard-no_role-01", None),
-        ("whiteboard-extra_fields-01", None),
-        ("whiteboard-room_role0-01", None),
-    ],
-)
-def test_explains_the_grant(name: str, grant: Grant | None) -> None:
-    report = WHITEBOARD.explain(GOOD[name]["token"], None, GOOD[name]["inputs"]["now_ms"] / 1000)
-    assert report is not None
-    assert grant is None or report.content == grant
-    assert report.signature is Signature.UNCHECKED
-
-
 # --- what must be refused --------------------------------------------------------------------------------------------
 
 
@@ -300,30 +280,12 @@ def test_the_order_of_the_query_does_not_matter_and_anything_else_does() -> None
         assert report.problems[0].startswith(("what follows the prefix is not", "it is cut short or damaged"))
 
 
-@pytest.mark.parametrize("position", range(64))
-def test_no_digit_of_the_signature_may_change(position: int) -> None:
-    query = base64.urlsafe_b64decode(signed("room", **room()).removeprefix("NETLESSROOM_") + "==").decode()
-    start = query.index("sig=") + 4 + position
-    forged = query[:start] + ("0" if query[start] != "0" else "1") + query[start + 1 :]
-    report = WHITEBOARD.explain(written("room", forged), KEYS, NOW)
-    assert report is not None
-    assert report.signature is Signature.INVALID
-    assert report.problems == ("the signature is not this secret key's" + REFUSED,)
-
-
 def test_a_signature_in_capitals_is_none() -> None:
     query = base64.urlsafe_b64decode(signed("room", **room()).removeprefix("NETLESSROOM_") + "==").decode()
     sig = dict(parse_qsl(query))["sig"]
     report = WHITEBOARD.explain(written("room", query.replace(sig, sig.upper())), KEYS, NOW)
     assert report is not None
     assert report.signature is Signature.INVALID
-
-
-@pytest.mark.parametrize(
-    "token", ["", "NETLESS", "netlessroom_YQ", "NETLESSADMIN_YQ", "eyJhbGciOiJIUzI1NiJ9.e30.", "007eJx"]
-)
-def test_leaves_other_tokens_alone(token: str) -> None:
-    assert WHITEBOARD.explain(token, KEYS, NOW) is None
 
 
 # --- what a request gets ---------------------------------------------------------------------------------------------
@@ -361,11 +323,6 @@ def test_a_management_token_is_an_admins_unless_the_request_says_otherwise() -> 
     assert decoded(minted.token, "sdk")["role"] == "0"
 
 
-def test_binds_nobody() -> None:
-    assert not WHITEBOARD.binds_user(APP)
-    assert not WHITEBOARD.binds_user(MANAGEMENT)
-
-
 @settings(deadline=None)
 @given(st.integers(1_000_000_000_000, 9_999_999_999_999), st.integers(60, 86400))
 def test_counts_milliseconds_exactly(now_ms: int, lifetime: int) -> None:
@@ -394,117 +351,9 @@ def test_a_room_is_named_by_its_uuid_alone(room_id: str) -> None:
     assert [error.field for error in refusal.value.errors] == ["room_id"]
 
 
-ROOMS = st.uuids().map(str) | st.uuids().map(lambda one: one.hex)
-NO_ROOMS = st.sampled_from(
-    (
-        None,
-        "",
-        " ",
-        ROOM + " ",
-        ROOM.upper(),
-        ROOM[1:],
-        ROOM + "0",
-        f"{{{ROOM}}}",
-        "a b",
-        "a/b",
-        "房间-1",
-        "٣" * 32,
-        7,
-        [ROOM],
-    )
-) | st.uuids().map(lambda one: one.urn)
-LIVES = st.none() | st.integers(60, 86400)
-NO_LIVES = st.sampled_from((0, 59, 86401, 31536000, 3600.0, "3600", True, None))
-NO_ROLES = st.sampled_from(("", "0", "Admin", 0, None, ["admin"]))
-
-
 def sent(name: str, good: st.SearchStrategy[Any], bad: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """A field as it may be sent: (name, value, whether it can be accepted). A good value of None is left out."""
     return good.map(lambda value: (name, value, True)) | bad.map(lambda value: (name, value, False))
 
 
-def stray(*names: str) -> st.SearchStrategy[Any]:
-    return st.just((names[0], None, True)) | st.sampled_from(names).map(lambda name: (name, "1", False))
-
-
-@settings(deadline=None)
-@given(
-    st.tuples(
-        sent("room_id", st.none() | ROOMS, NO_ROOMS),
-        sent("role", st.none() | st.sampled_from(list(NUMBERS)), NO_ROLES),
-        sent("expires_in", LIVES, NO_LIVES),
-        stray("user_id", "uuid", "ak", "nonce", "lifespan"),
-    )
-)
-def test_a_room_token_says_what_was_asked_or_the_field_is_named(fields: tuple[tuple[str, Any, bool], ...]) -> None:
-    body = {name: value for name, value, good in fields if value is not None or not good}
-    faults = {name for name, _, good in fields if not good} | ({"room_id", "role"} - body.keys())
-    if faults:
-        with pytest.raises(InvalidRequest) as refusal:
-            mint(APP, body)
-        assert {error.field for error in refusal.value.errors} == faults
-    else:
-        assert decoded(mint(APP, body).token, "room") == {
-            "ak": KEYS["access_key"],
-            "nonce": str(NONCE),
-            "role": NUMBERS[body["role"]],
-            "expireAt": str(1700000000750 + body.get("expires_in", 3600) * 1000),
-            "uuid": body["room_id"],
-        }
-
-
-@settings(deadline=None)
-@given(
-    st.tuples(
-        sent("role", st.none() | st.sampled_from(list(NUMBERS)), NO_ROLES),
-        sent("expires_in", LIVES, NO_LIVES),
-        stray("room_id", "user_id", "uuid", "ak"),
-    )
-)
-def test_a_management_token_says_what_was_asked_or_the_field_is_named(
-    fields: tuple[tuple[str, Any, bool], ...],
-) -> None:
-    body = {name: value for name, value, good in fields if value is not None or not good}
-    if faults := {name for name, _, good in fields if not good}:
-        with pytest.raises(InvalidRequest) as refusal:
-            mint(MANAGEMENT, body)
-        assert {error.field for error in refusal.value.errors} == faults
-    else:
-        assert decoded(mint(MANAGEMENT, body).token, "sdk") == {
-            "ak": KEYS["access_key"],
-            "nonce": str(NONCE),
-            "role": NUMBERS[body.get("role", "admin")],
-            "expireAt": str(1700000000750 + body.get("expires_in", 900) * 1000),
-        }
-
-
 # --- what it signs with ----------------------------------------------------------------------------------------------
-
-
-def test_takes_the_vendors_credentials() -> None:
-    stored = {**KEYS.values, "app_identifier": "283/VGiScM9Wiw2HJg"}
-    assert WHITEBOARD.check_credentials(stored).values == KEYS.values
-
-
-@pytest.mark.parametrize(
-    ("stored", "problems"),
-    [
-        ({"secret_key": KEYS["secret_key"]}, ("access_key: is missing",)),
-        (
-            {"access_key": KEYS["secret_key"], "secret_key": KEYS["access_key"]},
-            ("secret_key: is shorter than 32 bytes (another value in its place?)",),
-        ),
-        (
-            {"access_key": KEYS["access_key"], "secret_key": KEYS["secret_key"] + "\n"},
-            ("secret_key: holds a space, a line break or a character outside ASCII",),
-        ),
-        (
-            {"access_key": KEYS["access_key"], "secret_key": "a" * 32},
-            ("secret_key: is one character repeated",),
-        ),
-    ],
-)
-def test_refuses_credentials_that_cannot_work(stored: dict[str, str], problems: tuple[str, ...]) -> None:
-    with pytest.raises(InvalidCredentials) as refusal:
-        WHITEBOARD.check_credentials(stored)
-    assert refusal.value.problems == problems

@@ -252,14 +252,8 @@ def test_when_a_token_is_good(at: float, good: bool) -> None:
     assert (problems(_app_token(), at) == ()) is good
 
 
-def test_without_credentials_a_token_is_explained_and_its_signature_left_open() -> None:
-    report = HMS.explain(_app_token(), None, NOW)
-    assert report is not None
-    assert (report.signature, report.problems) == (Signature.UNCHECKED, ())
-
-
 def test_the_credentials_of_another_workspace_are_told_apart() -> None:
-    others = HMS.check_credentials({"app_access_key": "0" * 23 + "1", "app_secret": SECRET})
+    others = HMS.check_credentials({"app_access_key": "0123456789abcdef01234567", "app_secret": SECRET})
     assert [problem for problem in problems(_app_token(), credentials=others) if "access_key" in problem]
 
 
@@ -277,51 +271,6 @@ def _signed(header: str, claims: object) -> str:
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     digest = hmac.digest(SECRET.encode(), f"{header}.{payload}".encode(), hashlib.sha256)
     return f"{header}.{payload}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
-
-
-@pytest.mark.parametrize(
-    "token", ["", ".", "..", "a.b", "a.b.c", "a.b.c.d", "007eJxT", "NETLESSROOM_x", "eyJ", "\u00e9.e.e"]
-)
-def test_what_is_no_token_of_100ms_is_none_of_its(token: str) -> None:
-    assert HMS.explain(token, CREDENTIALS, NOW) is None
-
-
-def test_a_token_of_another_vendor_is_none_of_its() -> None:
-    header = _app_token().split(".")[0]
-    assert HMS.explain(_signed(header, {"apikey": "k", "permissions": ["allow_join"]}), CREDENTIALS, NOW) is None
-
-
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=6,
-)
-_CLAIM_NAMES = st.sampled_from(
-    ["access_key", "type", "version", "room_id", "role", "user_id", "jti", "iat", "nbf", "exp"]
-)
-_CLAIMS = st.dictionaries(_CLAIM_NAMES, _JSON | st.sampled_from(["app", "management", 2, NOW, NOW + 60, ACCESS_KEY]))
-
-
-@settings(deadline=None)
-@given(_CLAIMS, st.floats(allow_nan=False, allow_infinity=False))
-@example({"type": "app", "access_key": ACCESS_KEY, "exp": [], "iat": {}, "jti": 7}, 0.0)
-def test_explaining_never_fails_whatever_the_claims(claims: dict[str, Any], at: float) -> None:
-    header = _app_token().split(".")[0]
-    report = HMS.explain(_signed(header, claims), CREDENTIALS, at)
-    assert (report is not None) is HMS.recognizes(claims)
-    if report is not None and not report.problems:
-        assert claims["access_key"] == ACCESS_KEY
-        assert claims["version"] == 2
-        assert claims["nbf"] <= at < claims["exp"]
-
-
-@settings(deadline=None)
-@given(st.text() | st.from_regex(r"[A-Za-z0-9_=-]{0,30}\.[A-Za-z0-9_=-]{0,60}\.[A-Za-z0-9_=-]{0,45}", fullmatch=True))
-@example("e30.e30.e30")
-@example(f"e30.{base64.urlsafe_b64encode(b'[' * 60_000).decode().rstrip('=')}.e30")
-@example(f"e30.{base64.urlsafe_b64encode(b'9' * 6_000).decode().rstrip('=')}.e30")
-def test_explaining_never_fails_whatever_the_text(token: str) -> None:
-    assert HMS.explain(token, CREDENTIALS, NOW) is None
 
 
 # --- what the web client can read ----------------------------------------------------------------------------------
