@@ -40,7 +40,7 @@ def window(browser: Browser, stack: LocalStack) -> Iterator[Visit]:
 
 @pytest.fixture
 def console(window: Visit) -> Iterator[Visit]:
-    """The console from the beginning. Whatever is done, it complains of nothing, and asks nobody but the stack."""
+    """The console without drafts. Afterwards, it has no complaint and called no other host."""
     window.open()
     yield window
     assert window.complaints == []

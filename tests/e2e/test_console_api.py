@@ -1,4 +1,4 @@
-"""What the console's page asks the local stack, and who else may not."""
+"""The console's own API over HTTP."""
 
 import http.client
 import json
@@ -79,7 +79,7 @@ def test_pages_may_load_nothing_from_elsewhere_and_run_nothing_inline(local_stac
         assert "://" not in content.replace("http://www.w3.org/2000/svg", "")
 
 
-def test_nothing_but_the_pages_is_served(local_stack: LocalStack) -> None:
+def test_only_the_pages_are_served(local_stack: LocalStack) -> None:
     for path in ("/console/../console.py", "/console/%2e%2e/console.py", "/console/nothing.js", "/console/api/nothing"):
         assert ask(local_stack, "GET", path)[0] == 404
 
@@ -111,7 +111,7 @@ def test_the_deployed_function_has_no_console() -> None:
         ("GET", "audit?after=-1", None, "after must be the number of a line."),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_the_reason(
+def test_an_invalid_request_is_refused_with_the_reason(
     local_stack: LocalStack, method: str, name: str, body: object, why: str
 ) -> None:
     before = stored(local_stack)
@@ -122,7 +122,7 @@ def test_what_cannot_be_done_is_refused_with_the_reason(
     assert stored(local_stack) == before
 
 
-def test_the_function_goes_by_what_it_has_read(local_stack: LocalStack) -> None:
+def test_the_state_shows_what_the_function_has_read(local_stack: LocalStack) -> None:
     state = api(local_stack, "GET", "state")[2]
 
     assert state["function"]["faults"] == {"flag": None, "policy": None}
@@ -142,7 +142,7 @@ def test_the_function_goes_by_what_it_has_read(local_stack: LocalStack) -> None:
         ("disabled", "offline", dict.fromkeys(("flag", "policy"), "kill-switch-unavailable (invalid-kill-switch)")),
     ],
 )
-def test_what_the_function_cannot_go_by_is_said(name: str, text: str, faults: dict[str, str | None]) -> None:
+def test_the_state_shows_what_the_function_cannot_use(name: str, text: str, faults: dict[str, str | None]) -> None:
     with started() as stack:  # Which has read nothing yet.
         ssm = stack.client("ssm")
         ssm.put_parameter(Name=f"/roomkey/local/{name}", Value=text, Type="String", Overwrite=True)
@@ -150,7 +150,7 @@ def test_what_the_function_cannot_go_by_is_said(name: str, text: str, faults: di
         assert api(stack, "GET", "state")[2]["function"]["faults"] == faults
 
 
-def test_a_token_that_is_read_is_not_logged(local_stack: LocalStack) -> None:
+def test_an_inspected_token_is_not_logged(local_stack: LocalStack) -> None:
     body = {"room_id": "r1", "role": "host"}
     token = ask(local_stack, "POST", "/v1/100ms/app-token", body, {"Content-Type": "application/json"})[2]["token"]
     explanation = api(local_stack, "POST", "explanation", {"token": token})[2]

@@ -64,7 +64,7 @@ def evil(request: pytest.FixtureRequest, browser: Browser, website: int) -> Iter
 
 
 def attack(page: Page, url: str, **options: Any) -> str:
-    """What the page could read of an answer; empty if nothing."""
+    """The part of a response that the page can read, empty if it can read nothing."""
     seen: dict[str, Any] = page.evaluate(FETCH, [url, options])
     return "" if "failed" in seen else f"{seen['status']} {seen['body']}"
 

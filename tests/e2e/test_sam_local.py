@@ -65,7 +65,7 @@ def aws(sam: str) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="module")
 def environment(aws: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What to tell `sam local` so that the function finds them."""
+    """Options of `sam local` that point the function to the stand-in."""
     port = aws.aws.rpartition(":")[2]
     path = tmp_path_factory.mktemp("sam") / "env.json"
     path.write_text(json.dumps({"Parameters": {"AWS_ENDPOINT_URL": f"http://host.docker.internal:{port}"}}))
@@ -139,7 +139,7 @@ def test_start_api_answers_each_route(api: str) -> None:
     assert claims_of(answer["token"])["user_id"] == ASKS["user_id"]
     assert headers["cache-control"] == "no-store"
 
-    # `sam local` signs nobody in, and there is no way round that.
+    # `sam local` has no authorizers.
     assert post(f"{api}/v1/100ms/management-token", b"", {})[1]["code"] == "unauthenticated"
     assert post(f"{api}/v1/nothing", b"{}", {})[1]["code"] == "not-found"
     assert post(f"{api}/api/token", b"[]", {"Content-Type": "application/json"})[1]["code"] == "malformed-body"

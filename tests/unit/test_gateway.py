@@ -72,7 +72,7 @@ class Local:
         return self.function.event
 
     def answer(self, result: object) -> Reply:
-        """What the caller gets when the handler returns `result`, or raises it."""
+        """The response when the handler returns `result`, or raises it."""
         self.function = Function()
 
         def respond() -> object:
@@ -165,7 +165,7 @@ def web(the_web: Local) -> Local:
         ("M-SEARCH", "/v1/health", ("$default", "/v1/health", None)),
     ],
 )
-def test_a_request_falls_to_one_route(opened: Local, method: str, target: str, expected: tuple[Any, ...]) -> None:
+def test_a_request_matches_one_route(opened: Local, method: str, target: str, expected: tuple[Any, ...]) -> None:
     route_key, raw_path, parameters = expected
     event = opened.event(method, target)
     assert event["routeKey"] == event["requestContext"]["routeKey"] == route_key
@@ -281,7 +281,7 @@ def test_query_strings(opened: Local, query: str, parameters: dict[str, str]) ->
     assert (event["rawQueryString"], event["queryStringParameters"]) == (query, parameters)
 
 
-def test_what_is_empty_is_left_out(opened: Local) -> None:
+def test_empty_values_are_left_out(opened: Local) -> None:
     event = opened.event("GET", "/v1/health")
     assert event["rawQueryString"] == ""
     assert not event.keys() & {"body", "cookies", "queryStringParameters", "pathParameters", "stageVariables"}
@@ -324,7 +324,7 @@ def test_text_is_delivered_as_text(opened: Local, content_type: str) -> None:
         ("text/plain", b"caf\xe9"),
     ],
 )
-def test_all_else_is_delivered_as_base64(opened: Local, content_type: str | None, body: bytes) -> None:
+def test_other_bodies_are_delivered_as_base64(opened: Local, content_type: str | None, body: bytes) -> None:
     headers = {} if content_type is None else {"Content-Type": content_type}
     event = opened.event("POST", "/api/token", headers, body)
     assert event["isBase64Encoded"] is True
@@ -355,7 +355,7 @@ def test_a_body_of_ten_megabytes_passes_and_a_byte_more_does_not(opened: Local) 
     assert opened.function.events == []
 
 
-def test_a_caller_who_hangs_up_half_way_leaves_no_trace(opened: Local, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_caller_who_disconnects_causes_no_error(opened: Local, caplog: pytest.LogCaptureFixture) -> None:
     host, port = opened.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(b"POST /api/token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
@@ -367,7 +367,7 @@ def test_a_caller_who_hangs_up_half_way_leaves_no_trace(opened: Local, caplog: p
 # The context
 
 
-def test_the_context_is_lambdas(opened: Local) -> None:
+def test_the_context_has_the_attributes_of_lambda(opened: Local) -> None:
     opened.event("GET", "/v1/health")
     (first,) = opened.function.contexts
     opened.event("GET", "/v1/health")
@@ -390,7 +390,7 @@ def test_the_context_counts_down_to_the_functions_timeout() -> None:
     assert context.get_remaining_time_in_millis() == 0
 
 
-def test_slow_handlers_do_not_hold_each_other_up(opened: Local) -> None:
+def test_slow_handlers_run_in_parallel(opened: Local) -> None:
     def slow() -> object:
         time.sleep(0.3)
         return OK
@@ -440,17 +440,17 @@ def test_an_answer_without_a_body(opened: Local, empty: dict[str, Any]) -> None:
     assert reply.header("content-type") is None
 
 
-def test_a_body_without_a_type_is_called_text(opened: Local) -> None:
+def test_a_body_without_a_type_is_text(opened: Local) -> None:
     assert opened.answer({"statusCode": 200, "body": "x"}).header("content-type") == "text/plain;charset=UTF-8"
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_a_status_that_has_no_body_gets_none(opened: Local, status: int) -> None:
+def test_a_bodiless_status_has_no_body(opened: Local, status: int) -> None:
     reply = opened.answer({"statusCode": status, "body": "dropped"})
     assert (reply.status, reply.body, reply.header("content-length")) == (status, b"", None)
 
 
-def test_framing_and_the_request_id_are_the_gateways(opened: Local) -> None:
+def test_the_gateway_sets_framing_and_request_id(opened: Local) -> None:
     lies = {"Content-Length": "3", "Transfer-Encoding": "chunked", "Connection": "upgrade", "Upgrade": "h2c"}
     assert opened.answer(OK | {"headers": {"Apigw-Requestid": "mine"}}).header("apigw-requestid") != "mine"
     reply = opened.answer({"statusCode": 200, "headers": lies, "body": "whole body"})
@@ -458,7 +458,7 @@ def test_framing_and_the_request_id_are_the_gateways(opened: Local) -> None:
     assert not {name for name, _ in reply.headers} & {"transfer-encoding", "connection", "upgrade"}
 
 
-def test_head_gets_the_headers_alone(opened: Local) -> None:
+def test_head_returns_headers_only(opened: Local) -> None:
     opened.function.result = lambda: {"statusCode": 405, "headers": {"Allow": "GET"}, "body": "no"}
     reply = opened.send("HEAD", "/v1/health")
     assert (reply.status, reply.body, reply.header("allow"), reply.header("content-length")) == (405, b"", "GET", "2")
@@ -505,7 +505,7 @@ def test_an_answer_of_another_format_is_500(opened: Local, result: object, capsy
 
 
 @pytest.mark.parametrize("error", [KeyError("SENTINEL"), RuntimeError("SENTINEL"), SystemExit("SENTINEL")])
-def test_a_handler_that_raises_is_500_and_the_log_says_where(
+def test_a_handler_that_raises_is_500_and_the_log_shows_where(
     opened: Local, error: BaseException, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reply = opened.answer(error)
@@ -557,7 +557,7 @@ OTHERS = [
         ("iam", OTHERS, 200),
     ],
 )
-def test_what_a_caller_without_credentials_gets(
+def test_access_without_credentials(
     gateways: dict[str, Local], access: str, requests: list[tuple[str, str]], status: int
 ) -> None:
     gateway = gateways[access]
@@ -575,7 +575,7 @@ def test_what_a_caller_without_credentials_gets(
             assert reply.header("apigw-requestid")
 
 
-def test_a_token_opens_the_app_routes_and_no_other(gateways: dict[str, Local], demo: DemoIssuer) -> None:
+def test_a_token_opens_the_app_routes_only(gateways: dict[str, Local], demo: DemoIssuer) -> None:
     gateway, bearer = gateways["jwt"], {"Authorization": f"Bearer {demo.token('teacher')}"}
     for method, target in MINTING:
         event = gateway.event(method, target, bearer)
@@ -618,7 +618,7 @@ def test_access_jwt_needs_an_authorizer() -> None:
         Gateway(lambda _event, _context: OK, access=Access.JWT)
 
 
-def test_an_authorizer_that_fails_lets_nobody_in(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_authorizer_that_fails_admits_no_caller(capsys: pytest.CaptureFixture[str]) -> None:
     def broken(_kid: str) -> None:
         raise ZeroDivisionError("SENTINEL")
 
@@ -666,7 +666,7 @@ def test_a_preflight_runs_the_function_and_cors_headers_are_laid_over(web: Local
         *("http://app.example.com", f"{WEB},http://localhost:3000"),
     ],
 )
-def test_an_origin_off_the_list_gets_the_answer_without_cors(web: Local, origin: str) -> None:
+def test_another_origin_gets_no_cors_headers(web: Local, origin: str) -> None:
     reply = web.send("GET", "/v1/health", {"Origin": origin})
     assert (reply.status, reply.body) == (200, b"{}")
     assert cors_headers(reply) == {"vary": "Origin"}
@@ -691,12 +691,12 @@ def test_localhost_may_call_a_local_stack(origin: str, allowed: bool) -> None:
     assert (reply.header("access-control-allow-methods") == "POST,GET") is allowed
 
 
-def test_two_origins_are_none(web: Local) -> None:
+def test_two_origins_get_no_cors_headers(web: Local) -> None:
     assert cors_headers(web.send("GET", "/v1/health", [("Origin", WEB), ("Origin", WEB)])) == {"vary": "Origin"}
 
 
 @pytest.mark.parametrize("origin", [WEB, "http://localhost:3000"])
-def test_the_functions_own_cors_headers_are_overridden(web: Local, origin: str) -> None:
+def test_the_gateway_replaces_the_functions_cors_headers(web: Local, origin: str) -> None:
     web.function.result = lambda: (
         OK
         | {
@@ -723,7 +723,7 @@ def test_a_native_app_sends_no_origin_and_gets_its_answer(web: Local) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Origin": WEB}, {"Access-Control-Request-Method": "POST"}])
-def test_options_that_is_no_preflight_reaches_the_function(web: Local, headers: dict[str, str]) -> None:
+def test_options_without_preflight_headers_reaches_the_function(web: Local, headers: dict[str, str]) -> None:
     assert web.event("OPTIONS", "/api/token", headers)["routeKey"] == "OPTIONS /{proxy+}"
 
 
@@ -732,7 +732,7 @@ def test_a_refusal_can_be_read_in_a_browser(web: Local) -> None:
     assert (reply.status, reply.header("access-control-allow-origin")) == (403, WEB)
 
 
-def test_without_origins_cors_is_the_functions_affair(opened: Local) -> None:
+def test_without_origins_the_function_sets_cors_headers(opened: Local) -> None:
     opened.function.result = lambda: {"statusCode": 204, "headers": {"Access-Control-Allow-Origin": WEB}}
     reply = opened.send("OPTIONS", "/api/token", PREFLIGHT)
     assert cors_headers(reply) == {"access-control-allow-origin": WEB}
@@ -769,7 +769,7 @@ def test_the_demo_issuer_and_the_gateway_share_a_port() -> None:
         assert running[0].function.event["requestContext"]["authorizer"]["jwt"]["claims"]["iss"] == f"{url}/demo"
 
 
-def test_a_websocket_is_turned_away() -> None:
+def test_a_websocket_is_refused() -> None:
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -785,7 +785,7 @@ def test_a_websocket_is_turned_away() -> None:
     assert function.events == []
 
 
-def test_an_upgrade_that_no_one_offers_is_an_ordinary_request(opened: Local) -> None:
+def test_an_unsupported_upgrade_is_an_ordinary_request(opened: Local) -> None:
     headers = {
         "Connection": "Upgrade",
         "Upgrade": "websocket",

@@ -111,11 +111,11 @@ class SignsNoHost(SigV4Auth):  # type: ignore[misc]
         pytest.param(lambda: sign().having("x-unsigned", "anything"), id="unsigned header"),
     ],
 )
-def test_what_botocore_signs_is_the_demo_principal(signed: Any) -> None:
+def test_a_request_signed_by_botocore_is_accepted(signed: Any) -> None:
     assert signed().verify() == IDENTITY
 
 
-def test_a_repeated_signed_header_counts_in_full() -> None:
+def test_a_repeated_signed_header_is_signed_in_full() -> None:
     signed = sign(headers={"X-Twice": "a,b"})
     headers = [(name, value) for name, value in signed.headers if name != "x-twice"]
 
@@ -155,7 +155,7 @@ def test_a_repeated_signed_header_counts_in_full() -> None:
         ),
     ],
 )
-def test_what_was_changed_after_signing_is_refused(tamper: Any, reason: str) -> None:
+def test_a_request_changed_after_signing_is_refused(tamper: Any, reason: str) -> None:
     signed = sign()
     assert signed.verify()
     with pytest.raises(SignatureRefused, match=reason):
@@ -178,13 +178,13 @@ def test_what_was_changed_after_signing_is_refused(tamper: Any, reason: str) -> 
         pytest.param(lambda: sign(headers={"Date": "now"}), "exactly one x-amz-date", id="Date in place of X-Amz-Date"),
     ],
 )
-def test_what_is_signed_wrongly_is_refused(signed: Any, reason: str) -> None:
+def test_a_wrongly_signed_request_is_refused(signed: Any, reason: str) -> None:
     with pytest.raises(SignatureRefused, match=reason):
         signed().verify()
 
 
 @pytest.mark.parametrize("nonsense", ["20260231T000000Z", "20261301T000000Z"])
-def test_a_day_that_is_none_is_refused(nonsense: str) -> None:
+def test_an_invalid_day_is_refused(nonsense: str) -> None:
     signed = sign()
     day = signed.header("x-amz-date")[:8]
     with pytest.raises(SignatureRefused, match="not a time"):
@@ -253,7 +253,7 @@ def test_curl_signs_in(gateway_url: str, arguments: list[str]) -> None:
 
 
 @needs_curl
-def test_curl_with_another_secret_is_kept_out(gateway_url: str) -> None:
+def test_curl_with_another_secret_is_refused(gateway_url: str) -> None:
     assert curl(gateway_url, "ROOMKEYDEMO:roomkey-dem0", ["-d", "{}"]) == ('{"message":"Forbidden"}', 403)
 
 

@@ -1,1 +1,1 @@
-"""The local stack: the function behind a gateway of its own, with what stands in for AWS and for an issuer."""
+"""The local stack: the function behind a local gateway, with stand-ins for AWS and for an issuer."""

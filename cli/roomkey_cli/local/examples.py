@@ -28,7 +28,7 @@ class Example:
 
 
 def app_token(policy_text: str, access: Access, platforms: Collection[str], *, demo_users: bool) -> Example | None:
-    """Return a request for an app token that the policy grants, None if there is none.
+    """Return a request for an app token that the policy grants, None without one.
 
     With an issuer of the developer's own, the user is unknown: the example takes a demo user's place.
     """
@@ -45,7 +45,7 @@ def app_token(policy_text: str, access: Access, platforms: Collection[str], *, d
 
 
 def management_token(policy_text: str, platforms: Collection[str]) -> Example | None:
-    """Return a request for a management token that the policy grants to the local key, None if there is none."""
+    """Return a request for a management token that the policy grants to the local key, None without one."""
     policy = parse_policy(policy_text)
     for platform in platforms:
         for role, room in [("", ""), *_roles_and_rooms(policy_text)]:

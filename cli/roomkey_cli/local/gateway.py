@@ -43,7 +43,7 @@ from roomkey_cli.local import guard, sigv4
 from roomkey_cli.local.jwt_authorizer import JwtAuthorizer, TokenRefused
 
 type Handler = Callable[[dict[str, Any], LambdaContext], object]
-"""Lambda's entry point: an event and a context in, an answer of payload format 2.0 out."""
+"""A Lambda handler: takes an event and a context, returns a result of payload format 2.0."""
 
 ROUTES: Mapping[str, Access | None] = {
     **{route_key: route.access for route_key, route in MINTING_ROUTES.items()},
@@ -52,9 +52,9 @@ ROUTES: Mapping[str, Access | None] = {
 """Every route key of the API and its access; None stands for the stack's `AppTokenAccess`."""
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
-"""The largest request body that an HTTP API takes."""
+"""The largest request body that an HTTP API accepts."""
 FUNCTION_TIMEOUT_S = 10
-"""The function's timeout, which its context counts down from; a handler that overruns it is left to finish."""
+"""The function's timeout, for its context. A handler that takes longer is not stopped."""
 FUNCTION_NAME = "roomkey-local"
 FUNCTION_MEMORY_MB = 512
 
@@ -73,18 +73,18 @@ _MESSAGES = {
     500: "Internal Server Error",
 }
 _FRAMING = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"})
-"""Headers that are the server's to set, whatever the handler says."""
+"""Headers that the server sets; the handler's are dropped."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class LambdaContext:
-    """The second argument of a Lambda handler, for one invocation that starts now."""
+    """The context of one invocation, which starts when the object is made."""
 
     function_name = FUNCTION_NAME
     function_version = "$LATEST"
     invoked_function_arn = f"arn:aws:lambda:us-east-1:{sigv4.DEMO_ACCOUNT}:function:{FUNCTION_NAME}"
-    memory_limit_in_mb = str(FUNCTION_MEMORY_MB)  # text, as the runtime has it
+    memory_limit_in_mb = str(FUNCTION_MEMORY_MB)  # A string, as in the runtime.
     log_group_name = f"/aws/lambda/{FUNCTION_NAME}"
     log_stream_name = "local"
     identity = None
@@ -96,17 +96,17 @@ class LambdaContext:
         self._deadline = clock() + FUNCTION_TIMEOUT_S
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the function's timeout, never negative."""
+        """Return the milliseconds until the function's timeout, never negative."""
         return max(0, int((self._deadline - self._clock()) * 1000))
 
 
 class InvalidResult(ValueError):
-    """The handler's answer is not of payload format 2.0; the text is a fixed sentence that quotes none of it."""
+    """The handler's result is not of payload format 2.0; the text is a fixed sentence that quotes nothing from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """An HTTP request as it came in: nothing decoded, header names in lower case, repeats kept."""
+    """An HTTP request as received: nothing decoded, header names in lower case, repeats kept."""
 
     method: str
     raw_path: str
@@ -136,20 +136,20 @@ class _Request:
 
     @property
     def target(self) -> str:
-        """The request target as the client sent and signed it."""
+        """The request target that the client sent and signed."""
         return f"{self.prefix}{self.raw_path}{'?' if self.query else ''}{self.query}"
 
     def values(self, name: str) -> list[str]:
         return [value for key, value in self.headers if key == name]
 
     def header(self, name: str) -> str:
-        """The header as API Gateway hands it on, repeats joined; empty if it is missing."""
+        """Return the header as API Gateway delivers it, repeats joined; empty if it is missing."""
         return ",".join(self.values(name))
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """An HTTP response to be: header names in lower case."""
+    """An HTTP response; header names are in lower case."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -158,7 +158,7 @@ class _Answer:
 
     @classmethod
     def message(cls, status: int, headers: Mapping[str, str] | None = None) -> "_Answer":
-        """One of API Gateway's own, which know no other body than this."""
+        """Return a response of API Gateway itself."""
         body = json.dumps({"message": _MESSAGES[status]}, separators=(",", ":")).encode()
         return cls(status, {"content-type": "application/json", **(headers or {})}, body)
 
@@ -273,7 +273,7 @@ class Gateway:
 
 
 def match_route(method: str, raw_path: str) -> tuple[str, dict[str, str]]:
-    """The routeKey that a request falls to, and its path parameters, decoded.
+    """Return the route key that matches a request, and its decoded path parameters.
 
     `raw_path` is compared as it was sent: with a slash too many, in another case or with a letter escaped it is
     another path, and goes to `$default`.
@@ -286,7 +286,7 @@ def match_route(method: str, raw_path: str) -> tuple[str, dict[str, str]]:
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    """A route's path as a regular expression: `{name}` is one segment, `{name+}` the rest, neither empty."""
+    """Return a route's path as a regular expression: `{name}` is one segment, `{name+}` the rest, neither empty."""
     pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path))
     return re.compile(re.sub(r"\\{(\w+)\\\+\\}", r"(?P<\1>.+)", pattern))
 
@@ -306,7 +306,7 @@ def _event(
     path_parameters: Mapping[str, str],
     authorizer: Mapping[str, object] | None,
 ) -> dict[str, Any]:
-    """The event of API Gateway's payload format 2.0, without the keys that AWS leaves out when empty."""
+    """Return the event in payload format 2.0, without the keys that AWS leaves out when empty."""
     now = time.time()
     path = unquote(request.raw_path)
     headers, cookies = _event_headers(request, now)
@@ -348,7 +348,7 @@ def _event(
 
 
 def _event_headers(request: _Request, now: float) -> tuple[dict[str, str], list[str]]:
-    """The headers that reach the function, repeats joined, and the cookies, which are set apart from them."""
+    """Return the function's headers, repeats joined, and the cookies, which the event holds separately."""
     headers = _joined((name, value) for name, value in request.headers if name != "cookie")
     cookies = [cookie.strip() for value in request.values("cookie") for cookie in value.split(";") if cookie.strip()]
     forwarded = [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
@@ -367,7 +367,7 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _event_body(body: bytes, content_type: str) -> dict[str, object]:
-    """The body by AWS's rule: text for a few media types in UTF-8, base64 for all else, absent if empty."""
+    """Return the body by AWS's rule: text for some media types in UTF-8, otherwise base64, absent if empty."""
     if not body:
         return {"isBase64Encoded": False}
     if _is_text(content_type):
@@ -385,7 +385,7 @@ def _is_text(content_type: str) -> bool:
 
 
 def _answer_of(result: object) -> _Answer:
-    """The handler's answer as a response. Raises `InvalidResult`.
+    """Return the handler's result as a response. Raises `InvalidResult`.
 
     AWS would make a 200 of an object without `statusCode`. Here that is an error: it can only be a bug.
     """
@@ -399,7 +399,7 @@ def _answer_of(result: object) -> _Answer:
     cookies = result.get("cookies") or []
     if not isinstance(cookies, list):
         raise InvalidResult("cookies is not a list")
-    if body:  # AWS names a type when the function does not
+    if body:  # AWS adds this type if the function sets none.
         headers.setdefault("content-type", "text/plain;charset=UTF-8")
     return _Answer(status, headers, body, tuple(map(_header_value, cookies)))
 
@@ -432,18 +432,18 @@ def _answer_body(body: object, is_base64: object) -> bytes:
         raise InvalidResult("body is not text, or isBase64Encoded is not true or false")
     try:
         return base64.b64decode(body, validate=True) if is_base64 else body.encode()
-    except ValueError:  # bad base64, or a lone surrogate
+    except ValueError:  # Invalid base64, or a lone surrogate.
         raise InvalidResult("body cannot be decoded") from None
 
 
 def _is_preflight(request: _Request) -> bool:
-    """What a browser asks before a cross-origin request, as the Fetch standard has it."""
+    """Return whether the request is a CORS preflight, as the Fetch standard defines it."""
     asked = request.values("origin") and request.values("access-control-request-method")
     return request.method == "OPTIONS" and bool(asked)
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes | None:
-    """The whole body, or None if it is larger than an HTTP API takes."""
+    """Return the whole body, None if it is larger than an HTTP API accepts."""
     body = bytearray()
     async for chunk in Request(scope, receive).stream():
         body += chunk

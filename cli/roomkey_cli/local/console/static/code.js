@@ -1,8 +1,7 @@
-// One request to mint, written down in the languages that clients are written in.
+// A request to mint as source code, by language.
 //
-// `request` has `url`, `body` (an object, or null where there is none) and `caller`: {type: 'nobody'}, {type: 'user',
-// name, signIn} with the address that signs a demo user in, {type: 'bearer'} with a token of somebody else's issuer, or
-// {type: 'key', id, secret, region}.
+// `request` has `url`, `body` (an object or null) and `caller`: {type: 'nobody'}, {type: 'user', name, signIn} with the
+// URL of the demo issuer, {type: 'bearer'} with a token of another issuer, or {type: 'key', id, secret, region}.
 
 export const LANGUAGES = {
   curl: ['curl', curl],
@@ -26,7 +25,7 @@ const lines = (...parts) =>
 
 const LONGEST_LITERAL = 56;
 
-/** A value as a literal, strings in double quotes, by a language's own escapes and signs; a long one on many lines. */
+/** Write a value as a literal with a language's escapes and brackets; a long one on several lines. */
 function literal(
   value,
   {
@@ -61,7 +60,7 @@ function literal(
 }
 
 const hex = (code, digits) => code.toString(16).padStart(digits, '0');
-/** `\uXXXX`, twice where UTF-16 needs two. */
+/** Escape a code point as UTF-16: `\uXXXX`, twice for a surrogate pair. */
 const utf16 = (code) =>
   [...Array(code > 0xffff ? 2 : 1).keys()]
     .map((index) => `\\u${hex(String.fromCodePoint(code).charCodeAt(index), 4)}`)

@@ -1,13 +1,13 @@
-// What the other files build the page with. Everything that comes from elsewhere goes in as text.
+// DOM helpers. All content is inserted as text, never as markup.
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element with attributes, or listeners where the name begins with "on", and children: nodes or text. */
+/** Create an element. An attribute whose name begins with "on" is a listener; children are nodes or text. */
 export function h(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
 
-/** The same in SVG. */
+/** Create an SVG element. */
 export function svg(tag, attributes = {}, ...children) {
   return filled(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
 }
@@ -34,7 +34,7 @@ export function icon(name) {
   );
 }
 
-/** Radio buttons in `fieldset`: `options` are [value, text] pairs. Answers what is chosen, and chooses. */
+/** Fill `fieldset` with radio buttons for `options`: [value, text, title]. Keeps the choice if it still exists. */
 export function choice(fieldset, options, onchange) {
   const name = fieldset.id;
   const before = chosen(fieldset);
@@ -52,15 +52,15 @@ export function choose(fieldset, value) {
   for (const input of fieldset.querySelectorAll('input[type=radio]')) input.checked = input.value === value;
 }
 
-/** Puts text on the clipboard that may still be on its way: browsers want to be asked while the click is fresh. */
+/** Copy text, or a promise of it: browsers allow copying only right after the click. */
 export async function copy(text) {
   if (navigator.clipboard && window.ClipboardItem) {
     const blob = Promise.resolve(text).then((known) => new Blob([known], { type: 'text/plain' }));
-    blob.catch(() => {}); // Who asked for the copy hears of it; the browser need not say it a second time.
+    blob.catch(() => {}); // The caller handles the error.
     await navigator.clipboard.write([new ClipboardItem({ 'text/plain': blob })]);
     return;
   }
-  // Without TLS, a page that is not on this machine itself has no clipboard but this one.
+  // Over plain HTTP from another machine, this is the only clipboard.
   const area = h('textarea', { class: 'off-screen', 'aria-hidden': 'true' });
   area.value = await text;
   const focused = document.activeElement;
@@ -81,7 +81,7 @@ export function toast(text) {
   toastTimer = setTimeout(() => $('toast').classList.remove('shown'), 4000);
 }
 
-/** "1 h 5 min", "42 s": a length of time as people say it, in two units at most. */
+/** Format seconds in at most two units: "1 h 5 min", "42 s". */
 export function span(seconds) {
   let left = Math.max(0, Math.round(seconds));
   const parts = [];
@@ -109,7 +109,7 @@ export const clock = (seconds) =>
     hourCycle: 'h23',
   });
 
-/** Writes into `element`, each second as long as it is on the page, how long it is until `end`; then `over`. */
+/** Show the time until `end` in `element`, updated each second; then the text `over`. */
 export function countdown(element, end, over, onend = () => {}) {
   const tick = () => {
     const left = end - Date.now() / 1000;
@@ -123,7 +123,7 @@ export function countdown(element, end, over, onend = () => {}) {
   }, 1000);
 }
 
-/** Copies what was asked for by hand, and says so. */
+/** Copy text and show a message. */
 export function copyAndSay(text) {
   copy(text).then(
     () => toast('Copied.'),

@@ -15,7 +15,7 @@ const KINDS = {
 const NAMED_FIELDS = ['room_id', 'role', 'user_id', 'services', 'permissions', 'expires_in'];
 const OTHER = 'other';
 
-/** Drafts by platform, since each has rooms and users of its own. */
+/** Drafts by platform: rooms and users differ. */
 const drafts = load('mint', {});
 let language = load('language', 'curl');
 

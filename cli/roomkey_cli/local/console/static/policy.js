@@ -32,7 +32,7 @@ function laidOut(text) {
   return document === undefined ? text : written(document, '');
 }
 
-/** JSON with each field of the document, and of each rule, on a line of its own. */
+/** Write JSON with one field of the document or of a rule on each line. */
 function written(value, indent) {
   if (value === null || typeof value !== 'object') return JSON.stringify(value);
   const inside = `${indent}  `;

@@ -1,4 +1,4 @@
-// The endpoint's response in words: a token, or the reason why there is none.
+// The endpoint's response in words: a token or a refusal.
 
 import { $, copyAndSay, countdown, h, span } from './dom.js';
 import { emit, stack } from './stack.js';
