@@ -175,9 +175,14 @@ class Words:
         return st.sampled_from(self.refuses) | self.bad
 
 
+PRINTED = ("undefined", "null", "None", "NaN", "[object Object]")
+"""How programs print a missing value: no ids."""
+
+
 def _shows(text: str) -> bool:
     categories = [unicodedata.category(character) for character in text]
-    return "Zs" not in (categories[0], categories[-1]) and not set(categories) <= {"Zs", "Cf"}
+    shown = "Zs" not in (categories[0], categories[-1]) and not set(categories) <= {"Zs", "Cf", "Mn"}
+    return shown and text not in PRINTED
 
 
 def _with_one_of(characters: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -278,7 +283,9 @@ others = NO_TEXT | _with_one_of(st.characters(exclude_characters=AGORA_CHARACTER
 
 def _agora_names(shortest: int, longest: int) -> st.SearchStrategy[str]:
     names = st.text(AGORA_CHARACTERS, min_size=shortest, max_size=longest)
-    return names.filter(lambda name: name == name.strip(" ") and not re.fullmatch("[+-]?[0-9]+", name))
+    return names.filter(
+        lambda name: name == name.strip(" ") and name not in PRINTED and not re.fullmatch("[+-]?[0-9]+", name)
+    )
 
 
 CHANNEL = Words(

@@ -720,8 +720,12 @@ def test_a_token_that_roomkey_has_no_words_for_is_shown_and_is_no_problem(servic
 # --- any request ---------------------------------------------------------------------------------------------------
 
 
+def is_name(name: str) -> bool:
+    return name == name.strip() and name not in ("undefined", "null", "None", "NaN", "[object Object]")
+
+
 def names(longest: int) -> st.SearchStrategy[str]:
-    return st.text(CHARACTERS, min_size=1, max_size=longest).filter(lambda name: name == name.strip())
+    return st.text(CHARACTERS, min_size=1, max_size=longest).filter(is_name)
 
 
 def suits_chat(fields: dict[str, Any]) -> bool:
