@@ -105,6 +105,8 @@ build: $(TOOLS)/sam/.installed  ## Build the package for AWS, with bytecode. Nee
 	$(COMPILE) -s .aws-sam/build/Dependencies -p /opt .aws-sam/build/Dependencies
 COMPILE := python3.13 -m compileall -q --invalidation-mode unchecked-hash
 
+# An endpoint on this machine is an emulated AWS: `roomkey up` deploys to the one that it talks to.
+AWS ?= $(if $(findstring //127.0.0.1:,$(AWS_ENDPOINT_URL)),emulated)
 ifeq ($(AWS),emulated)
 deploy: environment build $(TOOLS)/ministack/.installed
 	@PYTHONPATH=tests $(TOOLS)/ministack/bin/python -m emulated.aws deploy config/$(ENV).yaml

@@ -197,7 +197,7 @@ def month_at_rest() -> dict[str, str]:
     """Return the lines of a stack's bill per month, in USD."""
     rollout, watched = (cost.alarm_metrics((ROOT / name).read_text()) for name in ("template.yaml", "monitoring.yaml"))
     return {
-        f"the two alarms that roll a bad version back ({rollout} metrics)": _dollars(rollout * cost.ALARM_METRIC_MONTH),
+        f"the alarms of the rollout ({rollout} metrics)": _dollars(rollout * cost.ALARM_METRIC_MONTH),
         f"with `AlarmTopic`: the other alarms ({watched} metrics)": _dollars(watched * cost.ALARM_METRIC_MONTH),
         "with `AlarmTopic`: the dashboard, beyond the account's first three": _dollars(cost.DASHBOARD_MONTH),
         "a platform's secret": _dollars(cost.SECRET_MONTH),

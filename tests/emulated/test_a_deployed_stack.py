@@ -39,9 +39,17 @@ POLICY = {
         {
             "name": "backends",
             "who": [{"principal": "*"}],
-            "kinds": ["app", "management"],
+            "kinds": ["app", "management", "invite"],
             "platforms": ["100ms"],
             "roles": ["*"],
+            "rooms": ["*"],
+        },
+        {
+            "name": "guests",
+            "who": ["invite"],
+            "kinds": ["app"],
+            "platforms": ["100ms"],
+            "roles": ["guest"],
             "rooms": ["*"],
         },
     ],
@@ -119,6 +127,20 @@ def test_a_signed_request_gets_a_token(api: Api, path: str) -> None:
 
     assert answer.status == 200
     assert answer.body["token"].count(".") == 2
+
+
+def test_an_invite_of_a_signed_caller_is_redeemed_without_a_signature(api: Api, cloud: Cloud) -> None:
+    cloud.roomkey("secret", "put", NAME, "invites", "--generate")
+    guest = {"platform": "100ms", "room_id": ROOM["room_id"], "role": "guest"}
+
+    invited = api.ask("/v1/invites", guest, signed_by=ROOT_USER)
+    redeemed = api.ask("/v1/invites/redeem", {"invite": invited.body.get("invite")})
+    room_code = api.ask("/v2/token", {"code": invited.body.get("invite")})
+
+    assert (invited.status, redeemed.status, room_code.status) == (201, 200, 200)
+    assert redeemed.body["user_id"].startswith("guest-")
+    assert api.ask("/v1/invites", guest).status == 403
+    assert api.ask("/v1/invites/redeem", {"invite": "rki1.e30.x"}).code == "invite-invalid"
 
 
 @pytest.mark.parametrize("path", [APP, MANAGEMENT])
