@@ -113,8 +113,7 @@ class Actions:
             raise InviteInvalid
 
         config = self._read_config(record, budget)
-        for kind in (INVITE, TokenKind.APP):
-            config.kill_switch.require_on(platform.name, kind)
+        config.kill_switch.require_on(platform.name, INVITE, TokenKind.APP)
         keys = self._deps.invite_keys.read(budget).value
         invite = record.invite = keys.verify(unverified, settings.environment, budget.check().wall)
         record.platform = platform.name

@@ -67,14 +67,14 @@ class KillSwitchReading(NamedTuple):
         """Whether "on" may no longer be believed. "Off" is believed until a read reports otherwise."""
         return self.age > limits.KILL_SWITCH_MAX_STALE_SECONDS
 
-    def require_on(self, platform: str, kind: str) -> None:
-        """Return if minting is on.
+    def require_on(self, platform: str, *kinds: str) -> None:
+        """Return if all `kinds` are on.
 
         Raises:
-            MintingDisabled: It is off.
-            KillSwitchUnavailable: It was on, and that is too old.
+            MintingDisabled: One of them is off.
+            KillSwitchUnavailable: They were on, and that is too old.
         """
-        if self.switch.is_off(platform, kind):
+        if any(self.switch.is_off(platform, kind) for kind in kinds):
             raise MintingDisabled
         if self.too_old_for_on:
             raise KillSwitchUnavailable(self.failure)

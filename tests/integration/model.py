@@ -19,12 +19,14 @@ from typing import Any, NamedTuple
 from roomkey.api import Api
 from roomkey.aws import client
 from roomkey.dependencies import Dependencies
+from roomkey.invites import Invite, InviteKeys
 from support import token_readers
 from support.audit_lines import checked
 from support.aws import faulty as faults
 from support.aws.faulty import Behaviour, Operation
 from support.aws.virtual import ENVIRON, Call, VirtualAws
 from support.events import HEALTH, LambdaContext, token_event
+from support.invites import KEY_SECRET, KEYS
 from support.stack import SECRETS as FIRST_SECRETS
 from support.stack import Answer
 
@@ -34,7 +36,8 @@ PLATFORMS, KINDS = tuple(FIRST_SECRETS), ("app", "management")
 
 # --- what operators store, and what it means -----------------------------------------------------------------------
 
-SCOPES = [*KINDS, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFORMS for kind in KINDS)]
+SWITCHED = (*KINDS, "invite")
+SCOPES = [*SWITCHED, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFORMS for kind in SWITCHED)]
 ENCRYPTED = "encrypted"
 """In the place of a text: it is what it should be, but of another type (`SecureString`)."""
 
@@ -43,7 +46,7 @@ NOT_FLAGS = ["", "TRUE", " false", "false\n", "off", "0", "null", "true,app", "a
 
 def off_by(flag: str | None) -> set[tuple[str, str]] | None:
     """The platforms and kinds that `flag` switches off; None where it is no flag."""
-    everything = {(platform, kind) for platform in PLATFORMS for kind in KINDS}
+    everything = {(platform, kind) for platform in PLATFORMS for kind in SWITCHED}
     if flag in ("true", "false"):
         return everything if flag == "true" else set()
     scopes = (flag or "").split(",")
@@ -70,9 +73,12 @@ def _signed_in(user: str, group: str) -> Caller:
 TEACHER, STUDENT = _signed_in("Sentinel-teacher", "teachers"), _signed_in("Sentinel-student", "students")
 SERVER = Caller("management", {"iam": {"userArn": BACKEND}})
 STRANGER = Caller("management", {"iam": {"userArn": "arn:aws:iam::888888888888:role/Sentinel-stranger"}})
+GUEST = Caller("app", None, "guest-Sentinel-anybody")
+"""Somebody with an invite."""
 CALLERS = (TEACHER, STUDENT, SERVER, STRANGER, Caller("app", None), Caller("management", None))
 
 _ANYTHING = {"who": ["anyone"], "kinds": ["*"], "platforms": ["*"], "roles": ["*"], "services": ["*"], "rooms": ["*"]}
+_GUESTS = _ANYTHING | {"who": ["invite"], "kinds": ["app"], "max_lifetime": 900}
 _SHORT = _ANYTHING | {"max_lifetime": 600}
 _TEACHERS = _SHORT | {"who": [{"group": "teachers"}], "kinds": ["app"]}
 _BACKEND = {"who": [{"principal": BACKEND}], "kinds": ["management"], "platforms": ["100ms"], "roles": ["*"]}
@@ -86,8 +92,8 @@ def _some(caller: Caller | None, platform: str) -> float | None:
 
 
 _RULES: Sequence[tuple[list[Any], Grants]] = (
-    ([_ANYTHING], lambda _, __: math.inf),
-    ([_SHORT], lambda _, __: 600),
+    ([_ANYTHING, _GUESTS], lambda caller, _: 900 if caller is GUEST else math.inf),
+    ([_SHORT], lambda caller, _: None if caller is GUEST else 600),
     ([_TEACHERS, _BACKEND], _some),
     ([], lambda _, __: None),
 )
@@ -106,7 +112,7 @@ BLOCK_LISTS: Mapping[str, Blocks] = {
     "{}": lambda user, platform, at: False,
     '{"users":{"Sentinel-teacher":{}}}': lambda user, platform, at: user == "Sentinel-teacher",
     '{"users":{"Sentinel-student":{"platforms":["agora"]}},"invites":["x"]}': (
-        lambda user, platform, at: user == "Sentinel-student" and platform == "agora"
+        lambda user, platform, at: (user == "Sentinel-student" and platform == "agora") or user == "invite x"
     ),
     '{"users":{"Sentinel-student":{"rooms":["another"]}}}': lambda user, platform, at: False,
     '{"users":{"Sentinel-teacher":{"rooms":["012*","x"],"until":1800500000,"reason":"rude"}}}': (
@@ -118,6 +124,9 @@ NOT_BLOCK_LISTS = ["", "[]", "null", '{"user":{}}', '{"users":[]}', '{"users":{"
 KEY_NAMES = {platform: list(values)[-1] for platform, values in FIRST_SECRETS.items()}
 
 
+INVITES = "roomkey/dev/invites"
+
+
 def secret(platform: str, number: int) -> dict[str, str]:
     """The platform's `number`-th secret, all of them good."""
     digest = hashlib.sha256(f"{platform} {number}".encode()).hexdigest()
@@ -126,6 +135,7 @@ def secret(platform: str, number: int) -> dict[str, str]:
 
 
 GOOD = {(platform, json.dumps(secret(platform, number))): number for platform in PLATFORMS for number in range(3)}
+GOOD["invites", KEY_SECRET] = 0
 SPOILED: Mapping[str, Callable[[dict[str, str], str], str | bytes]] = {
     "short": lambda values, name: json.dumps({**values, name: "Sentinel-short"}),
     "newline": lambda values, name: json.dumps({**values, name: values[name] + "\n"}),
@@ -210,13 +220,17 @@ class Ask:
     platform: str
     expires_in: int | None = None
     well_formed: bool = True
+    invite: str = ""
+    """For a guest: `good`, `forged`, `expired` or `malformed`."""
 
     @property
     def kind(self) -> str:
         return self.caller.kind
 
     def users(self, access: str) -> list[str]:
-        """The users that the token is for or that signed in."""
+        """The users that the token is for or that signed in, and the invite."""
+        if self.invite:
+            return ["invite x", self.caller.user]
         bound = self.kind == "app" and (access == "jwt" or self.platform != "agora-whiteboard")
         return [self.caller.user] if bound else []
 
@@ -237,6 +251,7 @@ class Model:
         self.access, self.chance = access, chance
         self.state = Known(SSM)
         self.credentials = {platform: Known(SM) for platform in PLATFORMS}
+        self.keys = Known(SM)
         self.started = self.now = Moment(0, 0)
         self.calls: deque[Call] = deque()
 
@@ -250,6 +265,7 @@ class Model:
         except Problem:
             return "unknown"
         off, *_ = state.value
+        off = {(platform, kind) for platform, kind in off if kind in KINDS}
         if len(off) == len(PLATFORMS) * len(KINDS):
             return "off"
         return "unknown" if state.age > ON_FOR else "partly-off" if off else "on"
@@ -257,18 +273,17 @@ class Model:
     def mint(self, ask: Ask, started: Moment, calls: Sequence[Call]) -> Granted:
         """The order of work. Raises `Problem`."""
         self.started, self.now, self.calls = started, started, deque(calls)
-        proved = ask.kind == "management" or self.access == "jwt"
-        if proved and ask.caller.authorizer is None:
-            raise Problem("unauthenticated")
-        if not ask.well_formed:
-            raise Problem("malformed-body")
+        proved = not ask.invite and (ask.kind == "management" or self.access == "jwt")
+        self._read_request(ask, proved)
 
         state = self._read(self.state, _state_said)
         off, policy_found, blocks = state.value
-        if (ask.platform, ask.kind) in off:
+        if (ask.platform, ask.kind) in off or (ask.invite and (ask.platform, "invite") in off):
             raise Problem("minting-disabled")
         if state.age > ON_FOR:
             raise Problem("kill-switch-unavailable", passes=True)
+        if ask.invite:
+            self._verify(ask)
         if blocks is None:
             raise Problem("blocklist-unavailable")
         if any(blocks(user, ask.platform, started.wall) for user in ask.users(self.access)):
@@ -276,7 +291,7 @@ class Model:
         if policy_found is None:
             raise Problem("policy-unavailable")
         mode, grants = policy_found
-        longest = grants(ask.caller if proved else None, ask.platform)
+        longest = grants(ask.caller if proved or ask.invite else None, ask.platform)
         allowed = longest is not None and (ask.expires_in or 0) <= longest
         if mode == "enforce" and not allowed:
             raise Problem("not-allowed")
@@ -288,6 +303,22 @@ class Model:
         stale = [f"{name}-stale" for name, of in (("kill-switch", state), ("credentials", signing)) if of.problem]
         number, version_id = signing.value
         return Granted(number, version_id, expires_in, stale)
+
+    @staticmethod
+    def _read_request(ask: Ask, proved: bool) -> None:
+        if proved and ask.caller.authorizer is None:
+            raise Problem("unauthenticated")
+        if not ask.well_formed:
+            raise Problem("malformed-body")
+        if ask.invite == "malformed":
+            raise Problem("invite-invalid")
+
+    def _verify(self, ask: Ask) -> None:
+        self._read(self.keys, _secret_said)
+        if self._left() + GRACE <= 0:
+            raise BUDGET_EXCEEDED
+        if ask.invite != "good":
+            raise Problem("invite-invalid")
 
     # How a value is kept fresh.
 
@@ -422,7 +453,7 @@ class Environment:
     def mint(self, ask: Ask) -> str:
         """What a request is answered, which is what the model says, with an audit line that says the same."""
         started = self.now
-        answer, logs, calls = self._answer(_event(ask))
+        answer, logs, calls = self._answer(_event(ask, started), secrets=2 if ask.invite else 1)
         (metrics,) = [one for one in logs if "_aws" in one]
         logged = [one["message"] for one in logs if "level" in one]
         try:
@@ -450,7 +481,7 @@ class Environment:
             self._assert_audited(answer, calls, due)
         return " ".join([answer.code or "minted", *wrong])
 
-    def _answer(self, event: Mapping[str, Any]) -> tuple[Answer, list[Any], list[Call]]:
+    def _answer(self, event: Mapping[str, Any], secrets: int = 1) -> tuple[Answer, list[Any], list[Call]]:
         """An answer, after what is true of every one; what was logged, and what AWS was asked."""
         started, printed = self.now, io.StringIO()
         self.aws.calls.clear()
@@ -460,7 +491,8 @@ class Environment:
             answer = Answer.checked(self._api.answer(event, LambdaContext()))  # I2, and more
         calls = list(self.aws.calls)
         asked = Counter(call.operation for call in calls)
-        assert max(asked.values(), default=0) <= 2  # I8
+        assert asked[SSM] <= 2  # I8
+        assert asked[SM] <= 2 * secrets
         frozen = any(call.behaviour not in (*PASSING, *LASTING, faults.ok) for call in calls)
         assert started.age(self.now) < 3 or (frozen and answer.token is None)  # I6
         said = printed.getvalue() + ("" if answer.token else answer.text)
@@ -503,7 +535,12 @@ class Environment:
         assert [shown for shown in (*NEVER_AUDITED, *keys) if shown in text] == []
 
 
-def _event(ask: Ask) -> dict[str, Any]:
+def _event(ask: Ask, now: Moment) -> dict[str, Any]:
+    if ask.invite:
+        event = token_event(
+            ask.platform, "app", json.dumps({"invite": _invite(ask, now), "user_id": "Sentinel-anybody"})
+        )
+        return {**event, "routeKey": "POST /v1/invites/redeem", "pathParameters": {}}
     body: dict[str, Any] = {}
     if ask.kind == "app":
         body |= {"room_id": ROOM, "role": ROLES[ask.platform]}
@@ -512,3 +549,12 @@ def _event(ask: Ask) -> dict[str, Any]:
     text = json.dumps(body)
     text = text if ask.well_formed else text[:-1]
     return token_event(ask.platform, ask.kind, text, authorizer=ask.caller.authorizer)
+
+
+def _invite(ask: Ask, now: Moment) -> str:
+    if ask.invite == "malformed":
+        return "rki1.e30.x"
+    ends = int(now.wall) + (-5 if ask.invite == "expired" else 86400)
+    services = ("rtc",) if ask.platform == "agora" else ()
+    invite = Invite(ask.platform, ROOM, ROLES[ask.platform], services, ends, "x", None)
+    return InviteKeys(KEYS, "a").sign(invite, "prod" if ask.invite == "forged" else "dev")

@@ -32,6 +32,8 @@ from integration.model import (
     ENCRYPTED,
     FLAG,
     FRESH,
+    GUEST,
+    INVITES,
     KEY_NAMES,
     LASTING,
     NOT_BLOCK_LISTS,
@@ -56,13 +58,15 @@ from integration.model import (
     Environment,
     secret,
 )
-from roomkey import actions, api, block_list, cache, clock, kill_switch, limits, operator_config
+from roomkey import actions, api, block_list, cache, clock, invites, kill_switch, limits, operator_config
 from roomkey.aws import client
 from roomkey.platforms import base
+from roomkey.policy import rules
 from support.aws import faulty as faults
 from support.aws.faulty import Behaviour, Operation, Parameter, SecretMetadata
 from support.aws.virtual import VirtualAws
 from support.clocks import FakeClock
+from support.invites import KEY_SECRET
 
 MOVES = ("promote", "delete", "mark as deleted", "leave without a value")
 EXAMPLES = int(os.environ.get("ROOMKEY_MODEL_EXAMPLES", "0"))
@@ -173,6 +177,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
         self.aws.secrets.clear()
         for platform in PLATFORMS:
             self.aws.put_secret(f"roomkey/dev/{platform}", json.dumps(secret(platform, 1)))
+        self.aws.put_secret(INVITES, KEY_SECRET)
         self.aws.heal()
         self._pass(601.61, (1, 1))
         self.mint_both()
@@ -270,6 +275,11 @@ class RoomkeyMachine(RuleBasedStateMachine):
         """As much as one may have: the first may have to ask AWS, the second then need not."""
         for caller in (TEACHER, SERVER):
             self._mint(Ask(caller, self.platform))
+        self.redeem(self.platform, "good")
+
+    @rule(platform=platforms, invite=st.sampled_from(["good", "forged", "expired", "malformed"]))
+    def redeem(self, platform: str, invite: str) -> None:
+        self._mint(Ask(GUEST, platform, invite=invite))
 
     def _mint(self, ask: Ask) -> None:
         SEEN[self.environment.mint(ask)] += 1
@@ -343,9 +353,12 @@ class TestByHand:
                 machine.mint_both()
             machine.let_time_pass(864000.73, (1, 1))
             machine.mint_both()
+            for invite in ("good", "forged", "expired", "malformed"):
+                machine.redeem(machine.platform, invite)
             machine.turn_the_flag("true", counts=True)
             machine.turn_the_flag("false", counts=True)
         assert SEEN.keys() >= {"minted", "blocked", "blocklist-unavailable blocklist-unavailable", "minting-disabled"}
+        assert SEEN["invite-invalid"]
 
     @pytest.mark.threat("A7", "A8", "A10", "A11", "A12", "A13", "A14", "A16", "A17", "A18")
     @pytest.mark.parametrize("platform", PLATFORMS)
@@ -473,6 +486,12 @@ def slow_answer(machine: RoomkeyMachine) -> None:
     machine.wait_for_a_bound(SSM, "fresh", 0.43, (1, 1))
 
 
+def _redeem_by_each_policy(machine: RoomkeyMachine) -> None:
+    for text in POLICIES:
+        machine.change_the_policy(text)
+        machine.redeem("100ms", "good")
+
+
 def _outlast_a_block(machine: RoomkeyMachine) -> None:
     machine.block([*BLOCK_LISTS][-1])
     machine.let_time_pass(864000.73, (1, 1))
@@ -542,6 +561,18 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
     "a-block-covers-every-platform": (
         editing(block_list.UserBlock, "applies", "request.platform.name not in self.platforms", "False"),
         lambda machine: machine.block([*BLOCK_LISTS][2]),
+    ),
+    "a-forged-invite-is-redeemed": (
+        editing(invites.InviteKeys, "verify", "not genuine", "False"),
+        lambda machine: machine.redeem("100ms", "forged"),
+    ),
+    "an-expired-invite-is-redeemed": (
+        editing(invites.InviteKeys, "verify", "now >= unverified.invite.expires_at", "False"),
+        lambda machine: machine.redeem("100ms", "expired"),
+    ),
+    "a-guest-is-a-member": (
+        editing(rules.Subject, "matches", 'return self.kind == "invite"', "pass"),
+        _redeem_by_each_policy,
     ),
     "the-wall-clock-is-ignored": (
         editing(_INSTANT, "age", _AGE, "now.monotonic - self.monotonic"),

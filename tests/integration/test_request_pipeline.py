@@ -3,6 +3,7 @@
 route and method, who is calling, the body, is minting on, credentials, mint, verify, the audit line, the answer.
 """
 
+import gc
 import io
 import json
 from collections.abc import Callable
@@ -611,3 +612,18 @@ def test_an_environment_reads_nothing_of_another(deploy: Deploy, aws: Aws) -> No
         names = [name for call in calls for name in call.asked.get("Names", [call.asked.get("SecretId")])]
         assert names
         assert all(name.lstrip("/").startswith(f"roomkey/{deployed.environment}/") for name in names)
+
+
+@pytest.mark.parametrize("flag", ["true", "false"])
+def test_a_refused_request_leaves_no_reference_cycle(deploy: Deploy, flag: str) -> None:
+    deployed = deploy(flag=flag, policy=None)
+    request = load_event("app-token-open.json")
+    deployed.api.answer(request, LambdaContext())
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            assert deployed.api.answer(request, LambdaContext())["statusCode"] in (403, 503)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
