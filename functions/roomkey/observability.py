@@ -135,7 +135,11 @@ def _metrics_line(environment: str, platform: str, kind: str, code: str, names: 
     metrics.add_dimensions(code=code)
     for name in names:
         metrics.add_metric(name, _UNITS.get(name, MetricUnit.Count), 0)
-    return metrics.serialize_metric_set()
+    line: dict[str, Any] = dict(metrics.serialize_metric_set())
+    for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
+        if metric["Unit"] == MetricUnit.Count.value:
+            del metric["Unit"]  # A count needs no unit, and every request pays for its bytes.
+    return line
 
 
 def _stale_reads(record: RequestRecord) -> list[tuple[str, DependencyFailure]]:
