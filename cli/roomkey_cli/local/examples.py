@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.policy import Policy, parse_policy
 from roomkey.settings import Access
@@ -35,12 +36,13 @@ def app_token(policy_text: str, access: Access, platforms: Collection[str], *, d
     policy = parse_policy(policy_text)
     for caller in _callers(access):
         for platform in platforms:
-            for role, room in _roles_and_rooms(policy_text):
+            fields = _fields(platform, TokenKind.APP)
+            for role, room in _roles_and_rooms(policy_text, fields):
                 columns = {**caller, "platform": platform, "kind": TokenKind.APP, "role": role, "room": room}
                 if _granted(policy, columns):
                     user = caller["as"].partition(":")[2] if access is Access.JWT and demo_users else ""
-                    body = {"room_id": room, "role": role}
-                    return Example(platform, body if access is Access.JWT else body | {"user_id": _USER}, user)
+                    named = {"user_id": _USER} if access is not Access.JWT and "user_id" in fields else {}
+                    return Example(platform, _body(role, room) | named, user)
     return None
 
 
@@ -48,11 +50,22 @@ def management_token(policy_text: str, platforms: Collection[str]) -> Example | 
     """Return a request for a management token that the policy grants to the local key, None without one."""
     policy = parse_policy(policy_text)
     for platform in platforms:
-        for role, room in [("", ""), *_roles_and_rooms(policy_text)]:
+        fields = _fields(platform, TokenKind.MANAGEMENT)
+        for role, room in [("", ""), *_roles_and_rooms(policy_text, fields)] if fields else ():
             columns = {"as": f"principal:{DEMO_PRINCIPAL}", "platform": platform, "kind": TokenKind.MANAGEMENT}
             if _granted(policy, columns | {"role": role, "room": room}):
-                return Example(platform, {name: text for name, text in (("role", role), ("room_id", room)) if text})
+                return Example(platform, _body(role, room))
     return None
+
+
+def _fields(platform: str, kind: TokenKind) -> frozenset[str]:
+    """Return the names of the request's fields; empty if the platform does not have this kind of token."""
+    spec = PLATFORMS[platform].kinds.get(kind)
+    return frozenset(field.name for field in spec.fields) if spec else frozenset()
+
+
+def _body(role: str, room: str) -> dict[str, Any]:
+    return {name: text for name, text in (("room_id", room), ("role", role)) if text}
 
 
 def _callers(access: Access) -> list[dict[str, str]]:
@@ -65,14 +78,16 @@ def _callers(access: Access) -> list[dict[str, str]]:
             return [{"as": f"user:{user}", "groups": " ".join(groups)} for user, groups in DEMO_GROUPS.items()]
 
 
-def _roles_and_rooms(policy_text: str) -> Iterator[tuple[str, str]]:
-    """Yield pairs to try: the usual names, then each rule's own, with `1` for a wildcard."""
+def _roles_and_rooms(policy_text: str, fields: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield pairs to try: the usual names, then each rule's own, with `1` for a wildcard; empty without the field."""
+    if not fields:
+        return
     rules: list[Any] = json.loads(policy_text)["rules"]
     for rule in [{}, *rules]:
         roles = [role for role in rule.get("roles", ()) if "*" not in role] or _ROLES
         rooms = [room.replace("*", "1") for room in rule.get("rooms", ()) if room != "*"]
-        for role in roles:
-            for room in (*rooms, *_ROOMS):
+        for role in roles if "role" in fields else [""]:
+            for room in (*rooms, *_ROOMS) if "room_id" in fields else [""]:
                 yield role, room
 
 
