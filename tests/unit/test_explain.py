@@ -309,6 +309,7 @@ def test_a_strangers_token_is_named(name: str) -> None:
         found = explained(text)
         assert (found["platform"], found["vendor"]) == (None, vendor)
         assert words in found["problems"][0]
+        assert not any("cut short" in warning for warning in found["warnings"])
 
 
 @pytest.mark.parametrize(

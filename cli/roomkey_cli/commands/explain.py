@@ -91,6 +91,7 @@ def _stranger_text(explanation: explain.Explanation, stranger: Stranger, at: flo
     shown = {
         "note": "; ".join(explanation.notes),
         "expires": _expiry(stranger.expires_at, at),
+        "form": "; ".join(stranger.flaws),
         "hint": stranger.hint,
     }
     lines = [f"{stranger.summary[0].upper()}{stranger.summary[1:]}"]

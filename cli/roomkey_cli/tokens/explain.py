@@ -67,12 +67,14 @@ def explain(text: str, at: float, keys_of: Callable[[Platform], Credentials | No
     if not found:
         for token, removed in candidates(text):
             if stranger := name_stranger(token):
-                return Explanation(None, stranger, token, (removed,) if removed else ())
+                found.append(Explanation(None, stranger, token, (removed,) if removed else ()))
     return min(found, key=_distance, default=Explanation(None))
 
 
 def _distance(explanation: Explanation) -> tuple[bool, int]:
     """Return how far a candidate is from a good token: the most readable one was meant."""
+    if explanation.stranger:
+        return not explanation.stranger.header, len(explanation.stranger.flaws)
     return not (explanation.report and explanation.report.claims), len(explanation.problems)
 
 
@@ -86,7 +88,7 @@ def as_json(explanation: Explanation) -> Mapping[str, object]:
             "issuer": stranger.issuer if stranger else None,
             "expires_at": stranger.expires_at if stranger else None,
             "problems": explanation.problems,
-            "warnings": (stranger.hint,) if stranger and stranger.hint else (),
+            "warnings": (*stranger.flaws, *((stranger.hint,) if stranger.hint else ())) if stranger else (),
             "claims": stranger.claims if stranger else {},
             "notes": explanation.notes,
         }

@@ -20,6 +20,7 @@ class Stranger(NamedTuple):
     header: Mapping[str, Any] = {}
     claims: Mapping[str, Any] = {}
     hint: str = ""
+    flaws: tuple[str, ...] = ()
 
 
 _PRINTED_VARIABLES = ("undefined", "null", "None", "NaN", "[object Object]", "[object Promise]")
@@ -89,7 +90,8 @@ def _json_web_token(decoded: hs256.Decoded) -> Stranger:
         expires_at=hs256.number(claims.get("exp")),
         header=header,
         claims=claims,
-        hint="; ".join(filter(None, (*decoded.flaws, hint))),
+        hint=hint,
+        flaws=decoded.flaws,
     )
 
 
