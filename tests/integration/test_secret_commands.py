@@ -9,11 +9,14 @@ import termios
 from pathlib import Path
 
 import pytest
+import typer
 
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
+from roomkey.platforms.credentials import CredentialField
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import parse
+from roomkey_cli.commands.secret.put import prompt
 from roomkey_cli.tokens.minimal_request import minimal_request
 from support.aws.moto_proxy import SECRETS_MANAGER, SSM, Failure
 from support.commands import DEMO, Account, roomkey
@@ -210,6 +213,25 @@ def test_a_prompt_hides_what_is_typed(account: Account) -> None:
 
     assert account.secret(name, "100ms") == DEMO["100ms"]
     assert not any(value.encode() in screen for value in values("100ms"))
+
+
+def test_optional_and_listed_values_are_prompted_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Vendor(type(PLATFORMS["100ms"])):  # type: ignore[misc]
+        title = "Vendor"
+        credential_fields = (
+            CredentialField("key"),
+            CredentialField("region", required=False),
+            CredentialField("urls", many=True),
+        )
+
+    answers = {
+        "Vendor key (hidden)": "k",
+        "Vendor region (hidden, optional)": "",
+        "Vendor urls, separated by commas (hidden)": "a,b",
+    }
+    monkeypatch.setattr(typer, "prompt", lambda label, **_: answers[label])
+
+    assert prompt(Vendor()) == {"key": "k", "urls": ["a", "b"]}
 
 
 def test_a_key_of_ones_own_encrypts_it(account: Account) -> None:

@@ -11,6 +11,7 @@ import typer
 from roomkey import limits
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform
+from roomkey.platforms.credentials import CredentialField
 from roomkey_cli import credential_file, invite_keys, json_input
 from roomkey_cli.aws import kms, parameters, secret_store
 from roomkey_cli.aws.client import DENIED, Aws, AwsError
@@ -111,13 +112,18 @@ def prompt(platform: Platform) -> dict[str, Any]:
     """Ask for each credential without echo."""
     note(f"Credentials of {platform.title}. Your input is not shown.")
     try:
-        return {
-            field.name: typer.prompt(f"{platform.title} {field.name} (hidden)", hide_input=True, err=True)
-            for field in platform.credential_fields
-        }
+        answers = {field: _answer(platform, field) for field in platform.credential_fields}
     except typer.Abort:
         print(file=sys.stderr)
         fail("nothing was stored", REFUSED)
+    return {field.name: answer.split(",") if field.many else answer for field, answer in answers.items() if answer}
+
+
+def _answer(platform: Platform, field: CredentialField) -> str:
+    remark = ", separated by commas" if field.many else ""
+    label = f"{platform.title} {field.name}{remark} (hidden{'' if field.required else ', optional'})"
+    default = None if field.required else ""
+    return str(typer.prompt(label, default=default, hide_input=True, show_default=False, err=True))
 
 
 def _piped(platform: Platform) -> dict[str, Any]:
@@ -125,7 +131,7 @@ def _piped(platform: Platform) -> dict[str, Any]:
     try:
         document = json_input.parse(sys.stdin.buffer.read(_MAX_BYTES + 1), "standard input")
     except json_input.InvalidInput as error:
-        example = json.dumps({field.name: "..." for field in platform.credential_fields})
+        example = json.dumps({field.name: "..." for field in platform.credential_fields if field.required})
         fail(f"{error}\n  expected: {example}", USAGE)
     return credential_file.unwrapped(document, platform)
 
