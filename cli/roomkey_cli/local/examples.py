@@ -36,6 +36,8 @@ def app_token(policy_text: str, access: Access, platforms: Collection[str], *, d
     policy = parse_policy(policy_text)
     for caller in _callers(access):
         for platform in platforms:
+            if TokenKind.APP not in PLATFORMS[platform].kinds:
+                continue
             fields = _fields(platform, TokenKind.APP)
             for role, room in _roles_and_rooms(policy_text, fields):
                 columns = {**caller, "platform": platform, "kind": TokenKind.APP, "role": role, "room": room}
@@ -50,8 +52,10 @@ def management_token(policy_text: str, platforms: Collection[str]) -> Example | 
     """Return a request for a management token that the policy grants to the local key, None without one."""
     policy = parse_policy(policy_text)
     for platform in platforms:
+        if TokenKind.MANAGEMENT not in PLATFORMS[platform].kinds:
+            continue
         fields = _fields(platform, TokenKind.MANAGEMENT)
-        for role, room in [("", ""), *_roles_and_rooms(policy_text, fields)] if fields else ():
+        for role, room in [("", ""), *_roles_and_rooms(policy_text, fields)]:
             columns = {"as": f"principal:{DEMO_PRINCIPAL}", "platform": platform, "kind": TokenKind.MANAGEMENT}
             if _granted(policy, columns | {"role": role, "room": room}):
                 return Example(platform, _body(role, room))
@@ -59,9 +63,8 @@ def management_token(policy_text: str, platforms: Collection[str]) -> Example | 
 
 
 def _fields(platform: str, kind: TokenKind) -> frozenset[str]:
-    """Return the names of the request's fields; empty if the platform does not have this kind of token."""
-    spec = PLATFORMS[platform].kinds.get(kind)
-    return frozenset(field.name for field in spec.fields) if spec else frozenset()
+    """Return the names of the fields of a request for this kind of token."""
+    return frozenset(field.name for field in PLATFORMS[platform].kinds[kind].fields)
 
 
 def _body(role: str, room: str) -> dict[str, Any]:
@@ -80,8 +83,6 @@ def _callers(access: Access) -> list[dict[str, str]]:
 
 def _roles_and_rooms(policy_text: str, fields: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield pairs to try: the usual names, then each rule's own, with `1` for a wildcard; empty without the field."""
-    if not fields:
-        return
     rules: list[Any] = json.loads(policy_text)["rules"]
     for rule in [{}, *rules]:
         roles = [role for role in rule.get("roles", ()) if "*" not in role] or _ROLES
