@@ -105,10 +105,17 @@ def demo() -> Secrets:
     }
 
 
-def _demo_value(platform: Platform, field: CredentialField) -> str:
+def _demo_value(platform: Platform, field: CredentialField) -> str | list[str]:
+    value = _demo_text(platform, field)
+    return [value] if field.many else value
+
+
+def _demo_text(platform: Platform, field: CredentialField) -> str:
     digest = hashlib.sha256(f"roomkey demo {platform.name} {field.name}".encode()).hexdigest()
     if field.signs and not field.strict:
         return digest
+    if field.demo:
+        return field.demo.format(digest[:32])
     shapes = (digest[:24], digest[:32], str(uuid.UUID(digest[:32])), digest[:16])
     return next(shape for shape in shapes if field.matches_format(shape))
 

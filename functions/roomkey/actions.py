@@ -4,11 +4,12 @@ Each step fills in the record of the request, so that the audit line shows how f
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from roomkey import identity, request_body, token_requests
 from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
-from roomkey.errors import Blocked, FieldError, InvalidRequest, InviteInvalid, NotAllowed
+from roomkey.errors import Blocked, FieldError, InvalidRequest, InviteInvalid, NotAllowed, RoomkeyError
 from roomkey.event import ApiEvent
 from roomkey.identity import Caller
 from roomkey.invites import GUEST_PREFIX, Invite, InviteRequest, Redemption, UnverifiedInvite
@@ -38,17 +39,7 @@ class Actions:
         caller = record.caller = identity.from_authorizer(event.authorizer, access, settings.claim_names)
         caller.require_user()
 
-        content_type = event.headers.get("content-type")
-        if route.lenient:
-            body, mode = request_body.read_lenient(event.event, content_type), token_requests.LENIENT
-        else:
-            may_be_empty = route.kind is TokenKind.MANAGEMENT
-            body = request_body.read_strict(event.event, content_type, may_be_empty=may_be_empty)
-            mode = token_requests.STRICT
-        signed_in = caller.user_id is not None
-        token_request = record.token_request = token_requests.parse(
-            platform, TokenKind(route.kind), body, lifetimes=settings.lifetimes, mode=mode, signed_in=signed_in
-        )
+        token_request = record.token_request = self._read(event, route, platform, signed_in=caller.user_id is not None)
         if caller.user_id is not None:
             token_request = token_requests.bind_to_user(token_request, caller.user_id, caller.claims)
             record.token_request = token_request
@@ -56,6 +47,26 @@ class Actions:
         config = self._read_config(record, budget)
         config.kill_switch.require_on(platform.name, route.kind)
         self._issue(token_request, caller, config, record, budget)
+
+    def _read(self, event: ApiEvent, route: MintingRoute, platform: Platform, *, signed_in: bool) -> TokenRequest:
+        """Return the token request in the body, read as the route does."""
+        content_type = event.headers.get("content-type")
+        body: Mapping[str, Any]
+        if route.lenient:
+            body = request_body.read_lenient(event.event, content_type)
+        else:
+            may_be_empty = route.kind is TokenKind.MANAGEMENT
+            body = request_body.read_strict(event.event, content_type, may_be_empty=may_be_empty)
+        endpoint = platform.endpoint if route.vendor_format else None
+        return token_requests.parse(
+            platform,
+            TokenKind(route.kind),
+            endpoint.fields(body, event.query, self._deps.randomness) if endpoint else body,
+            lifetimes=self._deps.settings.lifetimes,
+            mode=token_requests.LENIENT if route.lenient else token_requests.STRICT,
+            signed_in=signed_in,
+            spec=endpoint.spec if endpoint else None,
+        )
 
     def create_invite(self, event: ApiEvent, record: RequestRecord, budget: Budget) -> None:
         """Create an invite, if the policy allows its maker to."""
@@ -152,7 +163,7 @@ class Actions:
         decision = record.decision = policy.decide(token_request, caller)
         record.policy_mode = policy.mode
         if policy.mode is Mode.ENFORCE and not decision.allowed:
-            raise NotAllowed
+            raise _refusal(decision, token_request.platform)
         return decision
 
     def _issue(
@@ -176,6 +187,16 @@ class Actions:
             at=budget.check().wall,
             randomness=self._deps.randomness,
         )
+
+
+def _refusal(decision: Decision, platform: Platform) -> RoomkeyError:
+    """Return why the policy refuses. Values that only `may_set` keeps out are named, since leaving them out helps."""
+    if not decision.unsettable:
+        return NotAllowed()
+    fields = platform.endpoint.spec.fields if platform.endpoint else ()
+    names = {field.maps_to_field: field.name for field in fields}
+    why = "must not be set: the policy does not allow it"
+    return InvalidRequest(*(FieldError(names.get(value, value), why) for value in decision.unsettable))
 
 
 def _guest_token_request(

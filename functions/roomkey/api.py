@@ -73,6 +73,7 @@ class Api:
             kind=route.kind,
             cold_start=cold,
             redeems_invite=route.action in _REDEEMING,
+            endpoint=platform.endpoint if platform and route.vendor_format else None,
         )
         try:
             match route.action:
@@ -132,6 +133,8 @@ class Api:
                 return "POST"
             case ["", "v1", "invites"] | ["", "v1", "invites", "redeem"]:
                 return "POST"
+            case ["", "v1", "livekit", "token"] if "livekit" in self._deps.platforms:
+                return "POST"
             case ["", "v1", name, "app-token" | "management-token" as kind]:
                 platform = self._deps.platforms.get(name)
                 return "POST" if platform and TokenKind(kind.removesuffix("-token")) in platform.kinds else None
@@ -143,8 +146,7 @@ class Api:
         """Write the audit line, then the log and the metrics, and only then return the response."""
         event, usage = record.event, budget.usage()
         try:
-            granted = 201 if record.created_invite else 200
-            status = STATUS[record.failure.code] if record.failure else granted
+            status = STATUS[record.failure.code] if record.failure else record.success_status
             self._deps.audit.write(record, status=status, usage=usage)
         except Exception:
             unwritten = AuditUnavailable()
@@ -160,6 +162,8 @@ class Api:
             room_code = route.action is Action.REDEEM_ROOM_CODE
             respond = self._responses.room_code_failed if room_code else self._responses.failed
             return respond(event, record.failure or InternalError())
+        if record.endpoint:
+            return self._responses.minted_for(record.endpoint, event, record.minted)
         respond_with = self._responses.redeemed if record.redeems_invite else self._responses.minted
         return respond_with(event, record.token_request, record.minted)
 

@@ -21,6 +21,7 @@ class ApiEvent:
         "method",
         "path",
         "platform",
+        "query",
         "request_id",
         "route_key",
         "source_ip",
@@ -36,6 +37,11 @@ class ApiEvent:
         self.method = _text(http.get("method"))
         self.path = _text(event.get("rawPath"))
         self.platform = _text(_mapping(event.get("pathParameters")).get("platform"))
+        self.query = {
+            name: value
+            for name, value in _mapping(event.get("queryStringParameters")).items()
+            if isinstance(value, str)
+        }
         self.headers = {
             lower: value
             for name, value in _mapping(event.get("headers")).items()

@@ -6,9 +6,9 @@ returned.
 
 from collections.abc import Mapping
 
-from roomkey.errors import DependencyFailure, InternalError
+from roomkey.errors import CredentialsInvalid, DependencyFailure, InternalError
 from roomkey.platforms.base import Grant, MintContext, Randomness, Signature, TokenContent
-from roomkey.platforms.credentials import Credentials
+from roomkey.platforms.credentials import Credentials, InvalidCredentials
 from roomkey.token_requests import TokenRequest
 
 
@@ -52,6 +52,7 @@ def mint(
 
     Raises:
         InternalError: The token does not contain exactly what was granted.
+        CredentialsInvalid: The secret lacks a value that this request needs.
     """
     platform = request.platform
     grant = Grant(
@@ -64,10 +65,19 @@ def mint(
         display_name=request.display_name,
         email=request.email,
         avatar_url=request.avatar_url,
+        metadata=request.metadata,
+        attributes=request.attributes,
+        agent=request.agent,
     )
     if grant.user_id is None and platform.binds_user(request.kind):
         grant = grant._replace(user_id=randomness.uuid())
-    token = platform.token(credentials, grant, MintContext(at, randomness))
+    try:
+        token = platform.token(credentials, grant, MintContext(at, randomness))
+    except InvalidCredentials as error:
+        problems = tuple(f"{platform.name}.{problem}" for problem in error.problems)
+        raise CredentialsInvalid(
+            DependencyFailure("minting", "not-usable", transient=False, problems=problems)
+        ) from None
 
     report = platform.explain(token, credentials, at)
     if (

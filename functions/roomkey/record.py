@@ -8,6 +8,7 @@ from roomkey.identity import Caller
 from roomkey.invites import Invite
 from roomkey.kill_switch import KillSwitchReading
 from roomkey.minting import MintedToken
+from roomkey.platforms.base import Endpoint
 from roomkey.policy import Decision, Mode
 from roomkey.token_requests import TokenRequest
 
@@ -26,7 +27,8 @@ class CreatedInvite:
 class RequestRecord:
     """One request to a minting route. A step that was not reached leaves its attributes at None.
 
-    `invite` is the verified invite of a guest, `created_invite` the one that the request created.
+    `endpoint` is the vendor's own format, if the route has it, `invite` the verified invite of a guest, and
+    `created_invite` the one that the request created.
     """
 
     __slots__ = (
@@ -35,6 +37,7 @@ class RequestRecord:
         "created_invite",
         "credentials",
         "decision",
+        "endpoint",
         "event",
         "failure",
         "invite",
@@ -48,9 +51,17 @@ class RequestRecord:
     )
 
     def __init__(
-        self, event: ApiEvent, *, platform: str | None, kind: str, cold_start: bool, redeems_invite: bool = False
+        self,
+        event: ApiEvent,
+        *,
+        platform: str | None,
+        kind: str,
+        cold_start: bool,
+        redeems_invite: bool = False,
+        endpoint: Endpoint | None = None,
     ) -> None:
         self.event = event
+        self.endpoint = endpoint
         self.platform = platform
         self.kind = kind
         self.cold_start = cold_start
@@ -65,3 +76,10 @@ class RequestRecord:
         self.credentials: CachedValue[VersionedCredentials] | None = None
         self.minted: MintedToken | None = None
         self.failure: RoomkeyError | None = None
+
+    @property
+    def success_status(self) -> int:
+        """The HTTP status of a reply with a token or an invite."""
+        if self.created_invite:
+            return 201
+        return self.endpoint.status if self.endpoint else 200

@@ -27,9 +27,11 @@ def read_strict(event: Mapping[str, Any], content_type: str | None, *, may_be_em
     body = _bytes(event)
     if not body and may_be_empty:
         return {}
-    media_type, parameters = _media_type(content_type)
-    if media_type != _JSON or parameters not in ("", "charset=utf-8", 'charset="utf-8"'):
-        raise UnsupportedMediaType
+    # LiveKit's clients repeat the header if an app sets it in another case, and the gateway joins the two.
+    for declared in (content_type or "").split(","):
+        media_type, parameters = _media_type(declared)
+        if media_type != _JSON or parameters not in ("", "charset=utf-8", 'charset="utf-8"'):
+            raise UnsupportedMediaType
     return json_object(body)
 
 

@@ -7,7 +7,7 @@ from roomkey import __version__, strict_json
 from roomkey.errors import Fault, MethodNotAllowed, RoomkeyError
 from roomkey.event import ApiEvent
 from roomkey.minting import MintedToken
-from roomkey.platforms.base import TokenKind
+from roomkey.platforms.base import Endpoint, TokenKind
 from roomkey.record import CreatedInvite
 from roomkey.routes import CORS_ALLOW_HEADERS, CORS_ALLOW_METHODS, CORS_EXPOSE_HEADERS, CORS_MAX_AGE_SECONDS
 from roomkey.token_requests import TokenRequest
@@ -59,6 +59,16 @@ class Responses:
     def minted(self, event: ApiEvent, request: TokenRequest, minted: MintedToken) -> dict[str, Any]:
         """Answer with a token."""
         return self._respond(event, 200, self._token(request, minted))
+
+    def minted_for(self, endpoint: Endpoint, event: ApiEvent, minted: MintedToken) -> dict[str, Any]:
+        """Answer with a token in the vendor's own format."""
+        body = {
+            **endpoint.reply(minted.token, minted.grant, minted.connect),
+            "expires_at": minted.grant.expires_at,
+            "expires_in": minted.expires_in,
+            "renew_in": minted.renew_in,
+        }
+        return self._respond(event, endpoint.status, body)
 
     @staticmethod
     def _token(request: TokenRequest, minted: MintedToken) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class MintingRoute(NamedTuple):
     """A route that mints tokens or creates invites.
 
     `access` is None where the stack's AppTokenAccess decides, `platform` is None where the path or the body names it.
-    A `lenient` route reads the bodies that 100ms's own endpoints accepted.
+    A `lenient` route reads the bodies that 100ms's own endpoints accepted. `vendor_format` is for requests and replies
+    in the platform's own format (`Platform.endpoint`).
     """
 
     kind: str
@@ -31,6 +32,7 @@ class MintingRoute(NamedTuple):
     access: Access | None = None
     platform: str | None = None
     lenient: bool = False
+    vendor_format: bool = False
 
 
 LEGACY_100MS_ROUTE = MintingRoute(TokenKind.APP, platform="100ms", lenient=True)
@@ -38,6 +40,7 @@ _ROOM_CODE = MintingRoute(TokenKind.APP, Action.REDEEM_ROOM_CODE, Access.OPEN, p
 
 MINTING_ROUTES: Mapping[str, MintingRoute] = {
     "POST /api/token": LEGACY_100MS_ROUTE,
+    "POST /v1/livekit/token": MintingRoute(TokenKind.APP, platform="livekit", vendor_format=True),
     "POST /v1/{platform}/app-token": MintingRoute(TokenKind.APP),
     "POST /v1/{platform}/management-token": MintingRoute(TokenKind.MANAGEMENT, access=Access.IAM),
     "POST /v1/invites": MintingRoute(INVITE, Action.CREATE_INVITE),

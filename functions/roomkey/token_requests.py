@@ -7,14 +7,17 @@ from typing import Any, NamedTuple
 
 from roomkey.errors import FieldError, InvalidRequest, NotAllowed, UserMismatch
 from roomkey.limits import MAX_ERRORS, MIN_LIFETIME
-from roomkey.platforms.base import Platform, TokenKind
-from roomkey.platforms.fields import DISPLAY_FIELDS, RequestField
+from roomkey.platforms.base import Agent, Platform, TokenKind
+from roomkey.platforms.fields import DISPLAY_FIELDS, RequestField, TokenSpec
 from roomkey.settings import LifetimeLimits
 
 INVITE = "invite"
 """The kind of a request to create an invite, in policy rules, the kill switch and audit lines."""
 
 KINDS = (*TokenKind, INVITE)
+
+FREE_VALUES = ("metadata", "attributes")
+"""The values that other participants' apps may trust for rights: a policy rule must name them in `may_set`."""
 
 
 class TokenRequest(NamedTuple):
@@ -30,6 +33,9 @@ class TokenRequest(NamedTuple):
     display_name: str | None = None
     email: str | None = None
     avatar_url: str | None = None
+    metadata: str | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
+    agent: Agent | None = None
     for_invite: bool = False
 
     @property
@@ -40,6 +46,11 @@ class TokenRequest(NamedTuple):
     def values(self) -> Mapping[str, object]:
         """Return the platform's fields by name, as `Platform.conflicts` takes them."""
         return {"room_id": self.room_id, "role": self.role, "user_id": self.user_id, "services": self.services}
+
+    @property
+    def free_values(self) -> tuple[str, ...]:
+        """Those of `FREE_VALUES` that the request sets."""
+        return tuple(name for name in FREE_VALUES if getattr(self, name))
 
     @property
     def opens_every_room(self) -> bool:
@@ -67,13 +78,15 @@ def parse(
     lifetimes: LifetimeLimits,
     mode: ParseMode = STRICT,
     signed_in: bool = False,
+    spec: TokenSpec | None = None,
 ) -> TokenRequest:
     """Return the token request in `body`. A caller who is `signed_in` can omit the user id: see `bind_to_user`.
+    `spec` replaces the platform's own fields.
 
     Raises `InvalidRequest` with every invalid field.
     """
     bounds = lifetime_bounds(platform, kind, lifetimes)
-    schema = _schema(platform, kind, bounds.minimum, bounds.maximum)
+    schema = _schema(spec or platform.kinds[kind], bounds.minimum, bounds.maximum)
     sent = dict(body)
     if mode.ignore_empty_user_id and sent.get("user_id") in ("", None):
         sent.pop("user_id", None)
@@ -109,9 +122,9 @@ class _Schema(NamedTuple):
 
 
 @cache
-def _schema(platform: Platform, kind: TokenKind, min_lifetime: int, max_lifetime: int) -> _Schema:
+def _schema(spec: TokenSpec, min_lifetime: int, max_lifetime: int) -> _Schema:
     lifetime = RequestField("expires_in", _lifetime_between(min_lifetime, max_lifetime))
-    fields = (*platform.kinds[kind].fields, lifetime)
+    fields = (*spec.fields, lifetime)
     by_target: dict[str, list[RequestField]] = {}
     for field in fields:
         by_target.setdefault(field.maps_to_field, []).append(field)

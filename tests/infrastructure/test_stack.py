@@ -228,6 +228,7 @@ def test_the_outputs() -> None:
         "ApiId": "Api",
         "ManagementInvokeArn": f"{api}/*/POST/v1/*/management-token",
         "AppTokenInvokeArn": f"{api}/*/POST/v1/*/app-token",
+        "LiveKitTokenInvokeArn": f"{api}/*/POST/v1/livekit/token",
         "TokenEndpointInvokeArn": f"{api}/*/POST/api/token",
         "InviteInvokeArn": f"{api}/*/POST/v1/invites",
         "FunctionName": "roomkey-prod",

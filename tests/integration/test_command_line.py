@@ -26,6 +26,7 @@ from roomkey_cli.main import _ORDER, app
 from roomkey_cli.tokens.minimal_request import minimal_request
 from support.aws.moto_proxy import SSM, Failure
 from support.commands import Account, roomkey
+from support.platforms import every_token
 
 ROOT = Path(__file__).parents[2]
 ROOMKEY = Path(sys.executable).with_name("roomkey")
@@ -268,8 +269,7 @@ def test_a_moment_that_no_token_can_hold_is_wrong_usage(keys: Path, moment: str)
         assert (result.status, result.out) == (2, ""), words
 
 
-@pytest.mark.parametrize("platform", KEYS)
-@pytest.mark.parametrize("kind", TokenKind)
+@every_token
 @pytest.mark.parametrize("moment", ["0", "1700000000.5", str(options.MAX_TIMESTAMP)])
 def test_every_moment_that_is_taken_makes_a_token(keys: Path, platform: str, kind: TokenKind, moment: str) -> None:
     body = json.dumps({**minimal_request(PLATFORMS[platform], kind), "expires_in": DEFAULT_LIFETIMES.longest})

@@ -14,6 +14,7 @@ from roomkey.platforms.credentials import Credentials
 from roomkey_cli.tokens.minimal_request import minimal_request
 from support.aws.moto_proxy import GET_SECRET, SECRETS_MANAGER, Failure
 from support.commands import DEMO, Account, Result, roomkey
+from support.platforms import every_token
 
 every_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
@@ -34,8 +35,7 @@ def mint(name: str, platform: str = "100ms", kind: str = "management", *options:
     return roomkey("mint", platform, kind, "--env", name, "--body", body, *options)
 
 
-@every_platform
-@pytest.mark.parametrize("kind", TokenKind)
+@every_token
 def test_a_token_is_good_and_written_down(account: Account, trail: Path, platform: str, kind: str) -> None:
     name = account.create()
     account.aws.put_secret(name, DEMO[platform], platform)

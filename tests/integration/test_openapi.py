@@ -113,7 +113,10 @@ MINTING = [operation for operation in OPERATIONS if operation.mints]
 _INVITES = re.compile("/v1/invites.*|/v1/100ms/room-code|/v2/token")
 """Paths whose requests need an invite, or a caller who may create one. Their replies are in test_invites.py."""
 
-every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.path)
+DETAILED = [operation for operation in OPERATIONS if "{platform}" not in operation.path]
+"""All but the generated ones, which list platforms and have no schema of their own."""
+
+every_operation = pytest.mark.parametrize("operation", DETAILED, ids=lambda operation: operation.path)
 
 
 def platform_of(operation: Operation) -> tuple[Platform, TokenKind]:
@@ -433,7 +436,12 @@ def _schema(**generation: Any) -> Any:
             "checks": {"positive_data_acceptance": {"expected-statuses": [200]}},
         }
     )
-    return schemathesis.openapi.from_dict(DOCUMENT, config=config)
+    # What LiveKit's endpoint accepts depends on the policy, beyond a schema: test_livekit_endpoint.py has its tests.
+    return (
+        schemathesis.openapi.from_dict(DOCUMENT, config=config)
+        .exclude(path="/v1/livekit/token")
+        .exclude(path_regex="{platform}")
+    )
 
 
 CHECKS = [
@@ -468,7 +476,7 @@ def test_every_documented_request_succeeds(case: schemathesis.Case[Any], open_st
 
 @pytest.mark.parametrize("access", ["open", "jwt", "iam"])
 @pytest.mark.parametrize(
-    "operation", [one for one in OPERATIONS if not _INVITES.fullmatch(one.path)], ids=lambda operation: operation.path
+    "operation", [one for one in DETAILED if not _INVITES.fullmatch(one.path)], ids=lambda operation: operation.path
 )
 def test_with_and_without_signing_in_the_answer_is_as_documented(
     operation: Operation, access: str, run: Callable[[str], Running]
@@ -480,9 +488,11 @@ def test_with_and_without_signing_in_the_answer_is_as_documented(
         body = dict(next(iter(examples.values()))["value"])
         if isinstance(auth, Bearer):
             body.pop("user_id", None)  # It names another user.
-    refused = {type(None): 200, Bearer: 401, Signed: 403}[type(auth)]
+            body.pop("participant_identity", None)
+    success = min(operation.responses)
+    refused = {type(None): success, Bearer: 401, Signed: 403}[type(auth)]
 
-    assert _answer(running, operation, body, auth).status_code == 200
+    assert _answer(running, operation, body, auth).status_code == success
     assert _answer(running, operation, body, None).status_code == refused
 
 

@@ -18,6 +18,7 @@ from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import parse
 from roomkey_cli.tokens.minimal_request import minimal_request
 from support.commands import DEMO, Account, roomkey
+from support.platforms import every_token
 
 Answer = tuple[int, dict[str, Any]]
 
@@ -25,13 +26,13 @@ FORBIDDEN: Answer = (403, {"message": "Forbidden"})
 OFF: Answer = (403, {"success": False, "code": "minting-disabled"})
 
 
-def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, lifetime: int = 900) -> Answer:
+def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, lifetime: int = 1800) -> Answer:
     """The answer to a request that is granted."""
     vendor = PLATFORMS[platform]
     request = parse(vendor, kind, minimal_request(vendor, kind), lifetimes=DEFAULT_LIFETIMES)
     keys = vendor.parse_secret(DEMO[platform])
     made = mint(request, lifetime, keys, at=time.time(), randomness=Randomness())
-    return 200, {"success": True, "token": made.token, "expires_at": made.grant.expires_at}
+    return 200, {"success": True, **made.reply, "expires_at": made.grant.expires_at}
 
 
 @dataclass
@@ -98,8 +99,7 @@ def test_a_token_is_minted_and_a_stranger_refused(account: Account, endpoint: En
     assert "authorization" not in unsigned
 
 
-@pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("kind", TokenKind)
+@every_token
 def test_every_platform_and_kind(account: Account, endpoint: Endpoint, platform: str, kind: TokenKind) -> None:
     endpoint.signed = minted(platform, kind)
 

@@ -87,6 +87,17 @@ SUCCESS = _closed(
         "msg": {"const": "token generated successfully"},
         "api_version": {"const": __version__},
         "token": {"type": "string", "minLength": 1},
+        "ice_servers": {
+            "type": "array",
+            "items": _closed(
+                {
+                    "urls": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                    "username": {"type": "string", "minLength": 1},
+                    "credential": {"type": "string", "minLength": 1},
+                }
+            ),
+            "minItems": 1,
+        },
         "expires_at": {"type": "integer"},
         "expires_in": {"type": "integer", "minimum": 60},
         "user_id": {"type": "string", "minLength": 1},
@@ -95,10 +106,26 @@ SUCCESS = _closed(
         "room_id": {"type": "string", "minLength": 1},
         "role": {"type": "string", "minLength": 1},
         "guest_name": {"type": "string", "minLength": 1},
-        "connect": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}, "minProperties": 1},
+        "connect": {"type": "object", "additionalProperties": {"type": ["string", "array"]}, "minProperties": 1},
         "authorization": _closed({"header": {"enum": ["Authorization", "token"]}, "prefix": {"enum": ["Bearer ", ""]}}),
     },
-    optional=("user_id", "authorization", "renew_in", "connect", "platform", "room_id", "role", "guest_name"),
+    optional=(
+        *("token", "ice_servers", "user_id", "authorization", "renew_in", "connect"),
+        *("platform", "room_id", "role", "guest_name"),
+    ),
+) | {"oneOf": [{"required": ["token"]}, {"required": ["ice_servers"]}]}
+LIVEKIT_SUCCESS = _closed(
+    {
+        "server_url": {"type": "string", "pattern": "^wss?://"},
+        "participant_token": {"type": "string", "minLength": 1},
+        "room_name": {"type": "string", "minLength": 1},
+        "participant_identity": {"type": "string", "minLength": 1},
+        "participant_name": {"type": "string", "minLength": 1},
+        "expires_at": {"type": "integer"},
+        "expires_in": {"type": "integer", "minimum": 120},
+        "renew_in": {"type": "integer", "minimum": 60},
+    },
+    optional=("participant_name",),
 )
 FAILURE = _closed(
     {
@@ -138,7 +165,7 @@ INVITED = _closed(
 )
 _VALIDATORS = {
     200: Draft202012Validator({"oneOf": [SUCCESS, HEALTH]}),
-    201: Draft202012Validator(INVITED),
+    201: Draft202012Validator({"oneOf": [INVITED, LIVEKIT_SUCCESS]}),
 } | dict.fromkeys(CODES, Draft202012Validator(FAILURE))
 
 _CORS_HEADERS = {
@@ -189,7 +216,7 @@ class Answer:
         assert headers["content-type"] == "application/json"
         body = json.loads(text)
         _VALIDATORS[status].validate(body)
-        assert body["status"] == status
+        assert body.get("status", 201) == status
         if status not in (200, 201):
             assert body["code"] in CODES[status]
             assert body["request_id"] == headers["x-request-id"]
@@ -202,7 +229,11 @@ class Answer:
 
     @property
     def token(self) -> str | None:
-        return self.body.get("token")
+        """The token that the audit line is about, None if there is none."""
+        if servers := self.body.get("ice_servers"):
+            return f"{servers[0]['username']}:{servers[0]['credential']}"
+        token: str | None = self.body.get("token") or self.body.get("participant_token")
+        return token
 
     @property
     def faulty_fields(self) -> list[str]:

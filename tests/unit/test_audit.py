@@ -422,7 +422,7 @@ def test_the_schema_describes_every_field() -> None:
     sometimes = {
         "": {"reason", "cold_start", "invite_id", "invite"},
         "caller": {"principal"},
-        "requested": {"user_id", "expires_in"},
+        "requested": {"user_id", "sets", "agent", "expires_in"},
         "kill_switch": {"stale"},
         "credentials": {"stale"},
     }
@@ -522,7 +522,7 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
     "minted-although-refused": but(MINTED, policy__allowed=False),
     "a-hash-in-capitals": but(MINTED, token__sha256=MINTED["token"]["sha256"].upper()),
     "a-hash-too-long": but(MINTED, token__sha256=MINTED["token"]["sha256"] + "\n"),
-    "an-invalid-token-id": but(MINTED, token__id="x"),
+    "an-empty-token-id": but(MINTED, token__id=""),
     "minted-with-a-reason": but(MINTED, reason="not-allowed"),
     "minted-with-403": but(MINTED, status=403),
     "minted-without-a-token": TOKENLESS,

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from roomkey.errors import InvalidRequest
 from roomkey.identity import Caller, from_authorizer, normalised_principal
 from roomkey.limits import MAX_POLICY_BYTES
-from roomkey.platforms import PLATFORMS, SERVICES
+from roomkey.platforms import DEFAULT_PLATFORMS, PLATFORMS, SERVICES
 from roomkey.platforms.base import TokenKind
 from roomkey.policy import Decision, InvalidPolicy, Mode, Pattern, Policy, parse_policy
 from roomkey.settings import Access, ClaimNames, LifetimeLimits
@@ -209,7 +209,7 @@ def cells(platform: str, kind: TokenKind) -> list[TokenRequest]:
     return requests + invites
 
 
-every_row = pytest.mark.parametrize(("platform", "kind"), list(product(PLATFORMS, TokenKind)))
+every_row = pytest.mark.parametrize(("platform", "kind"), list(product(DEFAULT_PLATFORMS, TokenKind)))
 
 
 @pytest.mark.threat("F2", "F4")
@@ -228,7 +228,7 @@ def test_every_cell_of_caller_kind_platform_role_room_and_life_is_decided_as_it_
 def test_the_matrix_is_worth_its_name() -> None:
     """Each rule but the one that can grant nothing decides something; each caller is allowed some and refused some."""
     compiled = policy(*MATRIX["rules"])
-    asked = [request for row in product(PLATFORMS, TokenKind) for request in cells(*row)]
+    asked = [request for row in product(DEFAULT_PLATFORMS, TokenKind) for request in cells(*row)]
     decisions = {name: [compiled.decide(request, caller) for request in asked] for name, caller in CALLERS.items()}
 
     deciding = {decision.rule for row in decisions.values() for decision in row}
@@ -305,7 +305,7 @@ GRANTED: dict[str, dict[Asked, By]] = {
         **joins(ALL, "videosdk", ("guest", "participant", "moderator"), NAMED + BOARDS, by=OPEN),
         **joins(ALL, "agora", ("publisher", "subscriber"), NAMED + BOARDS, SERVICES_OF_AGORA, by=OPEN),
         **joins(ALL, "agora-whiteboard", ("admin", "writer", "reader"), BOARDS, by=OPEN),
-        **manages("classroom tenants", tuple(PLATFORMS), ROLES["agora-whiteboard"], by=("any backend manages", None)),
+        **manages("classroom tenants", DEFAULT_PLATFORMS, ROLES["agora-whiteboard"], by=("any backend manages", None)),
     },
     "classroom": {
         **joins("tess", "100ms", ("host", "guest"), NAMED + BOARDS, by=("teachers host on 100ms", 14400)),
@@ -329,7 +329,7 @@ GRANTED: dict[str, dict[Asked, By]] = {
         **joins("stu", "videosdk", ("participant",), NAMED + BOARDS, by=("students take part on VideoSDK", 7200)),
         **joins("stu", "agora", ("subscriber",), ("class-7b",), RTC, by=("students watch on Agora", 7200)),
         **joins("stu", "agora-whiteboard", ("reader",), BOARDS, by=("students read whiteboards", 7200)),
-        **manages("classroom", tuple(PLATFORMS), ("admin",), by=("the backend manages", 900)),
+        **manages("classroom", DEFAULT_PLATFORMS, ("admin",), by=("the backend manages", 900)),
     },
     "tenants": {
         **joins(
@@ -368,7 +368,7 @@ GRANTED: dict[str, dict[Asked, By]] = {
 def everything_asked() -> dict[Asked, TokenRequest]:
     """Every request that a platform takes, of these people, roles, rooms and services."""
     asked: dict[Asked, TokenRequest] = {}
-    for who, platform, kind in product(PEOPLE, PLATFORMS, TokenKind):
+    for who, platform, kind in product(PEOPLE, DEFAULT_PLATFORMS, TokenKind):
         app = kind is APP
         roles = ROLES_ASKED[platform] if app or platform == "agora-whiteboard" else (None,)
         rooms = NAMED + BOARDS if app else (None,)
@@ -430,7 +430,7 @@ RULES = st.fixed_dictionaries(
     {
         "who": st.lists(SUBJECTS, min_size=1, max_size=3),
         "kinds": some("app", "management"),
-        "platforms": some(*PLATFORMS),
+        "platforms": some(*DEFAULT_PLATFORMS),
     },
     optional={
         "roles": some("host", "h*t", "publisher", "admin", "*er"),
@@ -456,7 +456,7 @@ SOMEBODY = st.sampled_from(
 
 @st.composite
 def requests(draw: st.DrawFn) -> TokenRequest:
-    name = draw(st.sampled_from(list(PLATFORMS)))
+    name = draw(st.sampled_from(DEFAULT_PLATFORMS))
     lifetime = draw(st.sampled_from([None, 120, 121, 600, 3600, 3601]))
     app = draw(st.booleans())
     role = draw(st.sampled_from(["host", "heart", "publisher", "admin", "writer"]))
@@ -603,7 +603,7 @@ def test_a_star_alone_is_all_of_them_also_those_that_come_later() -> None:
 
     assert everything.kinds == set(KINDS)
     assert everything.platforms == set(PLATFORMS)
-    assert everything.services == {"rtc", "rtm", "chat"} == set(SERVICES)
+    assert everything.services == set(SERVICES)
 
 
 def test_a_rule_says_field_by_field_what_it_does_not_name() -> None:
@@ -616,6 +616,8 @@ def test_a_rule_says_field_by_field_what_it_does_not_name() -> None:
         "who": True,
         "roles": False,
         "rooms": True,
+        "may_set": True,
+        "agents": True,
     }
 
 
@@ -813,10 +815,10 @@ LIFE = "must be a whole number of seconds, at least 60"
 NAME = "must be 1 to 64 plain characters"
 FIXED = "must be text with * for anything and no braces"
 OPEN_TEXT = "must be text with * for anything, {sub} or {claim:name}"
-KIND_WORDS, PLATFORM_WORDS, SERVICE_WORDS = (
-    WORDS.format(", ".join(words)) for words in (KINDS, PLATFORMS, ["rtc", "rtm", "chat"])
+KIND_WORDS, PLATFORM_WORDS, SERVICE_WORDS = (WORDS.format(", ".join(words)) for words in (KINDS, PLATFORMS, SERVICES))
+RULE_FIELDS = (
+    "may hold who, kinds, platforms, name, roles, services, rooms, max_lifetime, may_set, agents and nothing else"
 )
-RULE_FIELDS = "may hold who, kinds, platforms, name, roles, services, rooms, max_lifetime and nothing else"
 QUOTED = "sentinel"
 """Stands in what is wrong, and must not stand in what is said about it."""
 
@@ -893,11 +895,12 @@ FIELDS: list[tuple[dict[str, Any], Problems]] = [
     ),
     ({"kinds": ["*", "*"]}, [(f"{HERE}.kinds[0]", KIND_WORDS), (f"{HERE}.kinds[1]", KIND_WORDS)]),
     ({"kinds": ["app", "*"]}, [(f"{HERE}.kinds[1]", KIND_WORDS)]),
-    ({"kinds": ["management"]}, [(f"{HERE}.rooms", "is of no use: a management token has no room")]),
-    ({"kinds": ["management"] * 2}, [(f"{HERE}.rooms", "is of no use: a management token has no room")]),
+    ({"may_set": ["metadata", "*"]}, [(f"{HERE}.may_set[1]", "must be one of metadata, attributes")]),
+    ({"may_set": []}, [(f"{HERE}.may_set", "must be a list with at least one entry")]),
+    ({"agents": ["{sub}"]}, [(f"{HERE}.agents[0]", FIXED)]),
     ({"platforms": ["100MS", "agora", QUOTED]}, [(f"{HERE}.platforms[{index}]", PLATFORM_WORDS) for index in (0, 2)]),
     ({"platforms": ["100ms", "*"]}, [(f"{HERE}.platforms[1]", PLATFORM_WORDS)]),
-    ({"services": ["rtc", "video", QUOTED]}, [(f"{HERE}.services[{index}]", SERVICE_WORDS) for index in (1, 2)]),
+    ({"services": ["rtc", "screen", QUOTED]}, [(f"{HERE}.services[{index}]", SERVICE_WORDS) for index in (1, 2)]),
     *(({"roles": ["x", wrong]}, [(f"{HERE}.roles[1]", "must be text")]) for wrong in (1, None, [], {}, True, [QUOTED])),
     *(
         ({"roles": [wrong]}, [(f"{HERE}.roles[0]", FIXED)])
@@ -1099,7 +1102,9 @@ JUNK: st.SearchStrategy[Any] = st.sampled_from(
         *({"user": "u", "group": "g"}, {"group": "\x1f"}),
     ]
 ).map(deepcopy)
-NAMES = st.sampled_from(["$schema", "name", "roles", "services", "rooms", "max_lifetime", "user", "group", "stray"])
+NAMES = st.sampled_from(
+    ["$schema", "name", "roles", "services", "rooms", "max_lifetime", "may_set", "agents", "user", "group", "stray"]
+)
 
 
 def places(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

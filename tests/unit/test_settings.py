@@ -4,7 +4,7 @@ import pytest
 
 from roomkey.dependencies import Dependencies
 from roomkey.limits import MAX_LIFETIME
-from roomkey.platforms import PLATFORMS
+from roomkey.platforms import DEFAULT_PLATFORMS, PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import Access, ClaimNames, GroupsFormat, Settings, SettingsError
 
@@ -32,7 +32,7 @@ def test_all_but_the_name_of_the_environment_has_a_default() -> None:
     settings = Settings.from_environment({"ENVIRONMENT": "dev"})
 
     assert settings.environment == "dev"
-    assert settings.platforms == tuple(PLATFORMS)
+    assert settings.platforms == DEFAULT_PLATFORMS
     assert settings.app_token_access is Access.JWT
     assert settings.claim_names == ClaimNames(user_id="sub", groups="groups")
     assert settings.lifetimes.default == {TokenKind.APP: 3600, TokenKind.MANAGEMENT: 900}
@@ -108,9 +108,7 @@ LIFETIME = "must be a whole number of seconds from 60 to 7776000"
 NESTED = "must name a claim at the top level: API Gateway does not deliver the claims inside another"
 RIGHT = {
     "ENVIRONMENT": "must be a name such as dev or prod-eu: a letter, then at most 15 letters, digits or hyphens",
-    "PLATFORMS": (
-        "must be one or more of 100ms, videosdk, agora, agora-whiteboard, joined by commas without spaces or repeats"
-    ),
+    "PLATFORMS": (f"must be one or more of {', '.join(PLATFORMS)}, joined by commas without spaces or repeats"),
     "APP_TOKEN_ACCESS": "must be jwt, iam or open",
     "APP_TOKEN_LIFETIME": LIFETIME,
     "MANAGEMENT_TOKEN_LIFETIME": LIFETIME,

@@ -11,6 +11,8 @@ from roomkey.platforms import PLATFORMS
 from roomkey.token_requests import KINDS
 from roomkey_cli.aws import kill_switch
 
+EVERY = list(PLATFORMS)
+
 PAIRS = [(platform, kind) for platform in PLATFORMS for kind in KINDS]
 
 flags = st.one_of(

@@ -13,7 +13,7 @@ import typer
 from roomkey.errors import KillSwitchUnavailable, MintingDisabled, RoomkeyError
 from roomkey.minting import MintedToken, mint
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Platform, Randomness
+from roomkey.platforms.base import Platform, Randomness, TokenKind
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import TokenRequest, parse, resolve_lifetime
@@ -103,7 +103,7 @@ def mint_command(
         fail("use either --credentials or --env", USAGE)
     if environment is None and (ignore_kill_switch or session.profile is not None or session.region is not None):
         fail("--ignore-kill-switch, --profile and --region need --env", USAGE)
-    _check_platform_options(vendor, salt=salt, open_page=open_page)
+    _check_platform_options(vendor, kind, salt=salt, open_page=open_page)
     key = _checked(credentials, vendor) if credentials else None  # A missing file is reported first.
 
     options = {"room_id": room, "role": role, "user_id": user, "services": service, "expires_in": expires_in}
@@ -133,7 +133,9 @@ def mint_command(
         typer.launch(pages.PAGES[vendor.name](minted))
 
 
-def _check_platform_options(platform: Platform, *, salt: int | None, open_page: bool) -> None:
+def _check_platform_options(platform: Platform, kind: TokenKind, *, salt: int | None, open_page: bool) -> None:
+    if kind not in platform.kinds:
+        fail(f"{platform.title} has no {kind} tokens", USAGE)
     if salt is not None and platform.name != "agora":
         fail(f"--salt is for agora: {platform.name} tokens have none", USAGE)
     if open_page and platform.name not in pages.PAGES:

@@ -108,6 +108,8 @@ def probe(
     except NotServed as error:
         minted, refused = Verdict(FAIL, str(error), counts=0), Verdict(FAIL, "not sent: no endpoint")
     else:
+        if kind not in vendor.kinds:
+            fail(f"{vendor.title} has no {kind} tokens", USAGE)
         call = Call(base, vendor, kind, minimal_request(vendor, kind) if document is None else document)
         minted = mints(call, signed(call))
         refused = _refused(call, anonymous=anonymous)

@@ -283,7 +283,11 @@ def _fields(kind: str, platform: str) -> dict[str, RequestField]:
 
 def _never_granted(rule: Rule) -> Iterator[tuple[str, str]]:
     never: dict[tuple[str, str], list[str]] = {}
-    for kind, platform in _requests(rule):
+    requests = _requests(rule)
+    # A rule for all platforms need not grant something on each.
+    if rule.platforms.issuperset(PLATFORMS) and not all(any(_obstacles(rule, *request)) for request in requests):
+        return
+    for kind, platform in requests:
         if why := ", ".join(_obstacles(rule, kind, platform)):
             never.setdefault((why, kind), []).append(platform)
     for (why, kind), platforms in never.items():

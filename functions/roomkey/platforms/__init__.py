@@ -25,6 +25,14 @@ _REGISTRY = {
     "videosdk": _Entry("videosdk", "VideoSdk"),
     "agora": _Entry("agora", "Agora", services=("rtc", "rtm", "chat")),
     "agora-whiteboard": _Entry("agora_whiteboard", "AgoraWhiteboard"),
+    "livekit": _Entry("livekit", "LiveKit"),
+    "twilio": _Entry("twilio", "Twilio", services=("video", "voice", "chat", "sync")),
+    "stream": _Entry("stream", "Stream"),
+    "zoom-video": _Entry("zoom_video", "ZoomVideo"),
+    "zoom-meeting": _Entry("zoom_meeting", "ZoomMeeting"),
+    "jitsi": _Entry("jitsi", "Jitsi"),
+    "daily": _Entry("daily", "Daily"),
+    "turn": _Entry("turn", "Turn"),
 }
 
 PLATFORM_NAMES = tuple(_REGISTRY)

@@ -104,6 +104,7 @@ class Agora(Platform):
 
     name = "agora"
     title = "Agora"
+    example = {"room_id": "class-7b", "role": "subscriber", "user_id": "1234"}
     services = tuple(_SERVICES)
     kinds = {
         TokenKind.APP: TokenSpec(

@@ -135,6 +135,7 @@ class AgoraWhiteboard(Platform):
 
     name = "agora-whiteboard"
     title = "Agora Interactive Whiteboard"
+    example = {"room_id": "534c08ca3f52a55f27bb471e3eccb305", "role": "reader"}
     kinds = {
         TokenKind.APP: TokenSpec(
             (

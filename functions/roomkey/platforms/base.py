@@ -9,7 +9,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from roomkey.platforms.credentials import (
     CredentialField,
@@ -28,6 +28,14 @@ class TokenKind(StrEnum):
     MANAGEMENT = "management"
 
 
+class Agent(NamedTuple):
+    """An agent that the vendor sends into the room, with text for it."""
+
+    name: str
+    metadata: str | None = None
+    deployment: str | None = None
+
+
 class Grant(NamedTuple):
     """What a token grants. Fields that the kind or the platform does not have are None or empty.
 
@@ -43,15 +51,20 @@ class Grant(NamedTuple):
     display_name: str | None = None
     email: str | None = None
     avatar_url: str | None = None
+    metadata: str | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
+    agent: Agent | None = None
 
 
 class Randomness(NamedTuple):
     """The sources of random values, by default the operating system's. Tests pass their own.
 
-    `uuid` gives a jti, a nonce or a user id, `salt` Agora's salt (1 to 99 999 999), `invite_id` 72 bits as text.
+    `uuid` gives a jti, a nonce or a user id, `room` a room that cannot be guessed, `salt` Agora's salt (1 to
+    99 999 999), `invite_id` 72 bits as text.
     """
 
     uuid: Callable[[], str] = lambda: str(uuid.uuid4())
+    room: Callable[[], str] = lambda: f"rk-{secrets.token_urlsafe(16)}"
     salt: Callable[[], int] = lambda: 1 + secrets.randbelow(99_999_999)
     invite_id: Callable[[], str] = lambda: secrets.token_urlsafe(9)
 
@@ -99,6 +112,9 @@ class TokenContent(NamedTuple):
     display_name: str | None = None
     email: str | None = None
     avatar_url: str | None = None
+    metadata: str | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
+    agent: Agent | None = None
 
 
 class TokenReport(NamedTuple):
@@ -130,6 +146,23 @@ def expired(expires_at: float) -> str:
         return "expired before the first year"
 
 
+class Endpoint(ABC):
+    """A format of requests and replies that a vendor publishes for token endpoints, for app tokens."""
+
+    spec: TokenSpec
+    """The fields of a request, by the vendor's names. `expires_in` is not among them."""
+    status: int = 200
+    """The status of a reply with a token."""
+
+    @abstractmethod
+    def fields(self, body: Mapping[str, Any], query: Mapping[str, str], randomness: Randomness) -> Mapping[str, Any]:
+        """Return the fields of a request by their names in `spec`. Unknown ones stay in, and are refused later."""
+
+    @abstractmethod
+    def reply(self, token: str, grant: Grant, connect: Mapping[str, object]) -> Mapping[str, object]:
+        """Return the members of the reply, times excluded."""
+
+
 class Platform(ABC):
     """A vendor whose tokens Roomkey mints."""
 
@@ -139,6 +172,8 @@ class Platform(ABC):
     """The vendor's name for people."""
     kinds: Mapping[TokenKind, TokenSpec]
     """The kinds of token. The route of a kind that is absent answers 404."""
+    example: Mapping[str, str]
+    """A request for an app token with the platform's least rights, for demonstrations and checks."""
     credential_fields: tuple[CredentialField, ...]
     public_fields: tuple[str, ...] = ()
     """Credential fields that clients need to connect: every reply holds them in `connect`."""
@@ -150,6 +185,8 @@ class Platform(ABC):
     """How far back a token's start lies, for a vendor whose clock is behind and who allows no leeway."""
     renew_before: int | None = None
     """Seconds before expiry at which a client fetches the next token. None if a running session is never renewed."""
+    endpoint: Endpoint | None = None
+    """The vendor's own format for token endpoints, if it publishes one."""
     fold_room_case: bool = False
     """Whether the vendor compares rooms without case: room ids are lower-cased before the policy sees them."""
     recognizing_claims: tuple[frozenset[str], ...] = ()

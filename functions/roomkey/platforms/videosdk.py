@@ -52,6 +52,7 @@ class VideoSdk(Platform):
 
     name = "videosdk"
     title = "VideoSDK"
+    example = {"room_id": "bmej-gdmc-dchc", "role": "guest", "user_id": "1234"}
     backdate_seconds = 30
     kinds = {
         TokenKind.APP: TokenSpec(

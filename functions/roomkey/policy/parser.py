@@ -7,10 +7,9 @@ from typing import Any
 from roomkey import strict_json
 from roomkey.limits import MAX_ERRORS, MIN_LIFETIME
 from roomkey.platforms import PLATFORM_NAMES, SERVICES
-from roomkey.platforms.base import TokenKind
 from roomkey.policy.pattern import NO_PATTERN, Pattern, PatternSet
 from roomkey.policy.rules import Mode, Policy, Rule, Subject
-from roomkey.token_requests import KINDS
+from roomkey.token_requests import FREE_VALUES, KINDS
 
 
 class InvalidPolicy(ValueError):
@@ -63,11 +62,9 @@ class _Parser:
         return Policy(Mode(mode), tuple(rules))
 
     def _rule(self, where: str, rule: Any) -> Rule:
-        optional = ("name", "roles", "services", "rooms", "max_lifetime")
+        optional = ("name", "roles", "services", "rooms", "max_lifetime", "may_set", "agents")
         fields = self._object(where, rule, required=("who", "kinds", "platforms"), optional=optional)
         kinds = self._words(f"{where}.kinds", fields.get("kinds"), KINDS)
-        if "rooms" in fields and kinds == {TokenKind.MANAGEMENT}:
-            self._problem(f"{where}.rooms", "is of no use: a management token has no room")
         return Rule(
             name=self._name(where, fields),
             who=tuple(self._each(f"{where}.who", fields.get("who"), self._subject)),
@@ -77,6 +74,8 @@ class _Parser:
             services=self._words(f"{where}.services", fields.get("services"), SERVICES),
             rooms=PatternSet(self._each(f"{where}.rooms", fields.get("rooms"), self._room_pattern)),
             max_lifetime=self._max_lifetime(where, fields),
+            may_set=self._words(f"{where}.may_set", fields.get("may_set"), FREE_VALUES, wildcard=False),
+            agents=PatternSet(self._each(f"{where}.agents", fields.get("agents"), self._pattern)),
         )
 
     def _name(self, where: str, fields: Mapping[str, Any]) -> str:
@@ -119,13 +118,14 @@ class _Parser:
     def _room_pattern(self, where: str, text: Any) -> Pattern:
         return self._pattern(where, text, placeholders=True)
 
-    def _words(self, where: str, words: Any, allowed: Sequence[str]) -> frozenset[str]:
+    def _words(self, where: str, words: Any, allowed: Sequence[str], *, wildcard: bool = True) -> frozenset[str]:
         chosen = self._list(where, words)
-        if chosen == ["*"]:
+        if wildcard and chosen == ["*"]:
             return frozenset(allowed)
+        everything = ", or * alone for all of them" if wildcard else ""
         for index, word in enumerate(chosen):
             if word not in allowed:
-                self._problem(f"{where}[{index}]", f"must be one of {', '.join(allowed)}, or * alone for all of them")
+                self._problem(f"{where}[{index}]", f"must be one of {', '.join(allowed)}{everything}")
         return frozenset(word for word in allowed if word in chosen)
 
     def _each[T](self, where: str, items: Any, read: Callable[[str, Any], T]) -> list[T]:

@@ -1,0 +1,88 @@
+"""Zoom Meeting SDK: signatures with which a web or native app joins a meeting.
+
+Sources: see `roomkey.platforms.zoom`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from roomkey.platforms import hs256, zoom
+from roomkey.platforms.base import Grant, MintContext, TokenContent, TokenKind
+from roomkey.platforms.credentials import Credentials
+from roomkey.platforms.fields import RequestField, TokenSpec, one_of
+from roomkey.platforms.jwt_platform import JwtPlatform, issuer_problems
+
+_MEETING = re.compile(r"[0-9]{9,11}")
+
+
+def _check_meeting(value: object) -> str:
+    if not isinstance(value, str) or not _MEETING.fullmatch(value):
+        raise ValueError("must be a meeting number: 9 to 11 digits without spaces, as text")
+    return value
+
+
+class ZoomMeeting(JwtPlatform):
+    """Zoom's Meeting SDK. Its REST API is called with OAuth, so there is no management token."""
+
+    name = "zoom-meeting"
+    title = "Zoom Meeting SDK"
+    example = {"room_id": "81234567891", "role": "participant"}
+    kinds = {
+        TokenKind.APP: TokenSpec(
+            (
+                RequestField("room_id", _check_meeting, required=True),
+                RequestField("role", one_of(*zoom.ROLES), required=True),
+            ),
+            zoom.LIFETIME,
+        ),
+    }
+    credential_fields = zoom.CREDENTIAL_FIELDS
+    public_fields = ("sdk_key",)
+    recognizing_claims = (
+        frozenset(("sdkKey", "mn")),
+        frozenset(("appKey", "tokenExp")),
+        frozenset(("sdkKey", "tokenExp")),
+    )
+    known_claims = frozenset(("appKey", "sdkKey", "mn", "role", "iat", "exp", "tokenExp"))
+    required_times = ("iat", "exp")
+    max_validity = zoom.LIFETIME.maximum
+    invalid_token = "3712 Signature is invalid"  # noqa: S105 - Zoom's name of the error.
+
+    def claims(self, credentials: Credentials, grant: Grant, context: MintContext) -> Mapping[str, object]:
+        return {
+            "appKey": credentials["sdk_key"],
+            "sdkKey": credentials["sdk_key"],
+            "mn": grant.room_id,
+            "role": zoom.ROLES[str(grant.role)],
+            "iat": int(context.minted_at),
+            "exp": grant.expires_at,
+            "tokenExp": grant.expires_at,
+        }
+
+    def claim_problems(self, claims: Mapping[str, Any], credentials: Credentials | None) -> list[str]:
+        key = credentials["sdk_key"] if credentials else None
+        problems = [problem for name in ("appKey", "sdkKey") for problem in issuer_problems(claims, name, key)]
+        problems += zoom.lifetime_problems(claims)
+        if claims.get("tokenExp") != claims.get("exp"):
+            problems.append("tokenExp is not the same as exp")
+        if ("mn" in claims) != ("role" in claims):
+            problems.append("mn and role must both be present, or both absent")
+        if "role" in claims:
+            problems += zoom.role_problems(claims, "role")
+        if "mn" in claims and not (isinstance(claims["mn"], str) and _MEETING.fullmatch(claims["mn"])):
+            problems.append("mn is not a meeting number as text")
+        return problems
+
+    def claim_warnings(self, claims: Mapping[str, Any]) -> list[str]:
+        if "mn" not in claims:
+            return ["it names no meeting: the native SDKs join every meeting with it"]
+        return []
+
+    def content(self, claims: Mapping[str, Any]) -> TokenContent:
+        return TokenContent(
+            kind=TokenKind.APP,
+            expires_at=hs256.number(claims.get("exp")),
+            room_id=hs256.string(claims.get("mn")),
+            role=zoom.role_of(claims.get("role")),
+        )
