@@ -140,7 +140,7 @@ lock: $(TOOLS)/uv/.installed  ## Re-pin all dependencies, with hashes.
 	$(LOCK) --universal --python-version 3.12 --all-extras --group dev pyproject.toml -o requirements/dev.txt
 	$(LOCK) --universal --python-version 3.12 --extra local --group build -c requirements/dev.txt pyproject.toml -o requirements/run.txt
 	$(LOCK) --python-version 3.13 layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
-	for tool in sam oldest-sam ministack policy-sentry zizmor checkov bench uv; do \
+	for tool in sam oldest-sam ministack policy-sentry zizmor checkov bench vendors uv; do \
 	  $(LOCK) --universal --python-version 3.12 requirements/$$tool.in -o requirements/$$tool.txt || exit; done
 	for part in runtime contenders/boto3 contenders/powertools; do \
 	  $(LOCK) --python-version 3.13 benchmarks/$$part/requirements.in -o benchmarks/$$part/requirements.txt || exit; done
