@@ -13,12 +13,12 @@ from starlette.types import ASGIApp
 
 
 @contextmanager
-def serve(make_app: Callable[[str], ASGIApp], http: Any = "h11") -> Iterator[str]:
+def serve(make_app: Callable[[str], ASGIApp], http: Any = "h11", lifespan: Any = "auto") -> Iterator[str]:
     """Serve `make_app(base_url)` on a free port and yield the base URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(
-            make_app(base_url), http=http, lifespan="auto", proxy_headers=False, log_config=None, access_log=False
+            make_app(base_url), http=http, lifespan=lifespan, proxy_headers=False, log_config=None, access_log=False
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

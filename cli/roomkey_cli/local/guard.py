@@ -95,7 +95,7 @@ def host_name(host: str) -> str:
 
 
 def note(scope: Scope, **facts: str) -> None:
-    """Attach facts about a request for the log: `reason`, `hint`, `caller`."""
+    """Attach facts about a request for the log: `reason`, `hint`, `prefix`."""
     scope.setdefault(_NOTES, {}).update(facts)
 
 
@@ -148,11 +148,11 @@ class Guard:
     def _without_path_key(self, scope: Scope) -> Scope:
         if not self._path_key:
             return scope
-        scope.setdefault(_NOTES, {})
         segment, _, rest = scope["raw_path"].decode("latin-1").removeprefix("/").partition("/")
         if not secrets.compare_digest(segment.encode(), self._path_key.encode()):
             raise NotAllowed("the address lacks the key of this run; use the printed address")
         removed = f"/{self._path_key}"
+        note(scope, prefix=removed)
         return {
             **scope,
             _PREFIX: removed,

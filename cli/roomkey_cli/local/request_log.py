@@ -13,7 +13,7 @@ from roomkey_cli.local.audit_lines import FunctionOutput
 from roomkey_cli.terminal import harmless
 
 _MAX_ERROR_BYTES = 4096
-_QUIET = ("/console", "/favicon.ico")
+_OWN_PAGES = ("/console", "/favicon.ico")
 
 
 class RequestLog:
@@ -40,15 +40,15 @@ class RequestLog:
         try:
             await self._app(scope, receive, observe)
         finally:
-            if answer.status >= 400 or not scope["path"].startswith(_QUIET):
-                self._print(scope, answer, time.monotonic() - started)
+            path = scope["raw_path"].decode("latin-1").removeprefix(guard.notes(scope).get("prefix", ""))
+            if answer.status >= 400 or not _is_polling(scope, path):
+                self._print(scope, path, answer, time.monotonic() - started)
 
-    def _print(self, scope: Scope, answer: "_Answer", seconds: float) -> None:
+    def _print(self, scope: Scope, path: str, answer: "_Answer", seconds: float) -> None:
         notes = guard.notes(scope)
         audit = self._output.audit_line(answer.request_id)
         what = _audited(audit) if audit else (notes.get("reason") or answer.error())
         now = time.localtime()
-        path = scope["raw_path"].decode("latin-1")
         if self._as_json:
             line = {
                 "log_type": "access",
@@ -72,6 +72,13 @@ class RequestLog:
         print(f"{line_of_text}  {seconds * 1000:.0f} ms", file=self._stream, flush=True)
         if (hint := notes.get("hint")) and hint not in what:
             print(f"          {harmless(hint)}", file=self._stream, flush=True)
+
+
+def _is_polling(scope: Scope, path: str) -> bool:
+    """Return whether the console sends this request by itself, again and again."""
+    if path.startswith(_OWN_PAGES):
+        return True
+    return path == "/v1/health" and (b"sec-fetch-site", b"same-origin") in scope["headers"]
 
 
 class _Answer:
