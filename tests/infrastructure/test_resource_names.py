@@ -73,7 +73,7 @@ def test_an_invalid_name_is_refused(name: str) -> None:
 
 def test_the_runbooks_end_a_session_on_every_platform() -> None:
     page = (ROOT / "docs/runbooks.md").read_text()
-    section = page[page.index("## Somebody must go, now") : page.index("### What ends a token")]
+    section = page[page.index("## Remove a person now") : page.index("### What ends a token")]
     rows = re.findall(r"^\| `([a-z0-9-]+)` \|", section, re.MULTILINE)
 
     assert set(rows) >= set(PLATFORM_NAMES)

@@ -286,7 +286,7 @@ def test_resources_are_tagged_with_service_and_environment(kind: str) -> None:
 
 
 def test_the_stack_needs_no_more_than_capability_iam() -> None:
-    """A role with a name of its own would need CAPABILITY_NAMED_IAM."""
+    """A named role would need CAPABILITY_NAMED_IAM."""
     for role in stack().of_type("AWS::IAM::Role").values():
         assert "RoleName" not in role["Properties"]
 

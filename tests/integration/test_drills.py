@@ -178,7 +178,7 @@ def test_a_mistaken_policy(deploy: Deploy, account: Account, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("account")
-def test_somebody_must_go(deploy: Deploy) -> None:
+def test_a_person_is_removed(deploy: Deploy) -> None:
     deployed = deploy()
     user = _ask(deployed).body["user_id"]
 
