@@ -85,10 +85,12 @@ function told(answer) {
           ['Role', answer.role],
           ['User', answer.user],
           ['For', answer.services.join(', ')],
+          ['Note', answer.notes.join(', ')],
         ]
           .filter(([, value]) => value)
           .map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
         ends !== null && h('div', {}, h('dt', {}, 'Ends'), h('dd', {}, moment(ends))),
+        answer.never_expires && h('div', {}, h('dt', {}, 'Ends'), h('dd', {}, 'never')),
       ),
     ),
   ];
