@@ -17,6 +17,7 @@ from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Grant, MintContext, Randomness, TokenKind
 from roomkey.platforms.credentials import Credentials
 from roomkey_cli import credential_file
+from roomkey_cli.tokens.clipboard import decode
 from roomkey_cli.tokens.explain import Explanation, as_json, explain
 
 NOW = 1_800_000_000
@@ -259,6 +260,12 @@ def test_an_encoded_token_is_decoded(token: str) -> None:
     for text in (quote(token, safe=""), f"?token={quote(token, safe='')}&x=1", token.replace("/", "\\/")):
         assert explained(text)["signature"] == "valid"
     assert explained(token.replace("=", "\\u003d"))["signature"] == "valid"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_a_file_in_utf8_or_utf16_is_decoded(encoding: str) -> None:
+    assert explained(decode(f"Bearer {GOOD}\r\n".encode(encoding)))["signature"] == "valid"
+    assert decode(b"\xe9 broken").endswith(" broken")
 
 
 def test_a_plus_that_a_form_turned_into_a_blank_is_restored() -> None:

@@ -15,7 +15,7 @@ from roomkey_cli.commands import files
 from roomkey_cli.commands.options import At, CredentialsFile
 from roomkey_cli.commands.session import Output
 from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, iso, say_json
-from roomkey_cli.tokens import explain
+from roomkey_cli.tokens import clipboard, explain
 from roomkey_cli.tokens.strangers import Stranger
 
 
@@ -34,7 +34,7 @@ def explain_command(
 
     Example: roomkey explain --credentials keys.json "$TOKEN"
     """
-    text = sys.stdin.read() if token == "-" else token  # noqa: S105 - a dash, no password.
+    text = clipboard.decode(sys.stdin.buffer.read()) if token == "-" else token  # noqa: S105 - a dash, no password.
     moment = time.time() if at is None else at
     secrets = files.secrets(credentials) if credentials else {}
 

@@ -18,6 +18,17 @@ _MEMBERS = ("token", "participant_token", "signature", "authToken", "accessToken
 """Members of a JSON reply that hold a token, the likeliest first."""
 
 
+def decode(content: bytes) -> str:
+    """Return the text of a file or pipe in UTF-8 or UTF-16, with or without a byte order mark."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
+    if content[1:2] == b"\x00":
+        return content.decode("utf-16-le", "replace")
+    if content[:1] == b"\x00":
+        return content.decode("utf-16-be", "replace")
+    return content.decode("utf-8-sig", "replace")
+
+
 def candidates(text: str) -> Iterator[tuple[str, str]]:
     """Yield the tokens that `text` may hold, each with what was removed around it; the likeliest first."""
     seen = set()

@@ -137,9 +137,10 @@ _REFUSED = tuple(
         ),
         (r"""["`\\]""", "holds a quote or a backslash"),
         (r"%[0-9a-f]{2}", "is URL-encoded"),
+        (r"&(quot|apos|amp|lt|gt|#[0-9x]+);", "is HTML-encoded"),
         (r"^[,;:=]|[,;:.]$", "begins or ends with punctuation of the text around it"),
         (
-            r"change[-_]?me|replace[-_]?me|place[-_]?holder|your[-_]|insert[-_]|paste[-_]|[-_]here$|undefined"
+            r"change[-_]?me|replace[-_]?me|place[-_]?holder|your[-_]|insert[-_]|paste[-_]|[-_]here$|undefined|redacted"
             r"|process\.env|os\.environ|^\$|^(null|none|nan|true|false)$|^arn:aws|^(op|ssm|vault|env|file)://",
             "looks like a placeholder",
         ),
