@@ -66,7 +66,7 @@ def _owners(document: Mapping[str, object]) -> list[str]:
 
 
 def checked(secrets: Secrets, platform: Platform) -> Credentials:
-    """The platform's credentials, fit to sign with. Raises `CredentialFileError`."""
+    """Return a platform's checked credentials. Raises `CredentialFileError`."""
     try:
         return platform.check_credentials(_of(secrets, platform))
     except InvalidCredentials as error:
@@ -74,7 +74,7 @@ def checked(secrets: Secrets, platform: Platform) -> Credentials:
 
 
 def unchecked(secrets: Secrets, platform: Platform) -> Credentials:
-    """The platform's credentials as they stand, good enough to check a token with. Raises `CredentialFileError`."""
+    """Return a platform's credentials unchecked, to verify tokens with. Raises `CredentialFileError`."""
     secret = _of(secrets, platform)
     values: dict[str, str | tuple[str, ...]] = {}
     missing = []
@@ -93,12 +93,12 @@ def unchecked(secrets: Secrets, platform: Platform) -> Credentials:
 
 def _of(secrets: Secrets, platform: Platform) -> Mapping[str, object]:
     if platform.name not in secrets:
-        raise CredentialFileError(f"there are no credentials for {platform.name} in the file")
+        raise CredentialFileError(f"the file has no credentials for {platform.name}")
     return secrets[platform.name]
 
 
 def demo() -> Secrets:
-    """Made-up credentials for every platform, the same ones every time."""
+    """Return invented credentials for every platform, always the same."""
     return {
         platform.name: {field.name: _demo_value(platform, field) for field in platform.credential_fields}
         for platform in PLATFORMS.values()
@@ -121,5 +121,5 @@ def _demo_text(platform: Platform, field: CredentialField) -> str:
 
 
 def as_text(secret: Mapping[str, object]) -> str:
-    """The secret as it is stored in Secrets Manager."""
+    """Return the text to store in Secrets Manager."""
     return json.dumps(secret)

@@ -60,8 +60,8 @@ def mint_command(
         str,
         typer.Option(
             metavar="JSON",
-            help="The request as the endpoint takes it, instead of or beside the options above. @FILE reads a file, @- "
-            "standard input.",
+            help="The request as the endpoint takes it, instead of the options above or with them. @FILE reads a "
+            "file, @- standard input.",
         ),
     ] = "{}",
     show_curl: Annotated[

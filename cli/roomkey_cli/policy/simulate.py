@@ -58,7 +58,7 @@ def ask(columns: Mapping[str, str]) -> Question:
         raise ValueError("; ".join(why)) from None
     if word == INVITE:
         request = request._replace(for_invite=True, user_id=None, expires_in=lifetime)
-        barred = "with open access nobody can create invites" if caller == Caller(Access.OPEN) else None
+        barred = "with open access, invites cannot be created" if caller == Caller(Access.OPEN) else None
         return Question(caller, request, barred)
     if kind is TokenKind.MANAGEMENT and caller.principal is None:
         return Question(caller, request, "a management token needs an IAM principal, whatever the policy grants")

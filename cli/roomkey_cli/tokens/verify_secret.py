@@ -16,7 +16,7 @@ from roomkey_cli.tokens.minimal_request import minimal_request
 
 
 def problems_of(text: str, platform: Platform) -> list[str]:
-    """What is wrong with a secret's text, never its values: its shape, or a token of either kind when it is minted."""
+    """Return the problems of a secret's text, without its values: its format, or a token of each kind that it signs."""
     try:
         keys = platform.parse_secret(text)
     except InvalidCredentials as error:
@@ -33,7 +33,7 @@ def problems_of(text: str, platform: Platform) -> list[str]:
 
 
 def examined(aws: Aws, environment: Environment, platform: Platform) -> dict[str, Any]:
-    """What is to be said of a platform's stored secret. Raises `AwsError`."""
+    """Return the state of a platform's stored secret for the output. Raises `AwsError`."""
     stored = secret_store.find(aws, environment, platform.name)
     value = None
     if stored and not stored.deleted:
