@@ -12,8 +12,7 @@ from roomkey_cli.local.demo_issuer import DEMO_GROUPS
 from roomkey_cli.local.sigv4 import DEMO_PRINCIPAL
 from roomkey_cli.policy import simulate
 
-_ROLES = ("host", "participant", "publisher", "writer", "guest")
-_ROOMS = ("633fcdd84208780bf665346a", "room-1", "abcd-efgh-ijkl", "534c08ca3f52a55f27bb471e3eccb305")
+_ROLES = ("host", "participant", "publisher", "writer", "guest", "moderator", "subscriber", "reader")
 _USER = "1234"
 
 
@@ -39,7 +38,7 @@ def app_token(policy_text: str, access: Access, platforms: Collection[str], *, d
             if TokenKind.APP not in PLATFORMS[platform].kinds:
                 continue
             fields = _fields(platform, TokenKind.APP)
-            for role, room in _roles_and_rooms(policy_text, fields):
+            for role, room in _roles_and_rooms(policy_text, platform, fields):
                 columns = {**caller, "platform": platform, "kind": TokenKind.APP, "role": role, "room": room}
                 if _granted(policy, columns):
                     user = caller["as"].partition(":")[2] if access is Access.JWT and demo_users else ""
@@ -55,7 +54,7 @@ def management_token(policy_text: str, platforms: Collection[str]) -> Example | 
         if TokenKind.MANAGEMENT not in PLATFORMS[platform].kinds:
             continue
         fields = _fields(platform, TokenKind.MANAGEMENT)
-        for role, room in [("", ""), *_roles_and_rooms(policy_text, fields)]:
+        for role, room in [("", ""), *_roles_and_rooms(policy_text, platform, fields)]:
             columns = {"as": f"principal:{DEMO_PRINCIPAL}", "platform": platform, "kind": TokenKind.MANAGEMENT}
             if _granted(policy, columns | {"role": role, "room": room}):
                 return Example(platform, _body(role, room))
@@ -81,14 +80,16 @@ def _callers(access: Access) -> list[dict[str, str]]:
             return [{"as": f"user:{user}", "groups": " ".join(groups)} for user, groups in DEMO_GROUPS.items()]
 
 
-def _roles_and_rooms(policy_text: str, fields: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield pairs to try: the usual names, then each rule's own, with `1` for a wildcard; empty without the field."""
+def _roles_and_rooms(policy_text: str, platform: str, fields: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield pairs to try: the platform's example, then each rule's own, with `1` for a wildcard."""
+    example = PLATFORMS[platform].example
+    usual = {name: str(example.get(name, "")) if name in fields else "" for name in ("role", "room_id")}
     rules: list[Any] = json.loads(policy_text)["rules"]
     for rule in [{}, *rules]:
         roles = [role for role in rule.get("roles", ()) if "*" not in role] or _ROLES
         rooms = [room.replace("*", "1") for room in rule.get("rooms", ()) if room != "*"]
-        for role in roles if "role" in fields else [""]:
-            for room in (*rooms, *_ROOMS) if "room_id" in fields else [""]:
+        for role in dict.fromkeys((usual["role"], *roles)) if "role" in fields else [""]:
+            for room in dict.fromkeys((*rooms, usual["room_id"])) if "room_id" in fields else [""]:
                 yield role, room
 
 

@@ -285,6 +285,7 @@ def _platform(platform: Platform) -> object:
     return {
         "title": platform.title,
         "services": platform.services,
+        "example": platform.example,
         "authorization": platform.auth_header._asdict() if platform.auth_header else None,
         "fields": {
             kind: {field.name: {"required": field.required, "choices": _choices(field)} for field in spec.fields}

@@ -84,13 +84,13 @@ function told(answer) {
           ['Room', answer.room],
           ['Role', answer.role],
           ['User', answer.user],
-          ['For', answer.services.join(', ')],
+          ['Services', answer.services.join(', ')],
           ['Note', answer.notes.join(', ')],
         ]
           .filter(([, value]) => value)
           .map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
-        ends !== null && h('div', {}, h('dt', {}, 'Ends'), h('dd', {}, moment(ends))),
-        answer.never_expires && h('div', {}, h('dt', {}, 'Ends'), h('dd', {}, 'never')),
+        ends !== null && h('div', {}, h('dt', {}, 'Expires'), h('dd', {}, moment(ends))),
+        answer.never_expires && h('div', {}, h('dt', {}, 'Expires'), h('dd', {}, 'never')),
       ),
     ),
   ];
@@ -98,7 +98,7 @@ function told(answer) {
   if (answer.header) parts.push(table('Header', answer.header));
   const { services, ...rest } = claims;
   if (Array.isArray(services)) {
-    parts.push(table('What it holds', rest));
+    parts.push(table('Claims', rest));
     for (const { name, type, privileges, ...more } of services) {
       const lifetimes = Object.fromEntries(
         Object.entries(privileges).map(([privilege, seconds]) => [privilege, `for ${span(seconds)}`]),

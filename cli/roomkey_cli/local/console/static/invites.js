@@ -93,9 +93,9 @@ async function redeem() {
 
 /** Fill in sample values for the chosen platform. */
 function layPlatform() {
-  const { room, roles } = samples($('invite-platform').value);
+  const { room, roles, others } = samples($('invite-platform').value);
   $('invite-room').value = room;
-  $('invite-role').value = 'guest' in roles ? 'guest' : (Object.keys(roles).at(-1) ?? '');
+  $('invite-role').value = 'guest' in roles ? 'guest' : (Object.keys(roles).at(-1) ?? others.role ?? '');
 }
 
 export function start() {

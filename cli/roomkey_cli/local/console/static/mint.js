@@ -108,16 +108,21 @@ function layPlatform() {
 
 /** Lay the form out for a kind of token. */
 function layKind() {
-  const { room, user, roles: meanings } = samples(platform());
-  const draft = drafts[platform()] ?? { room, user: required() === 'jwt' ? '' : user };
+  const { room, user, others, roles: meanings } = samples(platform());
+  const choices = fields().role?.choices ?? Object.keys(meanings);
+  const open = 'role' in fields() && !fields().role.choices;
+  const sample = {
+    room,
+    user: required() === 'jwt' ? '' : user,
+    role: open && !choices.length ? others.role : undefined,
+  };
+  const draft = drafts[platform()] ?? sample;
   choice($('who'), callers(required()), draw);
   $('room').value = draft.room ?? '';
   $('user').value = draft.user ?? '';
   $('room-field').hidden = !('room_id' in fields());
   $('user-field').hidden = !('user_id' in fields());
 
-  const choices = fields().role?.choices ?? Object.keys(meanings);
-  const open = 'role' in fields() && !fields().role.choices;
   choice(
     $('role'),
     [...choices.map((name) => [name, name, meanings[name]]), ...(open && choices.length ? [[OTHER, 'other']] : [])],
@@ -129,6 +134,7 @@ function layKind() {
   $('own-role').value = choices.includes(draft.role) ? '' : (draft.role ?? '');
 
   const services = 'services' in fields() ? stack.platforms[platform()].services : [];
+  const preset = samples(platform()).others.services ?? ['rtc'];
   $('services-field').hidden = services.length === 0;
   $('services').replaceChildren(
     $('services').querySelector('legend'),
@@ -139,7 +145,7 @@ function layKind() {
         h(
           'label',
           {},
-          h('input', { type: 'checkbox', value: name, checked: name === 'rtc', onchange: draw }),
+          h('input', { type: 'checkbox', value: name, checked: preset.includes(name), onchange: draw }),
           ` ${name}`,
         ),
       ),

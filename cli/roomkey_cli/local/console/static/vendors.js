@@ -1,12 +1,10 @@
-// Sample values and the meaning of roles, by platform. A platform without an entry gets the defaults.
+// What the roles of each platform mean. A platform without an entry shows its roles without a meaning.
 
-const SAMPLES = {
-  '100ms': {
-    room: '633fcdd84208780bf665346a',
-    roles: { host: 'speaks, shows and moderates', guest: 'speaks and shows' },
-  },
+import { stack } from './stack.js';
+
+const MEANINGS = {
+  '100ms': { roles: { host: 'speaks, shows and moderates', guest: 'speaks and shows' } },
   videosdk: {
-    room: 'bmej-gdmc-dchc',
     roles: {
       participant: 'enters, and admits guests',
       moderator: 'enters, mutes and removes others',
@@ -14,15 +12,21 @@ const SAMPLES = {
     },
     permissions: { participant: ['allow_join'], moderator: ['allow_join', 'allow_mod'], guest: ['ask_join'] },
   },
-  agora: {
-    room: 'class-7b',
-    roles: { publisher: 'speaks and shows', subscriber: 'watches and listens' },
-  },
-  'agora-whiteboard': {
-    room: '534c08ca3f52a55f27bb471e3eccb305',
-    roles: { admin: 'draws, and manages the room', writer: 'draws', reader: 'watches' },
+  agora: { roles: { publisher: 'speaks and shows', subscriber: 'watches and listens' } },
+  'agora-whiteboard': { roles: { admin: 'draws, and manages the room', writer: 'draws', reader: 'watches' } },
+  livekit: {
+    roles: {
+      participant: 'speaks and shows',
+      speaker: 'speaks',
+      viewer: 'watches',
+      moderator: 'mutes and removes others',
+      observer: 'watches unseen',
+    },
   },
 };
 
-/** Return the sample room and user, and what each role means. */
-export const samples = (platform) => ({ room: 'room-1', user: '1234', roles: {}, ...SAMPLES[platform] });
+/** Return a platform's sample room and user, and what each role means. */
+export function samples(platform) {
+  const { room_id: room = '', user_id: user = '1234', ...others } = stack.platforms[platform].example;
+  return { room, user, others, roles: {}, ...MEANINGS[platform] };
+}
