@@ -11,6 +11,7 @@ import pytest
 from e2e.npm import install
 from e2e.stacks import LocalStack, started
 from roomkey_cli import credential_file
+from support.known_answers import opened
 
 VENDORS = Path(__file__).parent / "vendors"
 DEMO = credential_file.demo()["livekit"]
@@ -71,10 +72,15 @@ def test_the_client_fetches_tokens_that_livekits_sdk_verifies(node: Path, stack:
         },
         {"options": {"agentName": "tutor-math", "agentMetadata": '{"level":3}'}},
     )
-    assert named["serverUrl"] == DEMO["server_url"]
-    assert (named["roomName"], named["participantIdentity"], named["participantName"]) == ("class-7b", "ada", "Adà")
-    assert unnamed["roomName"].startswith("rk-")
-    assert unnamed["participantIdentity"]
+    assert {response["serverUrl"] for response in (named, unnamed, repeated_header, agent)} == {DEMO["server_url"]}
+    _, claims = opened(named["participantToken"], str(DEMO["api_secret"]))
+    assert (claims["video"]["room"], claims["sub"], claims["name"]) == ("class-7b", "ada", "Adà")
+    assert claims["video"]["canPublish"] is False
+    _, claims = opened(unnamed["participantToken"], str(DEMO["api_secret"]))
+    assert claims["video"]["room"].startswith("rk-")
+    assert claims["sub"]
+    _, claims = opened(agent["participantToken"], str(DEMO["api_secret"]))
+    assert claims["roomConfig"] == {"agents": [{"agentName": "tutor-math", "metadata": '{"level":3}'}]}
     for response in (named, unnamed, repeated_header, agent):
         token = response["participantToken"]
         assert run("node", node / "verify.mjs", "livekit", token, DEMO["api_key"], DEMO["api_secret"]) == "ok"
