@@ -119,7 +119,7 @@ def platforms() -> str:
 def _platform_row(platform: Platform) -> tuple[str, ...]:
     header = platform.auth_header
     return (
-        f"`{platform.name}` ({platform.title})" if platform.name != platform.title else f"`{platform.name}`",
+        f"[`{platform.name}`](platforms/{platform.name}.md)",
         *(_lifetimes(platform.kinds[kind].lifetime) if kind in platform.kinds else "none" for kind in TokenKind),
         f"`{header.header}: {header.prefix}\u2026`" if header else "",
         "never" if platform.renew_before is None else f"{platform.renew_before} s before the end",
