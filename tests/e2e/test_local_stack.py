@@ -226,7 +226,7 @@ def test_the_root_leads_to_the_console(one_platform: LocalStack) -> None:
 )
 def test_cors_allows_localhost_and_the_named_origins(one_platform: LocalStack, origin: str, allowed: bool) -> None:
     status, _, headers = ask(one_platform, Origin=origin)
-    assert (status, headers["access-control-allow-origin"]) == ((200, origin) if allowed else (403, None))
+    assert (status, headers.get("access-control-allow-origin")) == ((200, origin) if allowed else (403, None))
 
 
 def test_each_request_is_one_readable_line(one_platform: LocalStack) -> None:
