@@ -929,8 +929,8 @@ def test_what_the_page_shows_of_explain_is_what_it_says(file: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "of"),
     [
-        ("| field | needed | holds |", SCHEMA),
-        ("| field | needed | holds | without it |", SCHEMA["$defs"]["rule"]),
+        ("| field | required | value |", SCHEMA),
+        ("| field | required | value | if absent |", SCHEMA["$defs"]["rule"]),
     ],
     ids=["policy", "rule"],
 )
@@ -942,7 +942,7 @@ def test_the_page_names_every_field_and_which_are_needed(header: str, of: dict[s
 
 
 def test_the_page_names_every_column_of_a_table_of_cases() -> None:
-    named = re.findall(r"`(\w+)`", " ".join(cells[0] for cells in rows("| column | holds |")))
+    named = re.findall(r"`(\w+)`", " ".join(cells[0] for cells in rows("| column | value |")))
 
     assert sorted(named) == sorted([*simulate.COLUMNS, "expect"])
 
