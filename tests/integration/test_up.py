@@ -263,7 +263,7 @@ def test_a_written_config_is_read_back(monkeypatch: pytest.MonkeyPatch, tmp_path
 @pytest.mark.parametrize("role", iam_documents.ROLES)
 def test_iam_fills_in_the_document(account: Account, role: str) -> None:
     name = account.environment("eu-dev")
-    account.stack(name, ApiUrl="https://abc123.execute-api.eu-central-1.amazonaws.com")
+    account.stack(name, ApiId="abc123")
 
     result = roomkey("iam", role, name)
 
