@@ -125,7 +125,7 @@ class Api:
         raise NotFound
 
     def _method_of(self, path: str) -> str | None:
-        """Return the method that `path` answers, None if there is no such path."""
+        """Return the method that `path` answers, None for an unknown path."""
         match path.split("/"):
             case ["", "v1", "health"]:
                 return "GET"

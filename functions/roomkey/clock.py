@@ -45,7 +45,7 @@ class SystemClock:
 
 
 class Usage(NamedTuple):
-    """What one request has used: `seconds` since `since` (Unix seconds), and `calls` to AWS by service."""
+    """The use of one request: `seconds` since `since` (Unix seconds), and `calls` to AWS by service."""
 
     since: float
     seconds: float
@@ -78,7 +78,7 @@ class Budget:
         return Usage(self.started.wall, self.started.age(self.clock.now()), self.calls)
 
     def remaining(self) -> float:
-        """Return the seconds left for waiting, zero or less if there are none."""
+        """Return the seconds left for waiting, zero or less if the time is used up."""
         return self.seconds - self.started.age(self.clock.now())
 
     def check(self) -> Instant:

@@ -30,7 +30,7 @@ check_guest_name = text(64)
 
 
 class Invite(NamedTuple):
-    """What an invite grants: an app token for one room and role until `expires_at` (Unix seconds)."""
+    """The grant of an invite: an app token for one room and role until `expires_at` (Unix seconds)."""
 
     platform: str
     room_id: str | None

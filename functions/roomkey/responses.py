@@ -133,7 +133,7 @@ class Responses:
         return self._respond(event, status, body, retry)
 
     def failed(self, event: ApiEvent, failure: RoomkeyError) -> dict[str, Any]:
-        """Answer with the reason why there is no token."""
+        """Answer with the reason for the refusal or fault."""
         status = STATUS[failure.code]
         body: dict[str, Any] = {
             "success": False,

@@ -10,7 +10,7 @@ from roomkey.token_requests import INVITE
 
 
 class Action(StrEnum):
-    """What a route does: mint a token for its caller, create an invite, or mint a token for an invite."""
+    """The action of a route: mint a token for its caller, create an invite, or mint a token for an invite."""
 
     MINT = "mint"
     CREATE_INVITE = "create-invite"

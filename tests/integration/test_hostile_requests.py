@@ -275,7 +275,7 @@ WRONG_TYPES = [
     *(None, "application/octet-stream", "application/x-www-form-urlencoded", "text/plain", "text/json", "text/html"),
     *("application/problem+json", "application/json+x", "application/jsonp", "multipart/form-data; boundary=x", "json"),
     *("application/json; charset=utf-16", "application/json; charset=iso-8859-1", "application/json; boundary=x"),
-    *("application/json, text/plain", "text/plain, application/json", "application/json,application/json", "*/*", ""),
+    *("application/json, text/plain", "text/plain, application/json", "*/*", ""),
 ]
 
 

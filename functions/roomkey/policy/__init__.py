@@ -1,4 +1,4 @@
-"""Who may have which token: a JSON document in SSM, compiled each time it is read."""
+"""The policy, which decides who gets which token: a JSON document in SSM, compiled each time it is read."""
 
 from roomkey.policy.parser import InvalidPolicy, parse_policy
 from roomkey.policy.pattern import Pattern, PatternSet
