@@ -138,7 +138,7 @@ def completed(*words: str) -> set[str]:
         (["env", "st"], {"status", "stop", "start"}),
         (["env", "status", "st"], {"staging"}),
         (["secret", "put", "prod", "a"], {"agora", "agora-whiteboard"}),
-        (["env", "disable", "prod", "agora/"], {"agora/app", "agora/management"}),
+        (["env", "disable", "prod", "agora/"], {"agora/app", "agora/management", "agora/invite"}),
         (["env", "disable", "prod", "--d"], {"--dry-run"}),
         (["probe", "prod", "--platform", "v"], {"videosdk"}),
     ],
