@@ -65,7 +65,7 @@ class Function:
     """A deployed function.
 
     `version` is the target of the alias `live`, None without the alias. `reserved` is the reserved concurrency: None
-    if there is none, 0 if the function is stopped. `variables` are those of the version behind the alias.
+    if unset, 0 if the function is stopped. `variables` are those of the version behind the alias.
     """
 
     arn: str

@@ -37,7 +37,7 @@ class Agent(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """What a token grants. Fields that the kind or the platform does not have are None or empty.
+    """The rights that a token grants. Fields that the kind or the platform does not have are None or empty.
 
     `expires_at` is in Unix seconds. A `room_id` of None on a platform with rooms grants every room.
     """
@@ -98,7 +98,7 @@ class Signature(StrEnum):
 
 
 class TokenContent(NamedTuple):
-    """What could be read of a token's grant, valid or not. The fields are those of `Grant`, None if unreadable.
+    """The readable part of a token's grant, valid or not. The fields are those of `Grant`, None if unreadable.
 
     An `expires_at` of None in a token without problems means that it never expires.
     """

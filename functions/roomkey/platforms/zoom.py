@@ -1,4 +1,4 @@
-"""What the two SDKs of Zoom have in common: roles, the bounds of a token's lifetime, and the form of the secret.
+"""The parts that Zoom's two SDKs share: roles, the bounds of a token's lifetime, and the form of the secret.
 
 Sources: developers.zoom.us ("Authorize" of both SDKs) and Zoom's sample endpoints (github
 zoom/videosdk-auth-endpoint-sample at 098ef1e, zoom/meetingsdk-auth-endpoint-sample at 20910bc).

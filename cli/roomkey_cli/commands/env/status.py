@@ -75,7 +75,7 @@ def is_usable(snapshot: EnvironmentSnapshot) -> bool:
 
 
 def _function(aws: Aws, environment: Environment) -> stacks.Function | None:
-    """Return the deployed function, or None if there is none or the user may not see it."""
+    """Return the deployed function, or None if it is missing or hidden from the user."""
     try:
         return stacks.find_function(aws, environment)
     except AwsError as error:

@@ -25,7 +25,7 @@ POLL_SECONDS = 2
 def disable(
     environment: EnvironmentArgument, session: Session, options: ApplyOptions, scopes: ScopesArgument = None
 ) -> None:
-    """Turn minting off for SCOPE (default: everything). What is already off stays off.
+    """Turn minting off for SCOPE (default: everything). Scopes that are off stay off.
 
     Tokens already issued stay valid until they expire.
 
