@@ -809,6 +809,7 @@ def test_the_users_id_is_what_the_endpoint_says_it_is_and_not_the_claim_sub() ->
 
 NO_JSON = ("policy", "is not a JSON document without duplicate keys")
 EMPTY = "must be a list with at least one entry"
+NOT_A_LIST = "must be a list"
 WORDS = "must be one of {}, or * alone for all of them"
 WHO = 'must be "anyone", "signed-in", "invite", or one of {"user": …}, {"group": …}, {"principal": …}'
 GROUP = "must name one group, without spaces, brackets, braces or *"
@@ -848,7 +849,7 @@ WHOLE: list[tuple[dict[str, Any], Problems]] = [
     *(({"mode": wrong}, [("mode", "must be enforce or audit")]) for wrong in ("", "Audit", 1, [], {}, True, QUOTED)),
     ({"mode": None}, [("mode", "must not be null")]),
     ({"rules": ...}, [("rules", "is missing")]),
-    *(({"rules": wrong}, [("rules", EMPTY)]) for wrong in ({}, "", 0, False, QUOTED, {QUOTED: 1})),
+    *(({"rules": wrong}, [("rules", NOT_A_LIST)]) for wrong in ({}, "", 0, False, QUOTED, {QUOTED: 1})),
     ({"rules": None}, [("rules", "must not be null")]),
     *(({"rules": [wrong]}, [("rules[0]", "must be an object")]) for wrong in (1, "x", [], None, QUOTED)),
     ({"$schema": 1}, [("$schema", "must be text")]),

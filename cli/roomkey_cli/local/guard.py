@@ -15,7 +15,7 @@ import secrets
 import socket
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 import h11
@@ -34,6 +34,8 @@ AWS_TARGETS = ("AmazonSSM.", "secretsmanager.")
 
 _MAX_AWS_BODY_BYTES = 1024 * 1024
 _LOCALHOST = re.compile(r"https?://localhost(:[0-9]{1,5})?")
+_HOST = re.compile(r"(?:(?P<name>[a-z0-9._-]+)|\[(?P<address>[0-9a-f:.]+)\])(?::[0-9]{1,5})?")
+_ORIGIN = re.compile(r"https?://[^\s,/*A-Z]+")
 _OWN_PAGES = ("/console", "/demo")
 _SIGNED_SERVICES = ("ssm", "secretsmanager", "sts", "cloudformation", "lambda", "logs")
 _FUNCTION = re.compile(r"/2015-03-31/functions/[\w-]+")
@@ -88,10 +90,8 @@ def is_localhost_origin(origin: str) -> bool:
 
 def host_name(host: str) -> str:
     """Return the name in a `Host` header, in lower case and without the port; empty if it is malformed."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    match = _HOST.fullmatch(host.lower())
+    return (match["name"] or match["address"]) if match else ""
 
 
 def note(scope: Scope, **facts: str) -> None:
@@ -174,7 +174,9 @@ class Guard:
                 raise NotAllowed(f"pages of {json.dumps(origin)} may not call {scope['path']}")
             if origin in self._origins or is_localhost_origin(origin):
                 return
-            hint = f"CORS: {json.dumps(origin)[1:-1]} is not allowed, start with --origin {json.dumps(origin)[1:-1]}"
+            shown = json.dumps(origin)[1:-1]
+            way = f"start with --origin {shown}" if _ORIGIN.fullmatch(origin) else "open the page from http://localhost"
+            hint = f"CORS: {shown} is not allowed, {way}"
             note(scope, hint=hint)
             if scope.get("method") != "OPTIONS":  # API Gateway answers such a preflight too, without CORS headers.
                 raise NotAllowed(hint)
@@ -302,7 +304,7 @@ def _read_body(environ: dict[str, Any]) -> bytes:
     length = str(environ.get("CONTENT_LENGTH") or "0")
     if "HTTP_TRANSFER_ENCODING" in environ or not (length.isascii() and length.isdecimal()):
         raise NotAllowed("a body needs a Content-Length")
-    if int(length) > _MAX_AWS_BODY_BYTES:
+    if len(length) > 10 or int(length) > _MAX_AWS_BODY_BYTES:
         raise NotAllowed("the body is too large")
     try:
         body: bytes = environ["wsgi.input"].read(int(length))

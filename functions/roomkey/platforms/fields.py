@@ -123,7 +123,7 @@ def identifier(max_length: int) -> Callable[[object], str]:
 
 
 check_id = identifier(256)
-check_role = text(128)
+check_role = identifier(128)
 check_display_value = text(256)
 
 DISPLAY_FIELDS = {"display_name": "name", "email": "email", "avatar_url": "picture"}

@@ -19,6 +19,7 @@ from roomkey.platforms.base import Signature, expired
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
 
 _ALGORITHM = "HS256"
+MAX_NUMBER = 2**53
 _SIGNATURE_BYTES = hashlib.sha256().digest_size
 _SIGNATURE_LENGTH = math.ceil(_SIGNATURE_BYTES * 4 / 3)
 """Characters of a signature in base64url."""
@@ -228,8 +229,8 @@ def is_int(value: object) -> bool:
 
 
 def number(value: object) -> float | None:
-    """Return `value` if it is a finite JSON number."""
-    if type(value) is int or (type(value) is float and math.isfinite(value)):
+    """Return `value` if it is a finite JSON number of at most 2^53, which is beyond every time."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER:
         return value
     return None
 

@@ -135,7 +135,7 @@ class _Parser:
         if items is None:  # `_object` has already reported missing or null fields.
             return []
         if not isinstance(items, list) or not items:
-            self._problem(where, "must be a list with at least one entry")
+            self._problem(where, "must be a list" + ("" if where == "rules" else " with at least one entry"))
             return []
         return items
 
