@@ -39,4 +39,4 @@ def test_the_stack_starts(command: str) -> None:
 
 
 def test_make_run_is_roomkey_run() -> None:
-    assert shell("env -u MAKEFLAGS -u MAKELEVEL make -n run ARGS='--port 1'").strip().endswith("roomkey run --port 1")
+    assert "roomkey run --port 1" in shell("env -u MAKEFLAGS -u MAKELEVEL make -n run ARGS='--port 1'")

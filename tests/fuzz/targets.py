@@ -36,7 +36,7 @@ from roomkey.platforms.base import Signature, TokenKind
 from roomkey.platforms.credentials import Credentials
 from roomkey.policy import InvalidPolicy, parse_policy
 from roomkey.settings import Access
-from roomkey.token_requests import TokenRequest
+from roomkey.token_requests import KINDS, TokenRequest
 from roomkey_cli.data import DATA, POLICIES
 from support import token_readers
 from support.aws import faulty as faults
@@ -267,13 +267,13 @@ def flag(data: bytes) -> None:
     """A text is a flag exactly where the grammar has it, and switches off what it names: only `false` is nothing."""
     mode, content = (data[0], data[1:]) if data else (0, b"")
     text = "".join(_WORDS[byte % len(_WORDS)] for byte in content) if mode & 1 else _text(content)
-    off = off_by(text)
+    off = off_by(text, PLATFORM_NAMES)
     try:
         understood = KillSwitch.parse(text)
     except ValueError:
         assert off is None
         return
-    pairs = {(platform, kind) for platform in PLATFORM_NAMES for kind in TokenKind if understood.is_off(platform, kind)}
+    pairs = {(platform, kind) for platform in PLATFORM_NAMES for kind in KINDS if understood.is_off(platform, kind)}
     assert pairs == off
     assert bool(pairs) == (text != "false")
     assert KillSwitch.parse(understood.text) == understood

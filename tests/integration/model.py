@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -41,16 +41,17 @@ SCOPES = [*SWITCHED, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFORM
 ENCRYPTED = "encrypted"
 """In the place of a text: it is what it should be, but of another type (`SecureString`)."""
 
-NOT_FLAGS = ["", "TRUE", " false", "false\n", "off", "0", "null", "true,app", "app,app", "app, agora", "livekit"]
+NOT_FLAGS = ["", "TRUE", " false", "false\n", "off", "0", "null", "true,app", "app,app", "app, agora", "nosuch"]
 
 
-def off_by(flag: str | None) -> set[tuple[str, str]] | None:
-    """The platforms and kinds that `flag` switches off; None where it is no flag."""
-    everything = {(platform, kind) for platform in PLATFORMS for kind in SWITCHED}
+def off_by(flag: str | None, platforms: Iterable[str] = PLATFORMS) -> set[tuple[str, str]] | None:
+    """Return the platforms and kinds that `flag` switches off, None for an invalid kill switch."""
+    everything = {(platform, kind) for platform in platforms for kind in SWITCHED}
     if flag in ("true", "false"):
         return everything if flag == "true" else set()
     scopes = (flag or "").split(",")
-    if not set(scopes) <= set(SCOPES) or len(set(scopes)) < len(scopes):
+    known = {*SWITCHED, *platforms, *(f"{platform}/{kind}" for platform, kind in everything)}
+    if not set(scopes) <= known or len(set(scopes)) < len(scopes):
         return None
     return {(platform, kind) for platform, kind in everything if {platform, kind, f"{platform}/{kind}"} & set(scopes)}
 

@@ -561,7 +561,19 @@ NOT_A_FLAG = [
         ",app",
         "app,app",
     ),
-    *("app, management", "true,app", "false,app", "100ms/", "/app", "100ms/app/app", "100MS", "livekit", "*", "", "-"),
+    *(
+        "app, management",
+        "true,app",
+        "false,app",
+        "100ms/",
+        "/app",
+        "100ms/app/app",
+        "100MS",
+        "nosuch",
+        "*",
+        "",
+        "-",
+    ),
 ]
 
 

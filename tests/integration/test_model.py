@@ -240,7 +240,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
     @rule(
         operation=operations,
         behaviour=behaviours,
-        flag=st.sampled_from(["false", "false", "true", "app", "livekit"]),
+        flag=st.sampled_from(["false", "false", "true", "app", "nosuch"]),
         bound=bounds,
         by=around,
         clocks=clocks_that_move,
@@ -408,7 +408,7 @@ class TestByHand:
 
     @pytest.mark.threat("H4")
     def test_a_full_disk(self, machine: RoomkeyMachine) -> None:
-        for flag in ("false", "true", "livekit"):
+        for flag in ("false", "true", "nosuch"):
             machine.fill_the_disk(full=True)
             machine.turn_the_flag(flag, counts=True)
         assert SEEN.keys() >= {
@@ -530,7 +530,7 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
     ),
     "what-is-no-flag-is-on": (
         editing(_FLAG, "parse", 'raise ValueError("not a kill switch")', f"return {_ON}"),
-        flag("livekit"),
+        flag("nosuch"),
     ),
     "no-flag-is-on": (editing(operator_config, "_parse_kill_switch", *_NO_FLAG), flag(None)),
     "a-scope-is-overlooked": (editing(_FLAG, "is_off", ', f"{platform}/{kind}"', ""), flag("100ms/app")),
