@@ -14,13 +14,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from e2e.npm import install
 from emulated.aws import ROOT_USER
 from emulated.conftest import NAME, Api, Cloud, User, allow_plain_http
 from infrastructure.template import ROOT, configured
 from support.audit_lines import checked
 from support.commands import DEMO
-from support.known_answers import opened as opened_token
 
 APP, MANAGEMENT = "/v1/100ms/app-token", "/v1/100ms/management-token"
 ROOM = {"room_id": "633fcdd84208780bf665346a", "role": "host"}
@@ -391,14 +389,7 @@ def test_a_bearer_token_gets_no_management_token(api: Api, tokens: dict[str, str
 @pytest.fixture(scope="module")
 def opened(enabled: None, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> None:
     cloud.roomkey("policy", "put", NAME, str(ROOT / "cli/roomkey_cli/data/policies/open.json"), "--yes")
-    cloud.roomkey("secret", "put", NAME, "livekit", stdin=DEMO["livekit"])
-    config = _config(
-        tmp_path_factory.mktemp("open") / "dev.yaml",
-        AppTokenAccess="open",
-        JwtIssuer="",
-        JwtAudience="",
-        Platforms="100ms,livekit",
-    )
+    config = _config(tmp_path_factory.mktemp("open") / "dev.yaml", AppTokenAccess="open", JwtIssuer="", JwtAudience="")
     cloud.aws.deploy(config, "open000001")
 
 
@@ -411,19 +402,6 @@ def test_with_open_access_everyone_gets_an_app_token(api: Api, path: str) -> Non
 @pytest.mark.usefixtures("opened")
 def test_with_open_access_a_management_token_still_needs_a_signature(api: Api) -> None:
     assert api.ask(MANAGEMENT, {}).status == 403
-
-
-@pytest.mark.usefixtures("opened")
-def test_livekit_s_client_fetches_through_the_deployed_endpoint(api: Api, tmp_path: Path) -> None:
-    program = install(ROOT / "tests" / "e2e" / "vendors", tmp_path) / "fetch.mjs"
-    fetches = ({"options": {"roomName": "class-7b"}}, {"options": {"participantMetadata": "{}"}})
-    command = ["node", str(program), f"{api.url}/v1/livekit/token", *map(json.dumps, fetches)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    fetched, refused = map(json.loads, done.stdout.splitlines())
-
-    _, claims = opened_token(fetched["participantToken"], json.loads(DEMO["livekit"])["api_secret"])
-    assert claims["video"]["room"] == "class-7b"
-    assert "received 400" in refused["error"]
 
 
 @pytest.mark.usefixtures("opened")
