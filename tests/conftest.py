@@ -1,5 +1,7 @@
 """Validate every audit line that any test makes the function write, and order the tests."""
 
+import fcntl
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,3 +48,14 @@ def _audit_lines_match_their_schema(invalid_audit_lines: list[str]) -> Iterator[
     found = invalid_audit_lines[:]
     invalid_audit_lines.clear()
     assert found == []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_build_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Lock the build folder for modules that build or deploy: parallel workers would delete each other's build."""
+    if request.path.parent.name != "emulated" and request.path.name != "test_sam_local.py":
+        yield
+        return
+    with (Path(tempfile.gettempdir()) / "roomkey-build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
