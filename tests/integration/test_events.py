@@ -338,7 +338,7 @@ def test_a_secret_is_read_for_a_token_alone_and_it_is_its_platforms(exchange: Ex
 @pytest.mark.threat("I1")
 @every_case
 def test_each_request_to_a_minting_route_leaves_one_audit_line(exchange: Exchanges, case: Case) -> None:
-    """What a line contains is in tests/unit/test_audit.py. Here it is the line of this request and its response."""
+    """Compare the line with this request and its response. tests/unit/test_audit.py checks the fields."""
     sent = exchange(case)
     lines = [json.loads(line) for line in sent.written.splitlines()]
 

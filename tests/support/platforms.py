@@ -1,4 +1,4 @@
-"""What tests over all platforms share: each kind of token that there is, and each value of a demo secret."""
+"""Shared cases of tests over all platforms: each kind of token, and each value of a demo secret."""
 
 from collections.abc import Iterator, Mapping
 

@@ -229,7 +229,7 @@ class Answer:
 
     @property
     def token(self) -> str | None:
-        """The token that the audit line is about, None if there is none."""
+        """Return the token of the audit line, None if it is missing."""
         if servers := self.body.get("ice_servers"):
             return f"{servers[0]['username']}:{servers[0]['credential']}"
         token: str | None = self.body.get("token") or self.body.get("participant_token")

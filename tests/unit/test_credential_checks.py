@@ -192,7 +192,7 @@ PASTED: Mapping[str, str] = {
     "{}--------": "repeats one character",
     "-----BEGIN{}": "is a key of another algorithm",
 }
-"""What pasting adds around a value, and the reason that is given."""
+"""Wrappings that pasting adds around a value, each with the reason reported."""
 
 
 @pytest.mark.parametrize("field", GOOD)

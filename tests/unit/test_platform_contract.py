@@ -1,4 +1,4 @@
-"""What holds for every platform of the registry. A platform's own tests cover its claims, errors and known answers."""
+"""The contract of every platform in the registry. A platform's own tests cover its claims, errors and known answers."""
 
 import base64
 import json
