@@ -22,6 +22,8 @@ from moto.server import ThreadedMotoServer
 REGION = "eu-central-1"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "example-of-a-secret-access-key"}
 
+_numbers = itertools.count()  # moto keeps one state per process, so names are unique over all doubles.
+
 _load_file = functools.cache(botocore.loaders.JSONFileLoader().load_file)
 
 
@@ -64,7 +66,6 @@ class Aws:
     moto_url: str
     calls: list[Call] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         known: dict[str, Any] = {
@@ -88,7 +89,7 @@ class Aws:
 
     def new_environment(self) -> str:
         """Return a new environment name."""
-        return f"test-{next(self._numbers)}"
+        return f"test-{next(_numbers)}"
 
     def lead_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Point the SDK here, whatever this machine has configured."""
