@@ -1,3 +1,3 @@
-"""Roomkey: the token endpoint for real-time video that a team owns."""
+"""Roomkey: a self-hosted token server for video apps."""
 
 __version__ = "0.1.0"

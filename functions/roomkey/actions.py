@@ -1,6 +1,6 @@
-"""The order of work behind each route: who asks, for what, is it on, is it allowed, sign.
+"""The steps behind each route: identify the caller, read the request, check kill switch, block list and policy, sign.
 
-Each step fills in the record of the request, so that the audit line shows how far the request came.
+Each step adds to the record of the request, so that the audit line shows how far the request came.
 """
 
 from collections.abc import Mapping
@@ -39,7 +39,8 @@ class Actions:
         caller = record.caller = identity.from_authorizer(event.authorizer, access, settings.claim_names)
         caller.require_user()
 
-        token_request = record.token_request = self._read(event, route, platform, signed_in=caller.user_id is not None)
+        signed_in = caller.user_id is not None
+        token_request = record.token_request = self._token_request(event, route, platform, signed_in=signed_in)
         if caller.user_id is not None:
             token_request = token_requests.bind_to_user(token_request, caller.user_id, caller.claims)
             record.token_request = token_request
@@ -48,8 +49,10 @@ class Actions:
         config.kill_switch.require_on(platform.name, route.kind)
         self._issue(token_request, caller, config, record, budget)
 
-    def _read(self, event: ApiEvent, route: MintingRoute, platform: Platform, *, signed_in: bool) -> TokenRequest:
-        """Return the token request in the body, read as the route does."""
+    def _token_request(
+        self, event: ApiEvent, route: MintingRoute, platform: Platform, *, signed_in: bool
+    ) -> TokenRequest:
+        """Parse the body, in the format of the route."""
         content_type = event.headers.get("content-type")
         body: Mapping[str, Any]
         if route.lenient:
@@ -69,7 +72,7 @@ class Actions:
         )
 
     def create_invite(self, event: ApiEvent, record: RequestRecord, budget: Budget) -> None:
-        """Create an invite, if the policy allows its maker to."""
+        """Create an invite, if the policy grants the caller one."""
         settings = self._deps.settings
 
         access = settings.app_token_access
@@ -105,7 +108,7 @@ class Actions:
         record.created_invite = CreatedInvite(invite, keys.sign(invite, settings.environment), expires_in)
 
     def redeem_invite(self, event: ApiEvent, route: MintingRoute, record: RequestRecord, budget: Budget) -> None:
-        """Mint a token for a guest with an invite, if the policy allows it to invites."""
+        """Mint a token for a guest, if the policy grants it to invites."""
         settings = self._deps.settings
         room_code = route.action is Action.REDEEM_ROOM_CODE
         record.caller = Caller(Access.OPEN)
@@ -190,7 +193,7 @@ class Actions:
 
 
 def _refusal(decision: Decision, platform: Platform) -> RoomkeyError:
-    """Return why the policy refuses. Values that only `may_set` keeps out are named, since leaving them out helps."""
+    """Return the refusal. If only `may_set` fails, it names the values that the client must leave out."""
     if not decision.unsettable:
         return NotAllowed()
     fields = platform.endpoint.spec.fields if platform.endpoint else ()
@@ -207,7 +210,7 @@ def _guest_token_request(
     user_id: str | None = None,
     guest_name: str | None = None,
 ) -> TokenRequest:
-    """Return the request for the token of a guest. `target` holds room, role and services.
+    """Return the token request of a guest. `target` has room, role and services.
 
     Raises:
         InvalidRequest: The platform does not accept the fields.

@@ -1,4 +1,4 @@
-"""The HTTP API: the route of a request, and what happens when it ends."""
+"""The HTTP API: route a request, run its action, write its records and respond."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -92,7 +92,7 @@ class Api:
     # --- routes ----------------------------------------------------------------------------------------------------
 
     def _route(self, event: ApiEvent) -> MintingRoute:
-        """Return the route that the gateway chose, by its key alone: what was authorized is what runs."""
+        """Return the route with the event's `routeKey`: API Gateway authorized exactly this key."""
         route = MINTING_ROUTES.get(event.route_key)
         if event.route_key == DEFAULT_ROUTE:
             route = self._legacy_route(event)
@@ -101,7 +101,7 @@ class Api:
         return route
 
     def _platform(self, event: ApiEvent, route: MintingRoute) -> Platform | None:
-        """Return the platform that the route or its path names. The routes of invites may name none."""
+        """Return the platform of the route or its path, None for the routes of invites without one."""
         if route.action is not Action.MINT and route.platform is None:
             return None
         platform = self._deps.platforms.get(route.platform or event.platform)
@@ -140,7 +140,7 @@ class Api:
                 return "POST" if platform and TokenKind(kind.removesuffix("-token")) in platform.kinds else None
         return None
 
-    # --- the end of a request ---------------------------------------------------------------------------------------
+    # --- records and response ---------------------------------------------------------------------------------------
 
     def _finish(self, record: RequestRecord, route: MintingRoute, budget: Budget) -> dict[str, Any]:
         """Write the audit line, then the log and the metrics, and only then return the response."""
@@ -163,7 +163,7 @@ class Api:
             respond = self._responses.room_code_failed if room_code else self._responses.failed
             return respond(event, record.failure or InternalError())
         if record.endpoint:
-            return self._responses.minted_for(record.endpoint, event, record.minted)
+            return self._responses.minted_in_vendor_format(record.endpoint, event, record.minted)
         respond_with = self._responses.redeemed if record.redeems_invite else self._responses.minted
         return respond_with(event, record.token_request, record.minted)
 

@@ -1,7 +1,7 @@
-"""The block list: an SSM parameter with users and invites that get no token.
+"""The block list: an SSM parameter with the users and invites that get no token.
 
 `{"users": {"u-7": {"rooms": ["*"], "platforms": ["*"], "until": 1795900000, "reason": "..."}}, "invites": ["k3F"]}`.
-All members are optional: an entry `{}` blocks the user everywhere and for ever. `until` is in Unix seconds.
+All members are optional: the entry `{}` blocks the user everywhere, without end. `until` is in Unix seconds.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ class UserBlock(NamedTuple):
     def applies(self, request: TokenRequest, now: float) -> bool:
         """Return whether the block covers `request` at `now` (Unix seconds).
 
-        A token without a room works in every room, or outside of them: a block for any room covers it.
+        A block for any room also covers a token without a room, which may work in every room.
         """
         if self.until is not None and now >= self.until:
             return False
@@ -96,5 +96,5 @@ def _texts(name: str, entry: Mapping[str, Any]) -> list[str]:
 
 
 def _room_key(room_id: str) -> str:
-    # Some vendors compare rooms without case. A block that matches too much is safer than one that misses.
+    # Some vendors ignore the case of room ids. A block that matches too much is safer than one that misses.
     return room_id.casefold()

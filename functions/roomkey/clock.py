@@ -1,7 +1,7 @@
-"""Two clocks, because either can be wrong, and the budget of time and calls that one request may use.
+"""The clocks, and the time budget of one request.
 
-The monotonic clock of an execution environment stands still while it is frozen, and the wall clock can be set back. An
-instant is read from both, and an age is the greater of the two.
+Either clock can be wrong: the monotonic clock stops while an execution environment is frozen, and the wall clock can be
+set back. An instant is therefore read from both, and an age is the greater of the two.
 """
 
 import time
@@ -45,7 +45,7 @@ class SystemClock:
 
 
 class Usage(NamedTuple):
-    """The use of one request: `seconds` since `since` (Unix seconds), and `calls` to AWS by service."""
+    """The time and calls of one request: `seconds` since `since` (Unix seconds), and `calls` to AWS by service."""
 
     since: float
     seconds: float

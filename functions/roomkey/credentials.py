@@ -1,6 +1,6 @@
-"""The secrets of one environment: each platform's credentials and the keys of invites, read when they are needed.
+"""The secrets of one environment: each platform's credentials and the keys of invites, read on demand.
 
-A secret is checked when it is loaded: a value that cannot sign is refused with field and reason, never with a value.
+A secret is checked when it is read. The error for an invalid secret names field and reason, never a value.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,7 +26,7 @@ class VersionedCredentials(NamedTuple):
 
 
 class CachedSecret[T]:
-    """One secret, parsed and cached. `parse` takes its text and its version id and raises `DependencyFailure`."""
+    """One secret, parsed and cached. `parse` takes its text and version id, and raises `DependencyFailure`."""
 
     def __init__(
         self,

@@ -49,18 +49,18 @@ class InvalidRequest(Refusal):
     """The body parses, and one or more of its fields are invalid."""
 
     code = "invalid-request"
-    msg = "The request has fields that are missing, unknown or not valid."
+    msg = "The request has fields that are missing, unknown or invalid."
 
 
 class Unauthenticated(Refusal):
     """The route requires a signed-in caller, and the gateway authenticated none."""
 
     code = "unauthenticated"
-    msg = "This endpoint needs a signed-in caller."
+    msg = "This endpoint requires a signed-in caller."
 
 
 class MintingDisabled(Refusal):
-    """The kill switch is off for this kind of token. The sentence is the one that 100ms's endpoint answered."""
+    """The kill switch turns this kind of token off. The sentence is the one of 100ms's endpoint."""
 
     code = "minting-disabled"
     msg = "Generating token using the room_id and role is disabled."
@@ -74,7 +74,7 @@ class UserMismatch(Refusal):
 
 
 class NotAllowed(Refusal):
-    """The policy refuses the caller this token, whether the room or the user exists or not."""
+    """The policy does not grant this token. The response is the same whether the room exists or not."""
 
     code = "not-allowed"
     msg = "The caller is not allowed to have this token."
@@ -91,21 +91,21 @@ class NotFound(Refusal):
     """The path is unknown."""
 
     code = "not-found"
-    msg = "There is nothing at this path."
+    msg = "This path does not exist."
 
 
 class InviteInvalid(Refusal):
     """The invite is unknown, forged, malformed or expired. The response does not show which."""
 
     code = "invite-invalid"
-    msg = "This invite is not valid or has expired."
+    msg = "This invite is invalid or has expired."
 
 
 class MethodNotAllowed(Refusal):
     """The path exists for another method, `allowed`."""
 
     code = "method-not-allowed"
-    msg = "This path does not answer this method."
+    msg = "This path does not accept this method."
 
     def __init__(self, allowed: str) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class MethodNotAllowed(Refusal):
 
 
 class BodyTooLarge(Refusal):
-    """The body is longer than the limit."""
+    """The body is larger than the limit."""
 
     code = "body-too-large"
     msg = "The request body is larger than 16 KiB."
@@ -123,7 +123,7 @@ class UnsupportedMediaType(Refusal):
     """The route does not read bodies of this type."""
 
     code = "unsupported-media-type"
-    msg = "The Content-Type of the request is not supported here."
+    msg = "This route does not accept the Content-Type of the request."
 
 
 class Fault(RoomkeyError):
@@ -149,56 +149,56 @@ class InternalError(Fault):
     """A defect of Roomkey."""
 
     code = "internal-error"
-    msg = "The token could not be made because of an internal error."
+    msg = "The token could not be issued because of an internal error."
 
 
 class KillSwitchUnavailable(Fault):
     """The kill switch is unknown, so minting is off."""
 
     code = "kill-switch-unavailable"
-    msg = "Whether tokens may be made cannot be established at the moment."
+    msg = "The kill switch could not be read, so no token is issued."
 
 
 class PolicyUnavailable(Fault):
     """The policy is unknown, so it allows nothing."""
 
     code = "policy-unavailable"
-    msg = "Who may have which token cannot be established at the moment."
+    msg = "The policy could not be read, so no token is issued."
 
 
 class BlockListUnavailable(Fault):
     """The block list is unknown, so everyone counts as blocked."""
 
     code = "blocklist-unavailable"
-    msg = "Whether the user is blocked cannot be established at the moment."
+    msg = "The block list could not be read, so no token is issued."
 
 
 class CredentialsUnavailable(Fault):
     """The platform's credentials could not be read."""
 
     code = "credentials-unavailable"
-    msg = "The credentials to sign this token are not available at the moment."
+    msg = "The credentials to sign this token could not be read."
 
 
 class CredentialsInvalid(Fault):
     """The platform's credentials cannot sign a token that works."""
 
     code = "credentials-invalid"
-    msg = "The credentials to sign this token are not usable."
+    msg = "The credentials to sign this token are invalid."
 
 
 class AuditUnavailable(Fault):
     """The audit line could not be written, so the token is not returned."""
 
     code = "audit-unavailable"
-    msg = "The token could not be recorded and is therefore not given out."
+    msg = "The audit line could not be written, so the token is withheld."
 
 
 class DeadlineExceeded(Fault):
     """The time for the request was used up before there was a token."""
 
     code = "deadline-exceeded"
-    msg = "The token could not be made in time."
+    msg = "The token could not be issued in time."
 
     @property
     def transient(self) -> bool:
@@ -206,16 +206,16 @@ class DeadlineExceeded(Fault):
 
 
 BUDGET_EXCEEDED = "budget-exceeded"
-"""The reason of a failure that lies with the request: its time was used up, whatever the dependency did."""
+"""The reason of a failure caused by the request's own deadline, not by the dependency."""
 
 
 class DependencyFailure(Exception):
     """Reading from SSM or Secrets Manager failed.
 
-    `reason` is a word of a closed list (docs/operations.md) and safe to log. A `transient` failure passes by itself
-    (throttled, timed out, 5xx, connection, unexpected response). Any other is authoritative (not found, access denied,
-    deleted, undecryptable, invalid), and a cached value may not be used after it. `problems` describe the value that
-    was read and never contain it.
+    `reason` is a word of a closed list (docs/reference/audit-log.md) and safe to log. A `transient` failure passes by
+    itself (throttled, timed out, 5xx, connection, unexpected response). Any other is authoritative (not found, access
+    denied, deleted, undecryptable, invalid), and a cached value may not be used after it. `problems` describe the value
+    that was read and never contain it.
     """
 
     def __init__(self, dependency: str, reason: str, *, transient: bool, problems: tuple[str, ...] = ()) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _HEADERS = frozenset({"content-type", "origin"})
-"""The headers that are read. The others, with the caller's credentials, stay in the event."""
+"""The headers that are read. All others, such as the caller's credentials, are ignored."""
 
 _PLAIN = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -55,7 +55,7 @@ class ApiEvent:
 
     @property
     def foreign_source(self) -> str | None:
-        """Name what sent the event if it was not an HTTP API with payload format 2.0, for the log."""
+        """Return the sender of an event that no HTTP API with payload format 2.0 sent, for the log; else None."""
         request_context = _mapping(self.event.get("requestContext"))
         if ".lambda-url." in _text(request_context.get("domainName")):
             return "function-url"
@@ -75,5 +75,5 @@ def _text(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Return `value` if it can stand in a header and in a log as it is, else ""."""
+    """Return `value` if it is safe in headers and logs, else ""."""
     return value if isinstance(value, str) and _PLAIN.fullmatch(value) else ""

@@ -1,7 +1,7 @@
 """Invites: signed links with which guests get app tokens (docs/invites.md). Nothing is stored.
 
 An invite is `rki1.PAYLOAD.SIGNATURE`. The payload is base64url of compact ASCII JSON; the signature is base64url of
-HMAC-SHA256 over `rki1.ENVIRONMENT.PAYLOAD`. It is signed, not secret: everyone who has it can read room and role.
+HMAC-SHA256 over `rki1.ENVIRONMENT.PAYLOAD`. It is signed, not encrypted: everyone who has it can read room and role.
 """
 
 import base64
@@ -19,9 +19,9 @@ from roomkey.token_requests import unknown_field
 
 PREFIX = "rki1"
 GUEST_PREFIX = "guest-"
-"""How the user id of every guest begins. An id of a member must not begin with it."""
+"""The user id of every guest begins with this. Ids of members must not."""
 
-_FORM = re.compile(rf"{PREFIX}\.([A-Za-z0-9_-]{{1,8000}})\.([A-Za-z0-9_-]{{43}})")
+_FORMAT = re.compile(rf"{PREFIX}\.([A-Za-z0-9_-]{{1,8000}})\.([A-Za-z0-9_-]{{43}})")
 _KEY = re.compile(r"[A-Za-z0-9_-]{43,128}")
 _KEY_ID = re.compile(r"[a-z0-9]{1,8}")
 _NO_KEY = bytes(32)
@@ -86,7 +86,7 @@ class InviteKeys:
         return f"{PREFIX}.{payload}.{_signature(self._keys[self._current], environment, payload)}"
 
     def verify(self, unverified: "UnverifiedInvite", environment: str, now: float) -> Invite:
-        """Return the invite if its signature holds and it has not expired at `now` (Unix seconds).
+        """Return the invite if its signature is valid and it has not expired at `now` (Unix seconds).
 
         The work is the same for an unknown key, a wrong signature and an expired invite.
 
@@ -102,7 +102,7 @@ class InviteKeys:
 
 
 class UnverifiedInvite(NamedTuple):
-    """An invite of the right form, before its signature is checked."""
+    """A well-formed invite whose signature has not been verified."""
 
     invite: Invite
     key_id: str
@@ -114,16 +114,17 @@ class UnverifiedInvite(NamedTuple):
         """Decode the text of an invite.
 
         Raises:
-            InviteInvalid: It is not of the form.
+            InviteInvalid: It is malformed.
         """
-        form = _FORM.fullmatch(invite)
+        parts = _FORMAT.fullmatch(invite)
         try:
-            if form is None:
+            if parts is None:
                 raise ValueError("not an invite")
-            content = strict_json.loads(base64.urlsafe_b64decode(form[1] + "=" * (-len(form[1]) % 4)))
-            return cls(_invite(content), content["kid"], form[1], form[2])
+            payload, signature = parts.groups()
+            content = strict_json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            return cls(_invite(content), content["kid"], payload, signature)
         except (ValueError, KeyError):
-            _signature(_NO_KEY, "", invite[:1000])  # As much work as for one of the right form.
+            _signature(_NO_KEY, "", invite[:1000])  # As much work as for a well-formed invite.
             raise InviteInvalid from None
 
 
@@ -141,7 +142,7 @@ def _invite(content: Any) -> Invite:
 
 
 class InviteRequest(NamedTuple):
-    """The body of a request for an invite. `target` holds the fields of the token that guests will get."""
+    """The body of a request for an invite. `target` has the fields of the token that guests will get."""
 
     platform: object
     target: Mapping[str, object]
@@ -150,7 +151,7 @@ class InviteRequest(NamedTuple):
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "InviteRequest":
-        """Check the fields that are the invite's own.
+        """Check the fields of the invite itself. The platform checks those of `target`.
 
         Raises:
             InvalidRequest: With all invalid fields.
@@ -178,7 +179,7 @@ class InviteRequest(NamedTuple):
 
 
 class Redemption(NamedTuple):
-    """The body with which a guest redeems an invite. `user_id` begins with `guest-`, None if the guest has none yet."""
+    """The body with which a guest redeems an invite. `user_id` begins with `guest-`; None for a new guest."""
 
     invite: str
     user_id: str | None
@@ -204,7 +205,7 @@ class Redemption(NamedTuple):
 
 
 def _guest_id(user_id: str) -> str:
-    """Return the id of a guest. A browser that repeats the id it was given stays the same guest."""
+    """Return the user id of a guest. A browser that repeats its id stays the same guest."""
     return user_id if user_id.startswith(GUEST_PREFIX) else GUEST_PREFIX + user_id
 
 

@@ -1,8 +1,8 @@
 """The kill switch: an SSM parameter with which operators turn minting off.
 
-Its text is `false` (everything is on), `true` (everything is off) or the scopes that are off, joined by commas: a kind
+Its text is `false` (minting is on), `true` (minting is off) or the scopes that are off, joined by commas: a kind
 (`app`, `management`, `invite`), a platform (`100ms`), or one kind on one platform (`agora/app`). Any other text is
-invalid, and invalid is not "on".
+invalid and fails closed.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ SCOPES = (*KINDS, *PLATFORM_NAMES, *(f"{platform}/{kind}" for platform in PLATFO
 
 
 class KillSwitch(NamedTuple):
-    """The scopes that are off, or `everything`."""
+    """The scopes for which minting is off, or `everything`."""
 
     everything: bool
     scopes: frozenset[str] = frozenset()
@@ -46,7 +46,7 @@ class KillSwitch(NamedTuple):
         return ",".join(scope for scope in SCOPES if scope in self.scopes) or "false"
 
     def is_off(self, platform: str, kind: str) -> bool:
-        """Return whether this kind of token, or invites (kind `invite`), are off for this platform."""
+        """Return whether minting this kind of token, or creating invites, is off for this platform."""
         return self.everything or not self.scopes.isdisjoint((kind, platform, f"{platform}/{kind}"))
 
     def minting(self, platforms: Iterable[str]) -> str:
@@ -64,15 +64,15 @@ class KillSwitchReading(NamedTuple):
 
     @property
     def too_old_for_on(self) -> bool:
-        """Whether "on" may no longer be believed. "Off" is believed until a read reports otherwise."""
+        """Whether the reading is too old to allow minting. "Off" has no such limit."""
         return self.age > limits.KILL_SWITCH_MAX_STALE_SECONDS
 
     def require_on(self, platform: str, *kinds: str) -> None:
-        """Return if all `kinds` are on.
+        """Return if minting is on for all `kinds`.
 
         Raises:
-            MintingDisabled: One of them is off.
-            KillSwitchUnavailable: They were on, and that is too old.
+            MintingDisabled: Minting is off for one of them.
+            KillSwitchUnavailable: The reading is too old.
         """
         if any(self.switch.is_off(platform, kind) for kind in kinds):
             raise MintingDisabled

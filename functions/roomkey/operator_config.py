@@ -1,7 +1,7 @@
 """The SSM parameters that operators control: the kill switch, the policy and the block list.
 
-Every decision needs all three, so one call reads them. They fail independently: an invalid kill switch makes the whole
-reading useless, while without a policy or a block list the kill switch can still refuse.
+Every decision needs all three, so one call reads them. An invalid kill switch invalidates the whole reading. Without a
+policy or a block list, the kill switch can still refuse.
 """
 
 import math

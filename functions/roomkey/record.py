@@ -1,4 +1,4 @@
-"""The state of one request, filled in step by step. The audit line and the metrics are written from it."""
+"""The state of one request, completed step by step. The audit line and the metrics are written from it."""
 
 from roomkey.cache import CachedValue
 from roomkey.credentials import VersionedCredentials

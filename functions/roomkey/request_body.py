@@ -1,7 +1,7 @@
 """Parse the bytes of a request body into fields.
 
-`/v1/...` accepts one JSON object with its media type. `/api/token` accepts what 100ms's endpoint accepted: web clients
-send no type or text/plain, Flutter sends forms. Both reject whatever has two readings.
+`/v1/...` accepts one JSON object with its media type. `/api/token` accepts the bodies of 100ms's clients: web clients
+send no type or text/plain, Flutter sends forms. Both reject ambiguous bodies, such as duplicate keys.
 """
 
 import base64
@@ -57,7 +57,7 @@ def _bytes(event: Mapping[str, Any]) -> bytes:
     if body is None:
         return b""
     if not isinstance(body, str) or encoded not in (True, False, None):
-        raise MalformedBody("is not what API Gateway delivers")
+        raise MalformedBody("is not a body from API Gateway")
     max_length = (MAX_BODY_BYTES + 2) // 3 * 4 if encoded else MAX_BODY_BYTES
     if len(body) > max_length:
         raise BodyTooLarge
@@ -96,7 +96,7 @@ def _form(body: bytes) -> dict[str, Any]:
     except ValueError:
         raise MalformedBody("is not a form without repeated fields") from None
     seconds = fields.get("expires_in", "")
-    # A form contains only text: digits stand for the number that JSON would have sent.
+    # A form contains only text, so digits mean a number.
     if seconds.isascii() and seconds.isdigit() and len(seconds) <= 10:
         fields["expires_in"] = int(seconds)
     return fields

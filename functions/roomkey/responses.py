@@ -60,7 +60,7 @@ class Responses:
         """Answer with a token."""
         return self._respond(event, 200, self._token(request, minted))
 
-    def minted_for(self, endpoint: Endpoint, event: ApiEvent, minted: MintedToken) -> dict[str, Any]:
+    def minted_in_vendor_format(self, endpoint: Endpoint, event: ApiEvent, minted: MintedToken) -> dict[str, Any]:
         """Answer with a token in the vendor's own format."""
         body = {
             **endpoint.reply(minted.token, minted.grant, minted.connect),
@@ -94,14 +94,18 @@ class Responses:
         return body
 
     def redeemed(self, event: ApiEvent, request: TokenRequest, minted: MintedToken) -> dict[str, Any]:
-        """Answer a guest with a token, and with the place that the token is for."""
-        place = {"platform": request.platform.name, "room_id": minted.grant.room_id, "role": minted.grant.role}
-        name = {"guest_name": request.display_name} if request.display_name else {}
-        body = {**self._token(request, minted), **{key: value for key, value in place.items() if value}, **name}
-        return self._respond(event, 200, body)
+        """Answer a guest with a token, and with the room and role that it is for."""
+        details = {
+            "platform": request.platform.name,
+            "room_id": minted.grant.room_id,
+            "role": minted.grant.role,
+            "guest_name": request.display_name,
+        }
+        present = {name: value for name, value in details.items() if value}
+        return self._respond(event, 200, {**self._token(request, minted), **present})
 
     def invited(self, event: ApiEvent, created: CreatedInvite, invite_url: str) -> dict[str, Any]:
-        """Answer with an invite. Its URL carries it in the fragment, which browsers do not send to the server."""
+        """Answer with an invite. In the URL it is the fragment, which browsers do not send to the server."""
         body: dict[str, Any] = {
             "success": True,
             "status": 201,
@@ -117,7 +121,7 @@ class Responses:
     def room_code_failed(self, event: ApiEvent, failure: RoomkeyError) -> dict[str, Any]:
         """Answer a client of 100ms's room codes, which reads an integer `code` and `message`.
 
-        It repeats a request four times at once for a `code` of 429 or 500 to 511, and has words for 403 and 404 only.
+        For a `code` of 429 or 500 to 511 it repeats the request four times at once, so none of these is sent.
         """
         fault = isinstance(failure, Fault)
         status = 503 if fault else 403 if STATUS[failure.code] == 403 else 404
@@ -133,7 +137,7 @@ class Responses:
         return self._respond(event, status, body, retry)
 
     def failed(self, event: ApiEvent, failure: RoomkeyError) -> dict[str, Any]:
-        """Answer with the reason for the refusal or fault."""
+        """Answer with the error."""
         status = STATUS[failure.code]
         body: dict[str, Any] = {
             "success": False,

@@ -16,15 +16,15 @@ class Action(StrEnum):
     CREATE_INVITE = "create-invite"
     REDEEM_INVITE = "redeem-invite"
     REDEEM_ROOM_CODE = "redeem-room-code"
-    """As `REDEEM_INVITE`, with the bodies of 100ms's room codes."""
+    """Like `REDEEM_INVITE`, with the request and response of 100ms's room codes."""
 
 
 class MintingRoute(NamedTuple):
     """A route that mints tokens or creates invites.
 
-    `access` is None where the stack's AppTokenAccess decides, `platform` is None where the path or the body names it.
-    A `lenient` route reads the bodies that 100ms's own endpoints accepted. `vendor_format` is for requests and replies
-    in the platform's own format (`Platform.endpoint`).
+    `access` is None if the stack's AppTokenAccess decides, `platform` is None if the path or the body names it. A
+    `lenient` route reads the bodies that 100ms's own endpoints accepted. With `vendor_format`, request and response
+    have the platform's own format (`Platform.endpoint`).
     """
 
     kind: str
@@ -48,14 +48,14 @@ MINTING_ROUTES: Mapping[str, MintingRoute] = {
     "POST /v1/100ms/room-code": _ROOM_CODE,
     "POST /v2/token": _ROOM_CODE,
 }
-"""By route key. `POST /v1/invites` answers 404 where AppTokenAccess is open: only a signed-in caller can invite."""
+"""By route key. `POST /v1/invites` answers 404 if AppTokenAccess is open: only a signed-in caller can invite."""
 
 HEALTH_ROUTE = "GET /v1/health"
 PREFLIGHT_ROUTE = "OPTIONS /{proxy+}"
 DEFAULT_ROUTE = "$default"
 
 LEGACY_SPELLINGS = ("//api/token", "/api/token/")
-"""Old 100ms clients send these. The gateway has no route for them and authorizes no caller: open stacks only."""
+"""Paths of old 100ms clients. The gateway has no route for them and authorizes no caller: open stacks only."""
 
 CORS_ALLOW_HEADERS = "authorization,content-type,x-amz-date,x-amz-security-token,x-amz-content-sha256"
 CORS_ALLOW_METHODS = "POST,GET"

@@ -27,7 +27,7 @@ class GroupsFormat(StrEnum):
 
 
 class ClaimNames(NamedTuple):
-    """The JWT claims that hold the user's id and groups."""
+    """The JWT claims with the user's id and groups."""
 
     user_id: str
     groups: str
@@ -50,7 +50,7 @@ class SettingsError(ValueError):
 
 
 class Settings(NamedTuple):
-    """The settings of one stack. Names in AWS derive from `environment`, so that no stack reaches another's."""
+    """The settings of one stack. Names in AWS derive from `environment`, so stacks do not share resources."""
 
     environment: str
     platforms: tuple[str, ...]
@@ -180,7 +180,7 @@ def _origins(text: str) -> tuple[str, ...]:
 
 def _invite_url(text: str) -> str:
     if not re.fullmatch(r"https://[\x21-\x7e]+|http://localhost(:[0-9]+)?(/[\x21-\x7e]*)?", text) or "#" in text:
-        raise ValueError("must be the https address of a page, without a fragment")
+        raise ValueError("must be the https URL of a page, without a fragment")
     return text
 
 

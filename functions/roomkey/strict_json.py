@@ -16,7 +16,7 @@ def loads(text: str | bytes) -> Any:
     try:
         return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)
     except (ValueError, RecursionError):
-        # The decoder's own exception holds the whole document: it must not be chained.
+        # The decoder's exception contains the whole document: it must not be chained.
         raise ValueError("not a JSON document without duplicate keys") from None
 
 

@@ -21,7 +21,7 @@ FREE_VALUES = ("metadata", "attributes")
 
 
 class TokenRequest(NamedTuple):
-    """A request in the words that all platforms share. A field that the kind or platform lacks is None or empty."""
+    """A request with the fields that all platforms share. A field that the kind or platform lacks is None or empty."""
 
     platform: Platform
     kind: TokenKind
@@ -44,7 +44,7 @@ class TokenRequest(NamedTuple):
         return INVITE if self.for_invite else self.kind
 
     def values(self) -> Mapping[str, object]:
-        """Return the platform's fields by name, as `Platform.conflicts` takes them."""
+        """Return the platform's fields by name, for `Platform.conflicts`."""
         return {"room_id": self.room_id, "role": self.role, "user_id": self.user_id, "services": self.services}
 
     @property
@@ -67,7 +67,7 @@ class ParseMode(NamedTuple):
 
 STRICT = ParseMode(ignore_unknown_fields=False, ignore_empty_user_id=False)
 LENIENT = ParseMode(ignore_unknown_fields=True, ignore_empty_user_id=True)
-"""For the drop-in replacement of 100ms's endpoint, which accepts what that one accepted."""
+"""For the drop-in replacement of 100ms's endpoint."""
 
 
 def parse(
@@ -183,10 +183,10 @@ def lifetime_bounds(platform: Platform, kind: TokenKind, lifetimes: LifetimeLimi
 
 
 def resolve_lifetime(request: TokenRequest, lifetimes: LifetimeLimits, allowed: int | None = None) -> int:
-    """Return the seconds that a token for `request` lives: what it asks for, else the default within the bounds.
+    """Return the token's lifetime in seconds: the requested one, else the default within the bounds.
 
-    `allowed` is the longest lifetime that the policy grants, None for no bound. A request that asks for more has been
-    refused already. Raises `NotAllowed` if the policy grants less than the platform's minimum.
+    `allowed` is the longest lifetime that the policy grants, None for no bound. A longer request has been refused
+    already. Raises `NotAllowed` if the policy grants less than the platform's minimum.
     """
     bounds = lifetime_bounds(request.platform, request.kind, lifetimes)
     lifetime = request.expires_in

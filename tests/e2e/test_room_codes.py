@@ -80,11 +80,11 @@ def test_the_sdk_makes_one_request_and_shows_the_message(sdk: Path, aws: Aws, mo
     for reply in (minted, also):
         assert claims_of(reply["token"])["user_id"] == "guest-ada"
         assert reply["requests"] == 1
-    invalid = "This invite is not valid or has expired."
+    invalid = "This invite is invalid or has expired."
     assert [(one["code"], one["message"], one["requests"]) for one in failed] == [
         (403, "The caller is not allowed to have this token.", 1),
         (404, invalid, 1),
         (404, invalid, 1),
         (403, "Generating token using the room_id and role is disabled.", 1),
-        (4503, "Who may have which token cannot be established at the moment.", 1),
+        (4503, "The policy could not be read, so no token is issued.", 1),
     ]

@@ -309,7 +309,7 @@ def test_a_malformed_invite_costs_no_aws_call(deploy: Deploy, invite: str) -> No
     assert (answer.status, answer.code, answer.body["msg"]) == (
         404,
         "invite-invalid",
-        "This invite is not valid or has expired.",
+        "This invite is invalid or has expired.",
     )
     assert stack.deployed.operations == []
     assert "invite_id" not in stack.line

@@ -819,7 +819,7 @@ FIXED = "must be text with * for anything and no braces"
 OPEN_TEXT = "must be text with * for anything, {sub} or {claim:name}"
 KIND_WORDS, PLATFORM_WORDS, SERVICE_WORDS = (WORDS.format(", ".join(words)) for words in (KINDS, PLATFORMS, SERVICES))
 RULE_FIELDS = (
-    "may hold who, kinds, platforms, name, roles, services, rooms, max_lifetime, may_set, agents and nothing else"
+    "must have only the fields who, kinds, platforms, name, roles, services, rooms, max_lifetime, may_set, agents"
 )
 QUOTED = "sentinel"
 """Stands in what is wrong, and must not stand in what is said about it."""
@@ -854,11 +854,11 @@ WHOLE: list[tuple[dict[str, Any], Problems]] = [
     *(({"rules": [wrong]}, [("rules[0]", "must be an object")]) for wrong in (1, "x", [], None, QUOTED)),
     ({"$schema": 1}, [("$schema", "must be text")]),
     ({"$schema": None}, [("$schema", "must not be null")]),
-    ({QUOTED: 1}, [("policy", "may hold version, mode, rules, $schema and nothing else")]),
-    ({QUOTED: None}, [("policy", "may hold version, mode, rules, $schema and nothing else")]),
+    ({QUOTED: 1}, [("policy", "must have only the fields version, mode, rules, $schema")]),
+    ({QUOTED: None}, [("policy", "must have only the fields version, mode, rules, $schema")]),
     (
         {"rules": [rule(name="x"), rule(), rule(name="x"), rule(name="rules[1]")]},
-        [("rules[2].name", "is another rule's name too"), ("rules[3].name", "is another rule's name too")],
+        [("rules[2].name", "is the name of another rule"), ("rules[3].name", "is the name of another rule")],
     ),
     ({"rules": [rule(name=""), rule(name="")]}, [("rules[0].name", NAME), ("rules[1].name", NAME)]),
     (
@@ -1068,7 +1068,7 @@ def test_a_pattern_of_nothing_but_stars_costs_no_time() -> None:
 
 # --- the schema ------------------------------------------------------------------------------------------------------
 
-BEYOND_THE_SCHEMA = {"is another rule's name too", LIFE}
+BEYOND_THE_SCHEMA = {"is the name of another rule", LIFE}
 """What JSON Schema cannot say: that names differ, and that 60.0, to it a whole number, is not written as one.
 
 Neither can it say that no name stands twice in an object: of that, only a text can tell.
@@ -1153,7 +1153,7 @@ JSON_CASES = [(text, problems) for text, problems in CASES if problems != [NO_JS
 
 @pytest.mark.parametrize(("text", "problems"), JSON_CASES, ids=[f"{text[:120]!a}" for text, _ in JSON_CASES])
 def test_an_editor_sees_each_problem_that_a_schema_can_tell(text: str, problems: Problems) -> None:
-    with_one_retry = {why for _, why in problems} == {"is another rule's name too"}
+    with_one_retry = {why for _, why in problems} == {"is the name of another rule"}
     fraction = re.search(r'"max_lifetime": [0-9]+\.0', text) is not None
 
     assert SCHEMA_JUDGE.is_valid(json.loads(text)) is (with_one_retry or fraction)

@@ -118,7 +118,7 @@ BROKEN = """\
 """
 
 RULE_FIELDS = (
-    "may hold who, kinds, platforms, name, roles, services, rooms, max_lifetime, may_set, agents and nothing else"
+    "must have only the fields who, kinds, platforms, name, roles, services, rooms, max_lifetime, may_set, agents"
 )
 
 PROBLEMS = [

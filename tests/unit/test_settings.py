@@ -118,7 +118,7 @@ RIGHT = {
     "USER_ID_CLAIM": "must be the name of a claim",
     "GROUPS_CLAIM": NESTED,
     "GROUPS_FORMAT": "must be list, comma or json",
-    "INVITE_URL": "must be the https address of a page, without a fragment",
+    "INVITE_URL": "must be the https URL of a page, without a fragment",
     "ALLOWED_ORIGINS": (
         "must be origins such as https://app.example.com, joined by commas: lower case, no paths, no *"
     ),

@@ -214,7 +214,7 @@ def _explained(problems: Iterable[tuple[str, str]], document: Any) -> Iterator[t
     """
     for where, why in problems:
         value = _value_at(document, where)
-        members = re.fullmatch("may hold (.*) and nothing else", why)
+        members = re.fullmatch("must have only the fields (.*)", why)
         choices = re.fullmatch(r"must be (?:one of )?(enforce or audit|\S+(?:, \S+)+?)(?:, or \*.*)?", why)
         if members and isinstance(value, dict):
             known = members[1].split(", ")

@@ -13,7 +13,7 @@ from roomkey.token_requests import FREE_VALUES, KINDS
 
 
 class InvalidPolicy(ValueError):
-    """The policy is invalid. `problems` holds (path, message) pairs; messages never quote the document."""
+    """The policy is invalid. `problems` are (path, message) pairs; messages never quote the document."""
 
     def __init__(self, *problems: tuple[str, str]) -> None:
         super().__init__("; ".join(f"{where}: {why}" for where, why in problems))
@@ -24,7 +24,7 @@ def parse_policy(text: str) -> Policy:
     """Compile the policy in `text`.
 
     Raises:
-        InvalidPolicy: With all that is wrong, up to a limit.
+        InvalidPolicy: With all problems, up to `MAX_ERRORS`.
     """
     try:
         document = strict_json.loads(text)
@@ -38,7 +38,7 @@ def parse_policy(text: str) -> Policy:
 
 
 class _Parser:
-    """Compiles a document and collects all problems on the way."""
+    """Compiles a document and collects all problems."""
 
     def __init__(self) -> None:
         self.problems: list[tuple[str, str]] = []
@@ -58,7 +58,7 @@ class _Parser:
         names = [rule.name for rule in rules]
         for index, name in enumerate(names):
             if name in names[:index]:
-                self._problem(f"rules[{index}].name", "is another rule's name too")
+                self._problem(f"rules[{index}].name", "is the name of another rule")
         return Policy(Mode(mode), tuple(rules))
 
     def _rule(self, where: str, rule: Any) -> Rule:
@@ -152,7 +152,7 @@ class _Parser:
             if document.get(name, "") is None:
                 self._problem(f"{prefix}{name}", "must not be null")
         if document.keys() - {*required, *optional}:
-            self._problem(where, f"may hold {', '.join([*required, *optional])} and nothing else")
+            self._problem(where, f"must have only the fields {', '.join([*required, *optional])}")
         return {name: value for name, value in document.items() if value is not None}
 
     def _problem(self, where: str, why: str) -> None:

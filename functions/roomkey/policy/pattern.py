@@ -21,7 +21,7 @@ class Pattern(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, *, placeholders: bool) -> "Pattern":
-        """Parse `text`, which may hold placeholders only if `placeholders` is set.
+        """Parse `text`. Placeholders are valid only if `placeholders` is true.
 
         Raises:
             ValueError: The text is empty, or a brace is not part of a placeholder.
@@ -51,13 +51,13 @@ class Pattern(NamedTuple):
 
 
 NO_PATTERN = Pattern("", ())
-"""Stands in for a pattern that is absent or invalid."""
+"""Replaces a pattern that is absent or invalid."""
 
 
 class PatternSet:
-    """Patterns that are matched as a whole: a value matches the set if it matches one of them.
+    """Several patterns: a value matches the set if it matches one of them.
 
-    Patterns without placeholders are compiled once, since one rule can hold hundreds of them.
+    Patterns without placeholders are compiled once, since one rule can have hundreds of them.
     """
 
     __slots__ = ("_globs", "_patterns", "_templates", "_texts")

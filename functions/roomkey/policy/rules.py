@@ -30,7 +30,7 @@ class Subject(NamedTuple):
     pattern: Pattern
 
     def matches(self, caller: Caller) -> bool:
-        """Return whether `caller` is meant. A group is compared literally, the others by pattern."""
+        """Return whether `caller` matches. A group is compared literally, the others by pattern."""
         if caller.invite_id is not None:
             return self.kind == "invite"
         match self.kind:
@@ -49,7 +49,7 @@ class Subject(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One grant, to every caller that one of its subjects matches."""
+    """One grant, to every caller that matches one of its subjects."""
 
     name: str
     who: tuple[Subject, ...]
