@@ -1,4 +1,4 @@
-"""The audit trail: one line of JSON for each request to a minting route (docs/audit.schema.json).
+"""The audit trail: one line of JSON for each request to a minting route (docs/reference/audit-log.md).
 
 The line is written and flushed before the response, and a token whose line cannot be written is not returned. Loggers
 hide write errors, so none is used. The fields are an allow-list: a token appears as its SHA-256, and secrets, headers
@@ -57,9 +57,10 @@ class AuditTrail:
             ValueError: A value cannot be represented in JSON.
         """
         event, failure = record.event, record.failure
-        granted = "invited" if record.created_invite else "minted"
+        created = record.created_invite
+        granted = "invited" if created else "minted"
         decision = granted if failure is None else "error" if isinstance(failure, Fault) else "denied"
-        invite = record.created_invite.invite if record.created_invite else record.invite
+        invite = created.invite if created else record.invite
         return strict_json.dumps(
             _present(
                 log_type="audit",
@@ -87,7 +88,7 @@ class AuditTrail:
                 policy=_policy(record),
                 credentials=_credentials(record),
                 token=self._token(record),
-                invite=_created_invite(record),
+                invite=created and {"expires_at": created.invite.expires_at},
             )
         )
 
@@ -126,7 +127,6 @@ class AuditTrail:
             id=minted.token_id,
             user_id=self._user_id(minted.grant.user_id),
             expires_at=minted.grant.expires_at,
-            expires_in=minted.expires_in,
         )
 
     def _user_id(self, user_id: str | None) -> str | None:
@@ -146,11 +146,6 @@ def _credentials(record: RequestRecord) -> Mapping[str, object] | None:
         return None
     reading = _reading(record.credentials.age, record.credentials.failure)
     return {"version_id": record.credentials.value.version_id, **reading}
-
-
-def _created_invite(record: RequestRecord) -> Mapping[str, object] | None:
-    created = record.created_invite
-    return {"expires_at": created.invite.expires_at, "expires_in": created.expires_in} if created else None
 
 
 def _reading(age: float, failure: object) -> dict[str, object]:

@@ -196,7 +196,7 @@ def test_a_warm_request_executes_few_instructions(platform: str, deploy: Deploy)
 
 # --- what is logged ------------------------------------------------------------------------------------------------
 
-MAX_LOG_BYTES = 1300
+MAX_LOG_BYTES = 1270
 """The audit line and the metrics line of a warm request for an app token."""
 
 

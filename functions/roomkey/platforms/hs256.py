@@ -26,14 +26,17 @@ _SIGNATURE_LENGTH = math.ceil(_SIGNATURE_BYTES * 4 / 3)
 
 # 100ms's web client decodes the payload with `atob`, which accepts neither "-" nor "_" and reads bytes as Latin-1. JSON
 # in printable ASCII needs the two only for these characters, which it has only inside strings.
-_UNSAFE_FOR_ATOB = str.maketrans({character: f"\\u{ord(character):04x}" for character in ">?~"})
+_UNSAFE_FOR_ATOB = ">?~"
 
 
 class _AtobSafeEncoder(json.JSONEncoder):
     """Writes JSON whose base64url form is also valid base64."""
 
     def encode(self, o: Any) -> str:
-        return super().encode(o).translate(_UNSAFE_FOR_ATOB)
+        text = super().encode(o)
+        for character in _UNSAFE_FOR_ATOB:
+            text = text.replace(character, f"\\u{ord(character):04x}")
+        return text
 
 
 def sign(claims: Mapping[str, object], key: str, headers: Mapping[str, object] | None = None) -> str:
