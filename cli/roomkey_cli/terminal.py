@@ -56,8 +56,8 @@ def say(line: str = "", *, mark: str = "", style: str = "") -> None:
 
 
 def say_json(document: Mapping[str, object]) -> None:
-    """Print one JSON object on standard output."""
-    print(json.dumps(document, default=str))
+    """Print one JSON object on standard output. Raises `ValueError` for NaN and infinities, which are not JSON."""
+    print(json.dumps(document, default=str, allow_nan=False))
 
 
 def say_error(error: CommandError, *, as_json: bool) -> None:
@@ -74,16 +74,19 @@ def harmless(text: str) -> str:
 
 def iso(time: datetime | float) -> str:
     """Format a time, or Unix seconds, as ISO 8601 in UTC: `2026-11-28T15:53:45Z`."""
+    late = isinstance(time, datetime) or time > 0
+    return iso_or_none(time) or ("after 9999-12-31T23:59:59Z" if late else "before 0001-01-01T00:00:00Z")
+
+
+def iso_or_none(time: datetime | float | None) -> str | None:
+    """Format a time for the JSON output. None stays None, as does a time outside the years 1 to 9999."""
+    if time is None:
+        return None
     try:
         moment = datetime.fromtimestamp(time, UTC) if isinstance(time, float | int) else time.astimezone(UTC)
     except (OverflowError, ValueError, OSError):
-        return f"{time} s"
+        return None
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def iso_or_none(time: datetime | None) -> str | None:
-    """Format a time for the JSON output."""
-    return None if time is None else iso(time)
 
 
 def iso_in(seconds: float) -> str:

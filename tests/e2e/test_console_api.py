@@ -1,5 +1,6 @@
 """The console's own API over HTTP."""
 
+import base64
 import http.client
 import json
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from e2e.stacks import LocalStack, started
+from roomkey import strict_json
 
 OURS = {"x-roomkey-console": "1"}
 CHANGES = [
@@ -27,7 +29,7 @@ def ask(
         response = connection.getresponse()
         content = response.read()
         is_json = response.headers["content-type"] == "application/json"
-        return response.status, dict(response.headers), json.loads(content) if is_json else content.decode()
+        return response.status, dict(response.headers), strict_json.loads(content) if is_json else content.decode()
     finally:
         connection.close()
 
@@ -120,6 +122,22 @@ def test_an_invalid_request_is_refused_with_the_reason(
     assert status == 400
     assert answer["error"].startswith(why)
     assert stored(local_stack) == before
+
+
+@pytest.mark.parametrize(
+    "value", ["NaN", "-Infinity", "1e999", "9" * 5000, '"\\ud800"', "[" * 9000 + "]" * 9000, '{"\\udfff": {}}']
+)
+def test_odd_json_gets_an_answer_in_strict_json(local_stack: LocalStack, value: str) -> None:
+    payload = base64.urlsafe_b64encode(f'{{"access_key": "a", "type": "app", "version": {value}}}'.encode())
+    token = f"eyJhbGciOiJIUzI1NiJ9.{payload.decode().rstrip('=')}.{'A' * 43}"
+
+    status, _, answer = api(local_stack, "POST", "explanation", {"token": token})
+    assert (status, answer["platform"], answer["claims"]["access_key"]) == (200, "100ms", "a")
+    status, _, answer = api(local_stack, "POST", "policy/check", {"text": f'{{"version": {value}, "\\ud800": 1}}'})
+    assert (status, answer["mode"]) == (200, None)
+    assert api(local_stack, "PUT", "policy", {"text": f'{{"version": {value}}}'})[0] == 400
+    question = {"as": f"user:{value}", "claims": f"a={value}"}
+    assert api(local_stack, "POST", "policy/decision", {"text": "{}", "question": question})[0] == 400
 
 
 def test_the_state_shows_what_the_function_has_read(local_stack: LocalStack) -> None:

@@ -13,10 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roomkey.platforms import PLATFORMS
+from roomkey import strict_json
+from roomkey.minting import mint
+from roomkey.platforms import PLATFORMS, hs256
 from roomkey.platforms.base import Grant, MintContext, Randomness, TokenKind
 from roomkey.platforms.credentials import Credentials
+from roomkey.settings import DEFAULT_LIFETIMES
+from roomkey.token_requests import parse, resolve_lifetime
 from roomkey_cli import credential_file
+from roomkey_cli.terminal import say_json
 from roomkey_cli.tokens.clipboard import decode
 from roomkey_cli.tokens.explain import Explanation, as_json, explain
 
@@ -31,8 +36,18 @@ def encoded(content: bytes) -> str:
 
 
 def jwt(claims: Mapping[str, Any], secret: str = "k" * 32, digest: Any = hashlib.sha256, **header: Any) -> str:
-    signed = ".".join(encoded(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"} | header, claims))
+    return jwt_of(json.dumps(claims).encode(), secret, digest, **header)
+
+
+def jwt_of(payload: bytes, secret: str = "k" * 32, digest: Any = hashlib.sha256, **header: Any) -> str:
+    signed = f"{encoded(json.dumps({'alg': 'HS256', 'typ': 'JWT'} | header).encode())}.{encoded(payload)}"
     return f"{signed}.{encoded(hmac.digest(secret.encode(), signed.encode(), digest))}"
+
+
+def payload_of(token: str) -> dict[str, Any]:
+    """Return the claims of a JSON Web Token, nothing of other formats."""
+    decoded = hs256.read(token, None)
+    return dict(decoded.claims) if decoded else {}
 
 
 LEGACY: Mapping[str, Any] = {
@@ -81,9 +96,10 @@ def explanation(text: str, *, keys: bool = True, at: float = NOW) -> Explanation
 
 # --- tokens as vendors issue them ----------------------------------------------------------------------------------
 
+SOON = "2027-01-15T08:10:00Z"
 HMS_FACTS = {"platform": "100ms", "kind": "app", "room": "physics", "role": "host", "user": "ada"}
 VENDORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "100ms-with-exp-alone": (GOOD, {**HMS_FACTS, "signature": "valid", "problems": (), "expires_at": NOW + 600}),
+    "100ms-with-exp-alone": (GOOD, {**HMS_FACTS, "signature": "valid", "problems": (), "expires_at": SOON}),
     "100ms-expired-in-2022": (
         jwt({**LEGACY, "exp": 1668000000}, HMS["app_secret"]),
         {**HMS_FACTS, "signature": "valid", "problems": ("expired 2022-11-09",)},
@@ -92,15 +108,15 @@ VENDORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
         jwt({**LEGACY, "iat": NOW, "nbf": NOW, "app_data": None, "iss": "i", "sub": "s"}, HMS["app_secret"]),
         {**HMS_FACTS, "problems": (), "warnings": ()},
     ),
-    "100ms-exp-as-float": (jwt({**LEGACY, "exp": NOW + 600.0}), {**HMS_FACTS, "expires_at": NOW + 600}),
-    "100ms-exp-with-fraction": (jwt({**LEGACY, "exp": NOW + 600.5}), {**HMS_FACTS, "expires_at": NOW + 600.5}),
+    "100ms-exp-as-float": (jwt({**LEGACY, "exp": NOW + 600.0}), {**HMS_FACTS, "expires_at": SOON}),
+    "100ms-exp-with-fraction": (jwt({**LEGACY, "exp": NOW + 600.5}), {**HMS_FACTS, "expires_at": SOON}),
     "videosdk-dashboard": (
         jwt(DASHBOARD),
-        {"platform": "videosdk", "kind": "app", "role": "moderator", "expires_at": NOW + 600, "claims": DASHBOARD},
+        {"platform": "videosdk", "kind": "app", "role": "moderator", "expires_at": SOON, "claims": DASHBOARD},
     ),
     "videosdk-expired-dashboard": (
         jwt({**DASHBOARD, "exp": NOW - 1}),
-        {"platform": "videosdk", "kind": "app", "expires_at": NOW - 1},
+        {"platform": "videosdk", "kind": "app", "expires_at": "2027-01-15T07:59:59Z"},
     ),
     "whiteboard-without-end": (
         whiteboard("NETLESSSDK_", ak="a", nonce="n", role="0", sig="0" * 64),
@@ -128,12 +144,12 @@ VENDORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "kind": "app",
             "label": "AccessToken (006)",
             "role": "publisher",
-            "expires_at": NOW + 600,
+            "expires_at": SOON,
             "signature": "not-checkable",
             "problems": (),
         },
     ),
-    "agora-006-rtm": (old_agora({1000: 0}), {"services": ("rtm",), "role": None, "expires_at": NOW + 86400}),
+    "agora-006-rtm": (old_agora({1000: 0}), {"services": ("rtm",), "role": None, "expires_at": "2027-01-16T08:00:00Z"}),
     "agora-006-expired": (
         old_agora({1: NOW - 1}),
         {"role": "subscriber", "problems": ("expired 2027-01-15 (109 Token Expired)",)},
@@ -155,6 +171,71 @@ def test_an_expired_token_keeps_everything_that_can_be_read(name: str) -> None:
     assert late["problems"]
     assert late["problems"][0].startswith("expired 2027-01-15")
     assert {**late, "problems": ()} == good
+
+
+# --- times ---------------------------------------------------------------------------------------------------------
+
+
+def of_example(name: str) -> str:
+    """Return a token that is minted for the platform's example."""
+    platform = PLATFORMS[name]
+    request = parse(platform, TokenKind.APP, platform.example, lifetimes=DEFAULT_LIFETIMES)
+    lifetime = resolve_lifetime(request, DEFAULT_LIFETIMES)
+    return mint(request, lifetime, KEYS[name], at=NOW, randomness=Randomness()).token
+
+
+WEB_TOKENS = {name: claims for name in PLATFORMS if (claims := payload_of(of_example(name)))}
+UNITS = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize(("name", "claim"), [(name, claim) for name in WEB_TOKENS for claim in ("iat", "nbf", "exp")])
+def test_a_time_in_another_unit_is_named(name: str, claim: str, unit: str) -> None:
+    good = WEB_TOKENS[name]
+    found = explained(jwt({**good, claim: good.get(claim, NOW) * UNITS[unit]}), keys=False)
+    assert f"{unit}?" in f"{found['problems']} {found['warnings']}"
+    assert "?)" not in f"{explained(jwt(good), keys=False)}"
+
+
+@pytest.mark.parametrize(
+    ("token", "hint"),
+    [
+        (jwt({"iss": "me", "exp": NOW * 1000}), "exp lies after the year 2286 (milliseconds?)"),
+        (f"{NOW * 1000}:ada:{'A' * 27}=", "its end lies after the year 2286 (milliseconds?)"),
+        (
+            whiteboard("NETLESSROOM_", ak="a", nonce="n", role="2", sig="0" * 64, uuid=ROOM, expireAt=f"{NOW}000000"),
+            "its expireAt lies after the year 2286 (microseconds?)",
+        ),
+        (old_agora({1: 0}, ends=3600), "expired 1970-01-01 (a lifetime, not a Unix time?) (109 Token Expired)"),
+    ],
+    ids=["another-issuer", "turn", "whiteboard", "agora-006"],
+)
+def test_other_formats_name_the_unit_too(token: str, hint: str) -> None:
+    found = explained(token, keys=False)
+    assert hint in (*found["problems"], *found["warnings"])
+
+
+ODD_TIMES = ["1e308", "-1e308", "1e999", "1" + "0" * 400, "9" * 5000, "NaN", "Infinity", "-Infinity", '"\\ud800"']
+NOT_IN_JSON = "its claims are not JSON: NaN and Infinity are not numbers of it"
+
+
+@pytest.mark.parametrize("time", [*ODD_TIMES, "[" * 2000 + "]" * 2000, '{"a":' * 900 + "1" + "}" * 900])
+def test_a_time_that_is_none_is_reported_in_strict_json(time: str, capsys: pytest.CaptureFixture[str]) -> None:
+    claims = json.dumps({**LEGACY, "exp": 0, "\ud800": 1}).replace('"exp": 0', f'"exp": {time}')
+    token = jwt_of(claims.encode())
+    found = explained(token)
+    assert "exp is not a number of seconds" in found["problems"]
+    assert (NOT_IN_JSON in found["problems"]) is ("N" in time or "I" in time)
+    assert (found["room"], found["expires_at"], found["never_expires"]) == ("physics", None, False)
+    say_json(found)
+    assert strict_json.loads(capsys.readouterr().out)
+
+
+def test_times_are_in_iso_8601() -> None:
+    assert explained(GOOD)["expires_at"] == "2027-01-15T08:10:00Z"
+    assert explained(AGORA)["issued_at"] == "2027-01-15T08:00:00Z"
+    assert explained(jwt({"iss": "me", "exp": NOW}))["expires_at"] == "2027-01-15T08:00:00Z"
+    assert explained(jwt({"iss": "me", "exp": NOW * 1000}))["expires_at"] is None
 
 
 # --- signatures ----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -81,7 +82,7 @@ def _report_text(explanation: explain.Explanation, report: TokenReport, at: floa
     }
     lines = [f"{PLATFORMS[report.platform].title}: {name}"]
     lines += [f"  {label:<10} {value}" for label, value in shown.items() if value]
-    lines += ["  it holds"] + [f"    {claim:<12} {json.dumps(value)}" for claim, value in report.claims.items()]
+    lines += _claim_lines(report.claims)
     lines += [f"  warning    {warning}" for warning in report.warnings]
     lines += [f"  REFUSED    {problem}" for problem in report.problems]
     return "\n".join(map(harmless, lines))
@@ -96,16 +97,34 @@ def _stranger_text(explanation: explain.Explanation, stranger: Stranger, at: flo
     }
     lines = [f"{stranger.summary[0].upper()}{stranger.summary[1:]}"]
     lines += [f"  {label:<10} {value}" for label, value in shown.items() if value]
-    if stranger.claims:
-        lines += ["  it holds"] + [f"    {claim:<12} {json.dumps(value)}" for claim, value in stranger.claims.items()]
+    lines += _claim_lines(stranger.claims)
     return "\n".join(map(harmless, lines))
+
+
+_MAX_SHOWN = 1000
+"""Characters of one claim that are printed; --json prints all."""
+
+
+def _claim_lines(claims: Mapping[str, object]) -> list[str]:
+    texts = {claim: json.dumps(value) for claim, value in claims.items()}
+    shown = [
+        f"    {claim[:_MAX_SHOWN]:<12} {text[:_MAX_SHOWN]}{'...' if len(text) > _MAX_SHOWN else ''}"
+        for claim, text in texts.items()
+    ]
+    return ["  it holds", *shown] if shown else []
 
 
 def _expiry(expires_at: float | None, at: float) -> str:
     return "" if expires_at is None else f"{iso(expires_at)}, {_span(expires_at - at)}"
 
 
+_MAX_SPAN_YEARS = 1000
+_MAX_SPAN = _MAX_SPAN_YEARS * 365.25 * 86400
+
+
 def _span(seconds: float) -> str:
+    if abs(seconds) > _MAX_SPAN:
+        return f"in more than {_MAX_SPAN_YEARS} years" if seconds > 0 else f"more than {_MAX_SPAN_YEARS} years ago"
     units = ((86400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
     size, unit = next(((size, unit) for size, unit in units if abs(seconds) >= 2 * size), units[-1])
     count = f"{abs(seconds) / size:.0f} {unit}"

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform, Signature, TokenReport
 from roomkey.platforms.credentials import Credentials
+from roomkey_cli.terminal import iso_or_none
 from roomkey_cli.tokens.clipboard import candidates
 from roomkey_cli.tokens.strangers import Stranger, name_stranger
 
@@ -86,7 +87,7 @@ def as_json(explanation: Explanation) -> Mapping[str, object]:
             "platform": None,
             "vendor": stranger.vendor if stranger else None,
             "issuer": stranger.issuer if stranger else None,
-            "expires_at": stranger.expires_at if stranger else None,
+            "expires_at": iso_or_none(stranger.expires_at) if stranger else None,
             "problems": explanation.problems,
             "warnings": (*stranger.flaws, *((stranger.hint,) if stranger.hint else ())) if stranger else (),
             "claims": stranger.claims if stranger else {},
@@ -101,8 +102,8 @@ def as_json(explanation: Explanation) -> Mapping[str, object]:
         "role": content.role,
         "user": content.user_id,
         "services": content.services,
-        "issued_at": report.issued_at,
-        "expires_at": content.expires_at,
+        "issued_at": iso_or_none(report.issued_at),
+        "expires_at": iso_or_none(content.expires_at),
         "never_expires": explanation.never_expires,
         "signature": report.signature,
         "problems": report.problems,

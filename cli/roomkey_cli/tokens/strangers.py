@@ -91,7 +91,7 @@ def _json_web_token(decoded: hs256.Decoded) -> Stranger:
         header=header,
         claims=claims,
         hint=hint,
-        flaws=decoded.flaws,
+        flaws=(*decoded.flaws, *hs256.time_warnings(claims)),
     )
 
 

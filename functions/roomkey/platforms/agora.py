@@ -12,6 +12,7 @@ from typing import NamedTuple
 from roomkey.platforms import access_token, access_token2
 from roomkey.platforms.access_token2 import CHAT, RTC, RTM, SERVICE_TYPES, AccessToken2, FormatError, Service
 from roomkey.platforms.base import (
+    FIRST_TOKEN,
     AuthHeader,
     Grant,
     MintContext,
@@ -300,7 +301,10 @@ def _time_problems(token: AccessToken2, at: float) -> Iterator[str]:
     if token.issue_ts > at:
         yield f"it was issued in the future ({_INVALID_TOKEN})"
     if token.expire > _MAX_LIFETIME:
-        yield f"it lives longer than the {_MAX_LIFETIME} s that Agora allows: a Unix time? ({_INVALID_TOKEN})"
+        guess = (
+            ": a Unix time?" if token.expire >= FIRST_TOKEN else ": milliseconds?" if token.expire % 1000 == 0 else ""
+        )
+        yield f"it lives longer than the {_MAX_LIFETIME} s that Agora allows{guess} ({_INVALID_TOKEN})"
     if token.issue_ts + token.expire <= at:
         yield f"{expired(token.issue_ts + token.expire)} ({_TOKEN_EXPIRED})"
         return

@@ -31,6 +31,7 @@ from roomkey.platforms.base import (
     TokenKind,
     TokenReport,
     expired,
+    wrong_unit,
 )
 from roomkey.platforms.credentials import CredentialField, Credentials
 from roomkey.platforms.fields import RequestField, TokenSpec, check_id, one_of
@@ -226,7 +227,7 @@ def _field_problems(prefix: str, fields: Mapping[str, str], access_key: str | No
     if ("role" in fields or prefix == _ROOM) and fields.get("role") not in _ROLE_WORDS:
         problems.append("role is neither 0 (admin), 1 (writer) nor 2 (reader)")
     if "expireAt" in fields and not _MILLISECONDS.fullmatch(fields["expireAt"]):
-        problems.append("expireAt is not a whole number of milliseconds")
+        problems.append(f"expireAt is not a whole number of milliseconds{_unit(fields['expireAt'])}")
     return problems
 
 
@@ -234,9 +235,14 @@ def _time_problems(fields: Mapping[str, str], at: float) -> list[str]:
     expires_at = fields.get("expireAt", "")
     if not _MILLISECONDS.fullmatch(expires_at) or int(expires_at) > _milliseconds(at):
         return []
-    if len(expires_at) <= _DIGITS_OF_SECONDS:
-        return [f"{expired(int(expires_at) / 1000)} (expireAt in seconds?)"]
-    return [expired(int(expires_at) / 1000)]
+    in_seconds = len(expires_at) == _DIGITS_OF_SECONDS
+    return [expired(int(expires_at) / 1000, "expireAt in seconds?" if in_seconds else None)]
+
+
+def _unit(expires_at: str) -> str:
+    """Return a hint that `expires_at` has a smaller unit than milliseconds; empty if it has not."""
+    unit = wrong_unit(int(expires_at)) if re.fullmatch(r"[1-9][0-9]{13,18}", expires_at) else None
+    return f" ({unit}?)" if unit else ""
 
 
 def _warnings(fields: Mapping[str, str]) -> list[str]:
@@ -244,6 +250,8 @@ def _warnings(fields: Mapping[str, str]) -> list[str]:
     warnings = []
     if "expireAt" not in fields:
         warnings.append("it never expires: nothing but disabling its access key ends it")
+    if unit := _unit(fields.get("expireAt", "")):
+        warnings.append(f"its expireAt lies after the year 2286{unit}")
     if "role" not in fields:
         warnings.append("it names no role")
     if "uuid" in fields and not _ROOM_UUID.fullmatch(fields["uuid"]):

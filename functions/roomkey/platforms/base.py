@@ -138,12 +138,24 @@ class TokenReport(NamedTuple):
     """Whether `content` is all that the token grants."""
 
 
-def expired(expires_at: float) -> str:
-    """Return the problem of a token that expired at this Unix time."""
+def expired(expires_at: float, guess: str | None = None) -> str:
+    """Return the problem of a token that expired at this Unix time. `guess` is the likely mistake, if it is known."""
+    if guess is None and 0 < expires_at < FIRST_TOKEN:
+        guess = "a lifetime, not a Unix time?"
     try:
-        return time.strftime("expired %Y-%m-%d", time.gmtime(expires_at))
+        return time.strftime("expired %Y-%m-%d", time.gmtime(expires_at)) + (f" ({guess})" if guess else "")
     except (OverflowError, ValueError, OSError):
         return "expired before the first year"
+
+
+FIRST_TOKEN = 10**9
+"""A Unix time of 2001: no token ended earlier."""
+_UNITS = {"milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+
+
+def wrong_unit(time: float) -> str | None:
+    """Return the unit in which `time` lies between 2001 and 2286, None if it can be in seconds."""
+    return next((unit for unit, scale in _UNITS.items() if FIRST_TOKEN <= time / scale < 10 * FIRST_TOKEN), None)
 
 
 class Endpoint(ABC):

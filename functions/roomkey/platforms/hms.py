@@ -96,7 +96,11 @@ class Hms(Platform):
             signature=read.signature,
             claims=claims,
             problems=tuple(problems),
-            warnings=(*hs256.client_warnings(read), *(() if read.incomplete else _warnings(claims))),
+            warnings=(
+                *hs256.client_warnings(read),
+                *hs256.time_warnings(claims),
+                *(() if read.incomplete else _warnings(claims)),
+            ),
             issued_at=hs256.number(claims.get("iat")),
             token_id=hs256.string(claims.get("jti")),
         )

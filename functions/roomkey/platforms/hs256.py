@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 import jwt
 
-from roomkey.platforms.base import Signature, expired
+from roomkey import strict_json
+from roomkey.platforms.base import Signature, expired, wrong_unit
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
 
 _ALGORITHM = "HS256"
 MAX_NUMBER = 2**53
+_MAX_NANOSECONDS = 10**19
 _SIGNATURE_BYTES = hashlib.sha256().digest_size
 _SIGNATURE_LENGTH = math.ceil(_SIGNATURE_BYTES * 4 / 3)
 """Characters of a signature in base64url."""
@@ -89,9 +91,8 @@ def read(token: str, key: str | None) -> Decoded | None:
         pass
     if header is not None and claims is not None and len(segments) == 3:
         flaw, signature = _verify(token, signature_segment, key)
-        if flaw is None:
-            return Decoded(header, claims, signature, payload, payload_segment)
-        return Decoded(header, claims, signature, payload, payload_segment, (flaw,))
+        found = tuple(filter(None, (flaw, _constant(payload))))
+        return Decoded(header, claims, signature, payload, payload_segment, found)
     incomplete = claims is None
     flaws = ["its header cannot be read: it is cut short at the start, or damaged"] if header is None else []
     if claims is None:
@@ -133,9 +134,34 @@ def _object(segment: str) -> Mapping[str, Any] | None:
         return None
 
 
+def _number(text: str) -> float | str:
+    """Return a JSON number, as text if no float has its value."""
+    return int(text) if text.lstrip("-").isdigit() and len(text) < _MAX_DIGITS else _finite(text)
+
+
+def _finite(text: str) -> float | str:
+    return value if math.isfinite(value := float(text)) else text
+
+
+_MAX_DIGITS = 300
+_DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite, parse_int=_number)
+"""Reads NaN and infinities, which are not JSON, as text."""
+
+
+def _constant(payload: bytes) -> str | None:
+    """Return the flaw of claims with a number that JSON does not have."""
+    if b"NaN" not in payload and b"Infinity" not in payload:
+        return None
+    try:
+        strict_json.loads(payload)
+    except ValueError:
+        return "its claims are not JSON: NaN and Infinity are not numbers of it"
+    return None
+
+
 def _json_object(text: bytes) -> Mapping[str, Any]:
     """Return a JSON object. Raises `ValueError` or `RecursionError`."""
-    document = json.loads(text.decode())
+    document = _DECODER.decode(text.decode())
     if not isinstance(document, dict):
         raise ValueError("not a JSON object")
     return document
@@ -148,16 +174,16 @@ def _readable_claims(segment: str) -> dict[str, Any]:
     usable = usable[: len(usable) - (len(usable) % 4 == 1)]
     text = base64.urlsafe_b64decode(usable + "=" * (-len(usable) % 4)).decode(errors="replace")
     claims: dict[str, Any] = {}
-    decoder, position = json.JSONDecoder(), 1
+    position = 1
     if not text.startswith("{"):
         return claims
     try:
         while True:
-            name, position = decoder.raw_decode(text, _after_blanks(text, position))
+            name, position = _DECODER.raw_decode(text, _after_blanks(text, position))
             position = _after_blanks(text, position)
             if not isinstance(name, str) or text[position] != ":":
                 return claims
-            value, position = decoder.raw_decode(text, _after_blanks(text, position + 1))
+            value, position = _DECODER.raw_decode(text, _after_blanks(text, position + 1))
             position = _after_blanks(text, position)
             if text[position] not in ",}":  # Without a separator a number may lack digits: IndexError if cut there.
                 return claims
@@ -205,20 +231,38 @@ def time_problems(
     """
     present = {name: claims[name] for name in ("iat", "nbf", "exp") if name in claims}
     problems = [f"{name} is missing" for name in required if name not in present]
-    problems += [f"{name} is not a number of seconds" for name, value in present.items() if number(value) is None]
+    problems += [
+        f"{name} is not a number of seconds{_unit(value, ' ({}?)')}"
+        for name, value in present.items()
+        if number(value) is None
+    ]
     iat, nbf, exp = (number(present.get(name)) for name in ("iat", "nbf", "exp"))
     if exp is not None and exp <= at:
         problems.append(expired(exp))
     if nbf is not None and nbf > at:
-        problems.append("it is not valid yet (nbf)")
+        problems.append(f"it is not valid yet (nbf{_unit(nbf, '; {}?')})")
     if iat is not None and iat > at:
-        problems.append("it was issued in the future (iat; milliseconds?)")
+        problems.append(f"it was issued in the future (iat{_unit(iat, '; {}?')})")
     if exp is not None and max(nbf or 0, iat or 0) >= exp:
         problems.append("it expires before it becomes valid")
     start = iat if nbf is None else nbf
     if max_validity is not None and None not in (start, exp) and (exp or 0) - (start or 0) > max_validity:
-        problems.append(f"it lives longer than the {max_validity} s that the vendor allows")
+        problems.append(f"it lives longer than the {max_validity} s that the vendor allows{_unit(exp, ' ({}?)')}")
     return problems
+
+
+def time_warnings(claims: Mapping[str, Any]) -> list[str]:
+    """Return why an `exp` that a vendor accepts is a mistake."""
+    exp = number(claims.get("exp"))
+    return [f"exp lies after the year 2286{unit}"] if (unit := _unit(exp, " ({}?)")) else []
+
+
+def _unit(value: object, form: str) -> str:
+    """Return a hint that `value` has another unit than seconds, in `form`; empty if it has not."""
+    if not isinstance(value, int | float) or abs(value) > _MAX_NANOSECONDS:
+        return ""
+    unit = wrong_unit(value)
+    return form.format(unit) if unit else ""
 
 
 def is_text(value: object) -> bool:

@@ -56,7 +56,8 @@ class JwtPlatform(Platform):
         claim_problems = self.header_problems(read.header) if read.header else []
         if not read.incomplete:
             claim_problems += self.claim_problems(claims, credentials)
-        warnings = [] if claim_problems or read.incomplete else self.claim_warnings(claims)
+        warnings = hs256.time_warnings(claims)
+        warnings += [] if claim_problems or read.incomplete else self.claim_warnings(claims)
         if "exp" not in claims and "exp" not in self.required_times and not read.incomplete:
             warnings.append("it has no exp: it never expires")
         if unknown := claims.keys() - self.known_claims:

@@ -18,6 +18,7 @@ from roomkey.platforms.base import (
     TokenKind,
     TokenReport,
     expired,
+    wrong_unit,
 )
 from roomkey.platforms.credentials import CredentialField, Credentials
 from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, check_id, digest_unless
@@ -26,7 +27,7 @@ _PLAIN_USER = re.compile(r"""[!#-&(-\[\]-~]{1,256}""")
 """ASCII that can be printed, without the characters that coturn refuses."""
 
 _HOST = r"([a-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
-_TOKEN = re.compile(r"([0-9]{1,12})(?::(.*))?:([A-Za-z0-9+/]{27}=)", re.DOTALL)
+_TOKEN = re.compile(r"([0-9]{1,19})(?::(.*))?:([A-Za-z0-9+/]{27}=)", re.DOTALL)
 
 
 class Turn(Platform):
@@ -80,7 +81,7 @@ class Turn(Platform):
         expiry, user, credential = parts.groups()
         username = token.rpartition(":")[0]
         signature = Signature.UNCHECKED
-        problems = []
+        problems, warnings = [], []
         if credentials is not None:
             expected = _credential(credentials, username)
             signature = Signature.VALID if hmac.compare_digest(expected, credential) else Signature.INVALID
@@ -90,13 +91,17 @@ class Turn(Platform):
             problems.append(f"{expired(int(expiry))} (401 Unauthorized)")
         if user is not None and not _PLAIN_USER.fullmatch(user):
             problems.append("the user holds characters that coturn refuses (400 Bad Request)")
+        if unit := wrong_unit(int(expiry)):
+            warnings.append(f"its end lies after the year 2286 ({unit}?)")
+        if not user:
+            warnings.append("it names no user: nobody can say who used the relay")
         return TokenReport(
             platform=self.name,
             content=TokenContent(kind=TokenKind.APP, expires_at=int(expiry), user_id=user),
             signature=signature,
             claims={"username": username},
             problems=tuple(problems),
-            warnings=() if user else ("it names no user: nobody can say who used the relay",),
+            warnings=tuple(warnings),
         )
 
 

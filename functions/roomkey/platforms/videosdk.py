@@ -113,7 +113,10 @@ class VideoSdk(Platform):
             signature=read.signature,
             claims=claims,
             problems=(*(f"{problem} ({_NOT_VALID})" for problem in token_problems), *claim_problems),
-            warnings=() if claim_problems or read.incomplete else tuple(_warnings(claims)),
+            warnings=(
+                *hs256.time_warnings(claims),
+                *(() if claim_problems or read.incomplete else _warnings(claims)),
+            ),
             issued_at=hs256.number(claims.get("iat")),
             label="" if limited else "token for rooms and the REST API",
             complete=limited,

@@ -16,10 +16,10 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from roomkey import __version__, limits
+from roomkey import __version__, limits, strict_json
 from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
 from roomkey.errors import Fault, KillSwitchUnavailable, MalformedBody
@@ -124,13 +124,13 @@ class Console:
                 return PlainTextResponse("The console answers its own page only.", 403, _HEADERS)
             try:
                 asked = await _body(request)
-                return JSONResponse(await run_in_threadpool(answer, request, asked), headers=_HEADERS)
+                return _json(await run_in_threadpool(answer, request, asked))
             except Refused as refusal:
-                return JSONResponse({"error": str(refusal)}, 400, _HEADERS)
+                return _json({"error": str(refusal)}, 400)
             except Exception as error:
                 # The type only: the text may hold a token.
                 print(f"roomkey: the console failed at {request.url.path}: {type(error).__name__}", file=sys.stderr)
-                return JSONResponse({"error": "The console failed; its terminal says where."}, 500, _HEADERS)
+                return _json({"error": "The console failed; its terminal shows where."}, 500)
 
         return endpoint
 
@@ -253,6 +253,11 @@ class Console:
         if not (after.isascii() and after.isdigit() and len(after) < 16):
             raise Refused("after must be the number of a line.")
         return {"now": time.time(), "lines": self._output.audit_after(int(after))}
+
+
+def _json(document: object, status: int = 200) -> Response:
+    """Return a response in ASCII, which can also write lone surrogates."""
+    return Response(strict_json.dumps(document), status, _HEADERS, "application/json")
 
 
 def _origin(request: Request) -> str:

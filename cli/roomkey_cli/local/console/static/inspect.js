@@ -46,7 +46,7 @@ const SIGNATURE = {
 function told(answer) {
   const { title, kind, claims } = answer;
   const refused = answer.problems.length > 0;
-  const ends = answer.expires_at ?? (Number.isInteger(claims.exp) ? claims.exp : null);
+  const ends = inSeconds(answer.expires_at);
   const [tone, signature, because] = SIGNATURE[answer.signature];
   const left = h('b', {});
   const parts = [
@@ -76,7 +76,7 @@ function told(answer) {
         ),
       ],
       h('p', { class: 'outcome', 'data-tone': tone }, h('b', {}, `${signature}.`), ' ', because),
-      ends !== null && h('div', { class: 'left' }, h('span', {}, 'Expires in'), left, share(answer.issued_at, ends)),
+      ends !== null && h('div', { class: 'left' }, h('span', {}, 'Expires in'), left, share(inSeconds(answer.issued_at), ends)),
       h(
         'dl',
         { class: 'facts' },
@@ -138,6 +138,8 @@ function table(title, entries) {
     h('table', { class: 'claims' }, h('caption', {}, title), h('tbody', {}, rows)),
   );
 }
+
+const inSeconds = (time) => (time === null ? null : Date.parse(time) / 1000);
 
 const said = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
 
