@@ -76,10 +76,10 @@ def access(values: Mapping[str, str]) -> Access:
 
 
 def problems(environment: Environment, values: Mapping[str, str]) -> list[str]:
-    """Return what CloudFormation or the function would reject."""
+    """Return the problems for which CloudFormation or the function would reject the parameters."""
     found = []
     if values.get("Environment") != environment.name:
-        found.append(f"Environment must be {environment}: another environment would be deployed over")
+        found.append(f"Environment must be {environment}, else the deploy overwrites another environment")
     try:
         if access(values) is Access.JWT:
             if not is_url(values.get("JwtIssuer", "")) or not values["JwtIssuer"].startswith("https://"):

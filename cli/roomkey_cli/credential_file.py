@@ -1,4 +1,4 @@
-"""Credentials outside AWS: the file that `--credentials` names, and the ones of the demonstration."""
+"""Credentials outside AWS: the file that `--credentials` names, and invented ones for the local stack."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ type Secrets = Mapping[str, Mapping[str, object]]
 
 
 class CredentialFileError(ValueError):
-    """The file cannot be used. The message contains the reason and nothing of the content."""
+    """The file cannot be used. The message contains the reason and never the content."""
 
 
 def read(path: Path, platform: Platform | None = None) -> tuple[Secrets, list[str]]:
-    """Read the secrets in the file, and the names in it that are not platforms.
+    """Return the secrets in the file, and the names in it that are not platforms.
 
-    A file with one platform's credentials, without the platform's name around them, is accepted if `platform` says
-    whose they are. Raises `CredentialFileError`.
+    With `platform`, a file with that platform's credentials, without the platform's name around them, is accepted.
+    Raises `CredentialFileError`.
     """
     try:
         document = json_input.read_file(path)
@@ -44,13 +44,13 @@ def read(path: Path, platform: Platform | None = None) -> tuple[Secrets, list[st
 
 
 def unwrapped(document: Mapping[str, object], platform: Platform) -> dict[str, object]:
-    """Return one platform's credentials, taken out of a file's form (`{"100ms": {...}}`) if they are in it."""
+    """Return one platform's credentials, without the platform's name around them (`{"100ms": {...}}`)."""
     inner = document.get(platform.name)
     return dict(inner) if isinstance(inner, dict) and not _bare_owner(document) else dict(document)
 
 
 def _bare_owner(document: Mapping[str, object]) -> str | None:
-    """Return the platform whose credentials stand in `document` without its name, if that is what it contains."""
+    """Return the platform of credentials without a platform's name around them, None for other documents."""
     if document.keys() & PLATFORMS.keys():
         return None
     return next(iter(_owners(document)), None)
@@ -98,7 +98,7 @@ def _of(secrets: Secrets, platform: Platform) -> Mapping[str, object]:
 
 
 def demo() -> Secrets:
-    """Return invented credentials for every platform, always the same."""
+    """Return invented credentials for every platform, the same in each run."""
     return {
         platform.name: {field.name: _demo_value(platform, field) for field in platform.credential_fields}
         for platform in PLATFORMS.values()

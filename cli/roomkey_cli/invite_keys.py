@@ -15,7 +15,7 @@ def rotated(text: str | None, *, only_new: bool) -> str:
     """Return the secret with a new current key. Older keys stay, unless `only_new`.
 
     Raises:
-        ValueError: If the stored text is invalid, or it has all the keys that it may have.
+        ValueError: If the stored text is invalid, or has `MAX_KEYS` keys.
     """
     keys = {} if text is None or only_new else _keys(text)
     used = keys if text is None else _keys_or_none(text)

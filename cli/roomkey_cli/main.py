@@ -48,7 +48,7 @@ _UsageError: Any = typer.BadParameter.__base__  # Typer does not export it by na
 
 
 class _Commands(TyperGroup):
-    """The commands in the order of their use, and the report of wrong usage."""
+    """Lists the commands in the order of their use, and reports usage errors."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=_ORDER.index)
@@ -72,7 +72,7 @@ class _Commands(TyperGroup):
 
 
 def _suggestion(message: str) -> str:
-    """Return `Did you mean ...?` for a choice that is close to a valid one."""
+    """Return ` Did you mean ...?` if the choice in a usage error resembles a valid one, else ""."""
     choice = re.match(r"'(.*)' is not one of (.*)\.$", message)
     close = difflib.get_close_matches(choice[1], re.findall("'([^']*)'", choice[2]), n=1) if choice else []
     return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,4 @@
-"""The reference of all commands, in Markdown, for docs/cli.md."""
+"""Generate the reference of all commands in docs/cli.md."""
 
 import re
 from collections.abc import Iterator

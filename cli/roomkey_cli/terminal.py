@@ -1,4 +1,4 @@
-"""Exit statuses, output, prompts and errors that all commands share, with text that is safe to print."""
+"""Exit statuses, safe output, prompts and errors of all commands."""
 
 import json
 import sys
@@ -96,7 +96,7 @@ def iso_in(seconds: float) -> str:
 
 @contextmanager
 def progress(activity: str) -> Iterator[None]:
-    """Show on a terminal what the command waits for while the block runs."""
+    """Show `activity` on a terminal while the block runs."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield

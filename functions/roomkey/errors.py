@@ -26,7 +26,7 @@ class RoomkeyError(Exception):
         self.errors = errors
 
     def without_traceback(self) -> Self:
-        """Drop the traceback, whose frames refer to whatever keeps this error: a reference cycle."""
+        """Drop the traceback: its frames refer to the record that keeps this error, a reference cycle."""
         self.__context__ = None
         return self.with_traceback(None)
 

@@ -36,7 +36,7 @@ def read_strict(event: Mapping[str, Any], content_type: str | None, *, may_be_em
 
 
 def read_lenient(event: Mapping[str, Any], content_type: str | None) -> dict[str, Any]:
-    """Return the fields of a body that is JSON, whatever its declared type, or a form.
+    """Return the fields of a body that is a form, or JSON with any declared type.
 
     Raises:
         BodyTooLarge, UnsupportedMediaType, MalformedBody: The body is not acceptable.

@@ -54,7 +54,7 @@ class TokenRequest(NamedTuple):
 
     @property
     def opens_every_room(self) -> bool:
-        """Whether the token is for every room, since the request leaves its room out."""
+        """Whether the token is for every room, because the request names none."""
         return self.platform.opens_every_room(self.kind, self.values())
 
 

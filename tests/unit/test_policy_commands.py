@@ -523,7 +523,7 @@ def test_what_is_not_as_expected_has_its_line_and_what_was_decided(tmp_path: Pat
         f"  denied, expected allow: {by} grants it for at most 14400 s",
         f"  allowed, expected allow teachers moderate on VideoSDK: by {by}, for at most 14400 s",
         "  denied, expected deny teachers host on 100ms: no rule grants it",
-        "  denied, expected allow: a management token needs an IAM principal, whatever the policy grants",
+        "  denied, expected allow: a management token always needs an IAM principal",
         "  denied, expected allow: agora does not accept this user id",
     ]
     assert "      who: needs group teachers; stu is in students" in lines
@@ -796,7 +796,7 @@ def test_explain_reports_what_no_policy_can_grant() -> None:
 
     assert run("explain", POLICIES / "open.json", "--as", "anyone", *manage) == (
         1,
-        ["denied: a management token needs an IAM principal, whatever the policy grants"],
+        ["denied: a management token always needs an IAM principal"],
         "",
     )
     assert run("explain", POLICIES / "open.json", "--as", "user:" + "1" * 21, *IN_AGORA) == (

@@ -71,7 +71,7 @@ def test_the_way_back_leads_back(before: KillSwitch, scopes: list[str]) -> None:
     after = kill_switch.turned_off(before, scopes) if scopes else KillSwitch(everything=True)
 
     flag = after
-    for word, named in kill_switch.way_back(before, after):
+    for word, named in kill_switch.undo_commands(before, after):
         flag = kill_switch.turned_off(flag, named) if word == "disable" else _enabled(flag, named)
 
     assert off(flag) == off(before)

@@ -14,7 +14,7 @@ MAX_REASON = 200
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Where a user is blocked, until when (Unix seconds, None for ever), and why."""
+    """The rooms and platforms where a user is blocked, the end in Unix seconds or None, and the reason."""
 
     rooms: tuple[str, ...] = ("*",)
     platforms: tuple[str, ...] = ("*",)
@@ -48,7 +48,7 @@ class BlockList:
         return json.dumps(document, separators=(",", ":"))
 
     def without_expired(self) -> "BlockList":
-        """Return the list without the entries whose time is over."""
+        """Return the list without expired entries."""
         now = time.time()
         users = {user: block for user, block in self.users.items() if block.until is None or block.until > now}
         return BlockList(users, self.invites)
@@ -76,7 +76,7 @@ def is_valid(text: str) -> bool:
     return True
 
 
-def in_short(blocked: BlockList) -> str:
+def summary(blocked: BlockList) -> str:
     """Return the number of blocked users and invites, in words."""
     users, invites = len(blocked.users), len(blocked.invites)
     return (
@@ -100,7 +100,7 @@ def block_words(block: Block, iso: Callable[[float], str]) -> str:
     parts = [
         _scope_words("room", block.rooms),
         _scope_words("platform", block.platforms),
-        f"until {iso(block.until)}" if block.until is not None else "for ever",
+        f"until {iso(block.until)}" if block.until is not None else "without end",
     ]
     return ", ".join(parts) + (f": {block.reason}" if block.reason else "")
 

@@ -58,7 +58,7 @@ class _Response(dict[str, Any]):
 
 
 class Aws:
-    """One user's access to AWS, or to a stand-in at `endpoint`. Safe to share between threads."""
+    """Calls AWS, or a stand-in at `endpoint`, for one user. Safe to share between threads."""
 
     def __init__(self, profile: str | None = None, region: str | None = None, *, endpoint: str | None = None) -> None:
         self._profile = profile

@@ -1,4 +1,4 @@
-"""Send requests to a deployed endpoint, as its callers do."""
+"""Send HTTP requests to a deployed endpoint."""
 
 import json
 import re
@@ -21,7 +21,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class ConnectionFailed(Exception):
-    """Nothing answered. The text contains the reason."""
+    """The server did not answer. The message contains the reason."""
 
 
 @dataclass(frozen=True, slots=True)

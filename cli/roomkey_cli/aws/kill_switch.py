@@ -17,8 +17,8 @@ def turned_off(switch: KillSwitch, scopes: Iterable[str]) -> KillSwitch:
 def turned_on(switch: KillSwitch, scopes: Collection[str]) -> KillSwitch:
     """Return `switch` without `scopes` and the scopes within them.
 
-    Scopes are independent: what another scope keeps off stays off. If everything is off, only `scopes` come on. Raises
-    `ValueError` for a scope that only a wider or an overlapping scope keeps off.
+    Scopes are independent: tokens that another scope covers stay off. If everything is off, only `scopes` are turned
+    on. Raises `ValueError` for a scope that is off only because of a wider or an overlapping scope.
     """
     if switch.everything:
         return _all_but(scopes)
@@ -32,11 +32,11 @@ def turned_on(switch: KillSwitch, scopes: Collection[str]) -> KillSwitch:
     return _of(left)
 
 
-def way_back(before: KillSwitch, after: KillSwitch) -> list[tuple[str, Sequence[str]]]:
+def undo_commands(before: KillSwitch, after: KillSwitch) -> list[tuple[str, Sequence[str]]]:
     """Return the commands (`enable` or `disable`, with scopes) that lead from `after` back to `before`.
 
-    `after` has more off than `before`. No step turns on what was off before, except a scope within a wider one that
-    is also off by itself.
+    `after` has more scopes off than `before`. No step turns on a scope that was off before, except one within a wider
+    scope that is off too.
     """
     if before.everything or off_in(before) == off_in(after):
         return []
@@ -50,7 +50,7 @@ def way_back(before: KillSwitch, after: KillSwitch) -> list[tuple[str, Sequence[
 
 
 def off_words(switch: KillSwitch) -> str:
-    """Return what is off, in words."""
+    """Return the scopes that are off, in words."""
     if switch.everything:
         return "everything"
     return ", ".join(scope for scope in SCOPES if scope in switch.scopes) or "nothing"

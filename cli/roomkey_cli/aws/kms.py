@@ -5,10 +5,10 @@ from roomkey_cli.aws.client import DENIED, Aws, AwsError
 AWS_MANAGED_KEY = "alias/aws/secretsmanager"
 
 
-def same_key(aws: Aws, one: str | None, other: str | None) -> bool:
-    """Check whether both name the same key; None and empty name AWS's own. Raises `AwsError`."""
-    one, other = one or AWS_MANAGED_KEY, other or AWS_MANAGED_KEY
-    return _bare(one) == _bare(other) or _resolved(aws, one) == _resolved(aws, other)
+def same_key(aws: Aws, first: str | None, second: str | None) -> bool:
+    """Check whether both name the same key; None and "" name AWS's own. Raises `AwsError`."""
+    first, second = first or AWS_MANAGED_KEY, second or AWS_MANAGED_KEY
+    return _bare(first) == _bare(second) or _resolved(aws, first) == _resolved(aws, second)
 
 
 def _bare(key: str) -> str:

@@ -143,14 +143,14 @@ def environment_names(aws: Aws) -> list[str]:
 
 
 def create(aws: Aws, name: str, text: str) -> None:
-    """Create a parameter, unless it exists by now. Raises `AwsError`."""
+    """Create a parameter, unless it exists. Raises `AwsError`."""
     aws.find(
         "ssm", "put_parameter", missing=("ParameterAlreadyExists",), Name=name, Value=text, Type="String", Tier=_TIER
     )
 
 
 def put(aws: Aws, name: str, text: str) -> int:
-    """Write a parameter, whatever it contains, and return its version. Raises `AwsError`."""
+    """Overwrite a parameter unconditionally, and return its version. Raises `AwsError`."""
     response = aws.call("ssm", "put_parameter", Name=name, Value=text, Type="String", Tier=_TIER, Overwrite=True)
     return int(response["Version"])
 
@@ -158,8 +158,8 @@ def put(aws: Aws, name: str, text: str) -> int:
 def replace(aws: Aws, name: str, read_before: Parameter | None, text: str) -> int:
     """Write `text` if the parameter has not changed since it was read, and return its version.
 
-    SSM has no conditional write. The version that the write returns shows whether another write came between: this
-    function then restores what that one wrote. Raises `Conflict`, and `AwsError`.
+    SSM has no conditional write. The version that the write returns shows whether another write came between; this
+    function then restores the other write's value. Raises `Conflict` and `AwsError`.
     """
     current = read_one(aws, name)
     expected = read_before.version if read_before else 0
@@ -168,12 +168,12 @@ def replace(aws: Aws, name: str, read_before: Parameter | None, text: str) -> in
     version = put(aws, name, text)
     if version != expected + 1:
         _restore(aws, name, version)
-        raise Conflict(name, f"version {version - 1} was written in the same moment, and is in force")
+        raise Conflict(name, f"version {version - 1} was written at the same moment, and is in effect")
     return version
 
 
 def _restore(aws: Aws, name: str, version: int) -> None:
-    """Put back what the write with this version replaced. Raises `Conflict` if others keep writing."""
+    """Restore the value that the write with this version replaced. Raises `Conflict` if others keep writing."""
     for _ in range(_RESTORE_ATTEMPTS):
         replaced = read_one(aws, f"{name}:{version - 1}")
         if replaced is None:

@@ -1,4 +1,4 @@
-"""`roomkey block`, `unblock` and `blocks`: users and invites that get no token."""
+"""`roomkey block`, `unblock` and `blocks`: the users and invites that get no token."""
 
 import time
 from collections.abc import Callable
@@ -45,9 +45,7 @@ def block(
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option(
-            "--for", metavar="TIME", help="How long, such as 2h or 7d. Default: for ever.", show_default=False
-        ),
+        typer.Option("--for", metavar="TIME", help="How long, such as 2h or 7d. Default: no end.", show_default=False),
     ] = None,
     until: Annotated[
         str | None,
@@ -55,7 +53,7 @@ def block(
     ] = None,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for other operators.")] = "",
 ) -> None:
-    """Block a user or an invite: no token is issued to them any more.
+    """Block a user or an invite: they get no more tokens.
 
     Tokens already issued stay valid until they expire. End a running session with the vendor's API (docs/runbooks.md).
 
@@ -102,7 +100,7 @@ def unblock(
     """
     if everyone:
         if user or invite:
-            fail("--all goes without USER and --invite", USAGE)
+            fail("--all cannot be combined with USER or --invite", USAGE)
         _write(
             environment, session, options, lambda _: BlockList(), f"empty the block list of {environment}", reset=True
         )
@@ -145,7 +143,7 @@ def blocks(environment: EnvironmentArgument, session: Session) -> None:
         say(f"{block_list.block_words(entry, iso)}{' (expired)' if over else ''}", mark=f"{name:<24} ", style="bold")
     for invite in blocked.invites:
         say(invite, mark="invite ", style="bold")
-    say(f"{block_list.in_short(blocked)}; {_size(size)}")
+    say(f"{block_list.summary(blocked)}; {_size(size)}")
 
 
 def block_json(entry: Block) -> dict[str, object]:
@@ -207,7 +205,7 @@ def _write(
     *,
     reset: bool = False,
 ) -> None:
-    """Change the list, unless another operator changes it meanwhile. Entries that have expired are dropped."""
+    """Change the list and drop expired entries. Fail if another operator changes it meanwhile."""
     aws = session.aws
     stored = _require(parameters.require_environment(aws, environment)[1].block_list, environment)
     before = BlockList() if reset else _parsed(stored, environment)
@@ -228,7 +226,7 @@ def _write(
         notes=[
             f"In effect everywhere by {iso_in(limits.OPERATOR_CONFIG_BOUND_SECONDS)}. Tokens already issued stay valid "
             "until they expire.",
-            f"{block_list.in_short(after)}; {_size(size)}",
+            f"{block_list.summary(after)}; {_size(size)}",
         ],
         details={
             "bytes": size,

@@ -1,4 +1,4 @@
-"""Changes to an environment: shown, confirmed in production, made one after the other."""
+"""Changes to an environment: show them, confirm them in production, and apply them in order."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from roomkey_cli.terminal import OK, STYLES, CommandError, confirm_by_name, note
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change: `description` in the imperative ("create ..."), `apply` the call that makes it."""
+    """One change: its `description` in the imperative ("create ..."), and the call that applies it."""
 
     description: str
     apply: Callable[[], object]
@@ -29,7 +29,7 @@ class Applied:
 def apply(
     environment: Environment, changes: Sequence[Change], options: ApplyOptions, *, always_ask: bool = False
 ) -> Applied:
-    """Make `changes`, unless it is a dry run. Raises `CommandError` if the user does not confirm.
+    """Apply `changes`, unless it is a dry run. Raises `CommandError` if the user does not confirm.
 
     A change in a production environment is confirmed by typing its name; with `always_ask`, in every environment.
     """
@@ -64,10 +64,10 @@ def report(
     notes: Sequence[str] = (),
     details: Mapping[str, object] | None = None,
 ) -> None:
-    """Print what was changed, or would be, as text or as one JSON object.
+    """Print the changes, applied or planned, as text or as one JSON object.
 
-    `unchanged` replaces everything if there was nothing to change. `headline` replaces the list of changes once they
-    are made, and `notes` follow it. `details` are further members of the JSON object.
+    `unchanged` replaces everything if there is nothing to change. `headline` replaces the list of applied changes, and
+    `notes` follow it. `details` are further members of the JSON object.
     """
     render = _as_json if as_json else _as_text
     render(applied, [unchanged] if not applied.changes else notes if applied.changed else [], headline, details or {})

@@ -268,7 +268,7 @@ def _policy(examination: Examination) -> Iterator[Finding]:
         return
     read = lint.parse(found.text.encode())
     if read.policy:
-        yield Finding("policy", OK, lint.in_short(read.policy))
+        yield Finding("policy", OK, lint.summary(read.policy))
         access = examination.access
         if access and read.policy.rules and not lint.grants_app_tokens(read.policy, access):
             message = f"grants no app token to any caller, since AppTokenAccess is {access}"
@@ -287,7 +287,7 @@ def _block_list(examination: Examination) -> Iterator[Finding]:
     elif not block_list.is_valid(found.text):
         yield Finding("block list", FAIL, f"{found.name} is invalid", f"roomkey unblock {environment} --all")
     else:
-        yield Finding("block list", OK, block_list.in_short(block_list.parse(found.text)))
+        yield Finding("block list", OK, block_list.summary(block_list.parse(found.text)))
 
 
 def _secrets(examination: Examination) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Files that users name. A file that cannot be used ends the command with the exit status for wrong usage."""
+"""Read the files that users name. An unusable file ends the command with the exit status for wrong usage."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def secrets(path: Path, platform: Platform | None = None) -> credential_file.Secrets:
-    """Read a credentials file. With `platform`, the file may hold that platform's credentials alone."""
+    """Read a credentials file. With `platform`, a file with only that platform's credentials is accepted."""
     try:
         found, unknown = credential_file.read(path, platform)
     except credential_file.CredentialFileError as error:
@@ -39,7 +39,7 @@ def policy(path: Path) -> Policy:
 def policy_to_store(path: Path) -> tuple[Policy, str]:
     """Read a valid policy, print its warnings, and return it with the text to store.
 
-    The policies that come with the command are shown without warnings.
+    Warnings about the packaged example policies are not printed.
     """
     read = policy_file(path)
     for finding in () if path.is_relative_to(_PACKAGE) else read.warnings:

@@ -32,7 +32,7 @@ LOCAL_URL = "http://127.0.0.1:8000"
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """Credentials, and where they come from."""
+    """Credentials and the version id of their secret, None for a file."""
 
     credentials: Credentials
     version_id: str | None = None
@@ -60,8 +60,7 @@ def mint_command(
         str,
         typer.Option(
             metavar="JSON",
-            help="The request as the endpoint takes it, instead of the options above or with them. @FILE reads a "
-            "file, @- standard input.",
+            help="JSON body of the request; the options above are added to it. @FILE reads a file, @- standard input.",
         ),
     ] = "{}",
     show_curl: Annotated[
@@ -78,7 +77,7 @@ def mint_command(
         int | None, typer.Option(metavar="N", min=1, max=99_999_999, help="Agora's salt.", show_default=False)
     ] = None,
     ignore_kill_switch: Annotated[
-        bool, typer.Option("--ignore-kill-switch", help="With --env: mint although the kill switch is off.")
+        bool, typer.Option("--ignore-kill-switch", help="With --env: mint although minting is off.")
     ] = False,
 ) -> None:
     """Mint a token without an endpoint, and print it.
@@ -98,7 +97,7 @@ def mint_command(
     """
     vendor = PLATFORMS[platform]
     if show_curl and credentials is not None:
-        fail("--curl needs no --credentials", USAGE)
+        fail("--curl and --credentials cannot be combined", USAGE)
     if not show_curl and (credentials is None) == (environment is None):
         fail("use either --credentials or --env", USAGE)
     if environment is None and (ignore_kill_switch or session.profile is not None or session.region is not None):
@@ -151,7 +150,7 @@ def _randomness(token_id: UUID | None, salt: int | None) -> Randomness:
 
 
 def _document(body: str, options: Mapping[str, object]) -> dict[str, Any]:
-    """Return the request's body: what `--body` contains, and the options."""
+    """Return the request's body: the fields of `--body` and the options."""
     source = f"--body {body}" if body.startswith("@") else "--body"
     try:
         if body == "@-":
@@ -162,8 +161,8 @@ def _document(body: str, options: Mapping[str, object]) -> dict[str, Any]:
             document = json_input.parse(body.encode(errors="surrogateescape"), source)
     except json_input.InvalidInput as error:
         fail(str(error), USAGE)
-    if twice := sorted(document.keys() & options.keys()):
-        fail(f"{', '.join(twice)}: given in --body and as an option", USAGE)
+    if duplicates := sorted(document.keys() & options.keys()):
+        fail(f"{', '.join(duplicates)}: given in --body and as an option", USAGE)
     return {**document, **options}
 
 
@@ -222,7 +221,7 @@ def _curl(aws: Aws | None, environment: Environment | None, request: TokenReques
 
 @dataclass(frozen=True, slots=True)
 class MintSession:
-    """Minting with a deployed environment's secret, by a user who may read it."""
+    """Mints with a deployed environment's secret, for a user who may read it."""
 
     environment: Environment
     aws: Aws

@@ -1,8 +1,8 @@
-"""Groups of options that many commands take, and what every command does with an error.
+"""Groups of options that many commands share, and the error handling of all commands.
 
-A command declares one parameter of type `Session` (or `Output`, `ApplyOptions`); `command` replaces it by the options
-that are the fields of that class. So `--json`, `--profile` and the others are declared once, and still stand behind the
-command: `roomkey env status prod --json`.
+A command declares one parameter of type `Session`, `Output` or `ApplyOptions`. `command` replaces it with the options
+that are the fields of that class. So `--json`, `--profile` and the others are declared once, and follow the command as
+users expect: `roomkey env status prod --json`.
 """
 
 import functools
@@ -56,7 +56,7 @@ class Session(Output):
 
 @dataclass(frozen=True)
 class ApplyOptions:
-    """Whether to make the changes, and whether to ask first."""
+    """How to apply changes: only show them, or apply them without asking."""
 
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")] = False
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation in production environments.")] = False
@@ -66,14 +66,14 @@ GROUPS = (Output, Session, ApplyOptions)
 
 
 class _Command(TyperCommand):
-    """A command whose help names no Python types."""
+    """A command whose help shows no Python types."""
 
     def get_params(self, ctx: Any) -> Any:
         return without_types(super().get_params(ctx))
 
 
 def without_types(params: Any) -> Any:
-    """Replace Python types in the type column, such as `<bool>` and `<Environment>`."""
+    """Replace Python types in the help, such as `<bool>` and `<Environment>`."""
     for param in params:
         described = param.type_descriptor
         if param.param_type_name == "argument":
@@ -91,7 +91,7 @@ def command(app: typer.Typer, name: str, function: Callable[..., None], **settin
 
 
 def _with_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter that is a group of options by its options, and print errors."""
+    """Wrap `function`: replace each group of options with its options, and print errors."""
     hints = get_type_hints(function, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if hint in GROUPS}
     members = {
@@ -111,11 +111,11 @@ def _with_options(function: Callable[..., None]) -> Callable[..., None]:
     ]
 
     @functools.wraps(function)
-    def run(**given: Any) -> None:
-        as_json = given.get("as_json", False)
-        built = {name: group(**{key: given.pop(key) for key in members[group]}) for name, group in groups.items()}
+    def run(**values: Any) -> None:
+        as_json = values.get("as_json", False)
+        built = {name: group(**{key: values.pop(key) for key in members[group]}) for name, group in groups.items()}
         try:
-            function(**given, **built)
+            function(**values, **built)
         except CommandError as error:
             say_error(error, as_json=as_json)
             raise typer.Exit(error.status) from None

@@ -1,4 +1,4 @@
-"""`roomkey up`: from nothing to a deployed endpoint that mints, one question after the other."""
+"""`roomkey up`: deploy an environment step by step, from the configuration to a first token."""
 
 import json
 import os
@@ -36,7 +36,7 @@ from roomkey_cli.tokens.minimal_request import minimal_request
 
 @dataclass
 class _Run:
-    """One run of the command: its options, and what it has found out so far."""
+    """The options and the state of one run of the command."""
 
     environment: Environment
     aws: Aws
@@ -93,12 +93,13 @@ def up(
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: use options, config/ and defaults.")] = False,
     skip_deploy: Annotated[bool, typer.Option("--skip-deploy", help="Prepare everything, and do not deploy.")] = False,
 ) -> None:
-    """Deploy an environment, guided: from nothing to a URL that mints, or from where an earlier run stopped.
+    """Deploy an environment step by step, or continue where an earlier run stopped.
 
     Asks for the access mode, issuer, audience, origins and platforms, and writes config/ENV.yaml. Creates kill switch,
-    policy and block list. Asks for each platform's credentials, and verifies them. Offers a policy that fits. Runs the
-    doctor. Builds, shows the change set and deploys, through make deploy. Turns minting on, waits until it is in effect
-    everywhere, probes, and prints the URL with a curl command. Run it in the repository; run it again at any time.
+    policy and block list. Asks for each platform's credentials, and verifies them. Suggests a first policy. Runs
+    roomkey doctor. Builds, shows the change set and deploys, with make deploy. Turns minting on, waits until it is in
+    effect everywhere, runs roomkey probe, and prints the URL with a curl command. Run it in the repository. It can be
+    repeated.
 
     Example: roomkey up staging
 
@@ -123,7 +124,7 @@ def up(
     _apply(run, init.missing(run.aws, environment))
     _store_secrets(run, files.secrets(credentials) if credentials else {})
     _store_policy(run, policy)
-    _examine(run)
+    _run_doctor(run)
     if skip_deploy:
         note("Everything is ready for make deploy.")
         return
@@ -244,7 +245,7 @@ def _store_policy(run: _Run, file: Path | None) -> None:
 # --- deploy ----------------------------------------------------------------------------------------------------------
 
 
-def _examine(run: _Run) -> None:
+def _run_doctor(run: _Run) -> None:
     failed = 0
     for finding in doctor.examine(doctor.Examination(run.environment, run.aws), before_deploy=True):
         if run.as_json:
@@ -272,12 +273,12 @@ def _deploy(run: _Run) -> None:
     if done.returncode:
         stack = stacks.find_stack(run.aws, run.environment)
         reasons = stacks.failure_reasons(run.aws, run.environment)[:3] if stack else []
-        way_out = (
+        first_step = (
             f"run sam delete --stack-name {run.environment.stack_name} first, then "
             if stack and stack.status == "ROLLBACK_COMPLETE"
             else ""
         )
-        fail("\n  ".join(["the deploy failed:", *reasons, f"{way_out}repeat roomkey up {run.environment}"]), REFUSED)
+        fail("\n  ".join(["the deploy failed:", *reasons, f"{first_step}repeat roomkey up {run.environment}"]), REFUSED)
 
 
 def _enable_and_probe(run: _Run) -> None:
@@ -307,7 +308,7 @@ def _enable_and_probe(run: _Run) -> None:
 
 
 def _probe(run: _Run, base: str, name: str, kind: TokenKind) -> dict[str, probe.Verdict]:
-    """Request a token as the access mode allows it, and send a request that must be refused."""
+    """Request a token in the access mode of the stack, and send a request that must be refused."""
     platform = PLATFORMS[name]
     call = probe.Call(base, platform, kind, minimal_request(platform, kind))
     verdicts = {}

@@ -109,7 +109,7 @@ def grants_app_tokens(policy: Policy, access: Access) -> bool:
     )
 
 
-def in_short(policy: Policy) -> str:
+def summary(policy: Policy) -> str:
     """Return the number of rules and the mode, in words."""
     return f"{len(policy.rules)} {'rule' if len(policy.rules) == 1 else 'rules'}, mode {policy.mode}"
 
@@ -208,7 +208,7 @@ def _is_plain(scalar: str) -> bool:
 
 
 def _explained(problems: Iterable[tuple[str, str]], document: Any) -> Iterator[tuple[str, str]]:
-    """Name the wrong word in problems about unknown words, and suggest the right one.
+    """Name the unknown word in a problem, and suggest the closest valid one.
 
     The function's own messages never quote the document; a file on this machine may be quoted.
     """
@@ -250,7 +250,7 @@ _MAY_MANAGE = ("anyone", "signed-in", "principal")
 
 
 def _warnings(policy: Policy, document: Any) -> Iterator[tuple[str, str]]:
-    """Yield what is valid and probably a mistake: rules that never grant, patterns that match too much."""
+    """Yield probable mistakes in a valid policy: rules that never grant, patterns that match too much."""
     if policy.mode is Mode.AUDIT:
         yield "mode", "denies nothing: requests that no rule grants are minted, and recorded"
     elif not policy.rules:

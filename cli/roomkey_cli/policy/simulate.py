@@ -1,4 +1,4 @@
-"""Ask a policy about one request, described by the columns of a table of cases."""
+"""Evaluate a policy for one request, described by the columns of a table of cases."""
 
 import difflib
 import re
@@ -22,7 +22,7 @@ _LIFETIMES = LifetimeLimits(default=DEFAULT_LIFETIMES.default, longest=90 * 8640
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A caller and a request. `barred` is why the endpoint refuses it before it reads the policy, if it does."""
+    """A caller and a request. `barred` is the reason if the endpoint refuses it before the policy, else None."""
 
     caller: Caller
     request: TokenRequest
@@ -50,18 +50,18 @@ def ask(columns: Mapping[str, str]) -> Question:
     body = _body(columns)
     lifetime = _invite_lifetime(body) if word == INVITE else None
     if platform.binds_user(kind) and caller.user_id is None:
-        body["user_id"] = "1"  # A policy does not look at the token's user.
+        body["user_id"] = "1"  # A policy does not check the token's user.
     try:
         request = parse(platform, kind, body, lifetimes=_LIFETIMES, signed_in=caller.user_id is not None)
     except InvalidRequest as invalid:
-        why = (f"{_COLUMNS.get(one.field, one.field)} {one.reason}" for one in invalid.errors)
+        why = (f"{_COLUMNS.get(error.field, error.field)} {error.reason}" for error in invalid.errors)
         raise ValueError("; ".join(why)) from None
     if word == INVITE:
         request = request._replace(for_invite=True, user_id=None, expires_in=lifetime)
         barred = "with open access, invites cannot be created" if caller == Caller(Access.OPEN) else None
         return Question(caller, request, barred)
     if kind is TokenKind.MANAGEMENT and caller.principal is None:
-        return Question(caller, request, "a management token needs an IAM principal, whatever the policy grants")
+        return Question(caller, request, "a management token always needs an IAM principal")
     if caller.user_id is not None:
         try:
             request = bind_to_user(request, caller.user_id)
@@ -82,7 +82,7 @@ def _kind_and_platform(word: str, name: str) -> tuple[TokenKind, Platform]:
 
 
 def _invite_lifetime(body: dict[str, Any]) -> int | None:
-    """Take the lifetime of an invite out of `body`: it is not the token's."""
+    """Remove the lifetime of an invite from `body`, where it would be the token's, and return it."""
     lifetime = body.pop("expires_in", None)
     if lifetime is None or (type(lifetime) is int and MIN_INVITE_LIFETIME <= lifetime <= MAX_INVITE_LIFETIME):
         return lifetime

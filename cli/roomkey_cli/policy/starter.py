@@ -1,4 +1,4 @@
-"""A first policy that fits who may request app tokens."""
+"""A first policy for the access mode of a stack."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from roomkey.settings import Access
 
 
 def policy(access: Access, platforms: Sequence[str], *, account: str, operator: str, partition: str = "aws") -> Any:
-    """Return the document: app tokens for every caller, management tokens for the operator.
+    """Return a policy document that grants app tokens to every caller and management tokens to the operator.
 
     `operator` is the IAM principal that deploys, so that `roomkey probe` gets a token.
     """

@@ -80,7 +80,7 @@ class Rule(NamedTuple):
         return not request.opens_every_room or any(pattern.text == "*" for pattern in self.rooms)
 
     def grants(self, request: TokenRequest, caller: Caller) -> bool:
-        """Return whether the rule grants `request`, whatever lifetime it asks for."""
+        """Return whether the rule grants `request`. The lifetime is not checked."""
         return all(covers for _, covers in self.checks(request, caller))
 
 

@@ -7,7 +7,7 @@ from roomkey_cli.commands.env import list as list_
 from roomkey_cli.commands.session import command
 
 app = typer.Typer(
-    help="""Create an environment, inspect it, switch it off and on, remove it.
+    help="""Create, inspect, switch off, switch on and remove environments.
 
     Example: roomkey env status prod
 

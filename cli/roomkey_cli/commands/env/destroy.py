@@ -1,4 +1,4 @@
-"""`roomkey env destroy`: what `sam delete` leaves behind."""
+"""`roomkey env destroy`: delete the resources that `sam delete` keeps."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -25,7 +25,7 @@ def destroy(
     ] = 30,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; change nothing.")] = False,
 ) -> None:
-    """Delete what sam delete leaves: parameters, secrets, log groups with the audit trail, layer versions.
+    """Delete the resources that sam delete keeps: parameters, secrets, log groups with the audit trail, layer versions.
 
     Delete the stack first. The command always asks for the environment's name. roomkey secret put restores a secret
     within the recovery days; everything else is deleted at once. Tokens already issued stay valid until they expire.

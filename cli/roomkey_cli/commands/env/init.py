@@ -1,4 +1,4 @@
-"""`roomkey env init`: create the parameters that an environment lacks."""
+"""`roomkey env init`: create the missing parameters of an environment."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from roomkey_cli.environment import Environment
 
 
 def init(environment: EnvironmentArgument, session: Session, options: ApplyOptions) -> None:
-    """Create what an environment lacks: kill switch (off), empty policy, empty block list.
+    """Create the missing parameters of an environment: kill switch (minting off), empty policy, empty block list.
 
     Existing parameters are not changed. roomkey secret put creates the secrets.
 
@@ -30,7 +30,7 @@ def init(environment: EnvironmentArgument, session: Session, options: ApplyOptio
 
 
 def missing(aws: Aws, environment: Environment) -> list[Change]:
-    """Return the changes that create what the environment lacks. Raises `AwsError`."""
+    """Return the changes that create the missing parameters. Raises `AwsError`."""
     snapshot = parameters.read(aws, environment)
     wanted = [
         (snapshot.kill_switch, environment.kill_switch_name, "true", "minting is off for everything"),

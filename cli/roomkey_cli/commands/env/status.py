@@ -1,4 +1,4 @@
-"""`roomkey env status`: what is on and off, the policy in force, and which secrets are stored."""
+"""`roomkey env status`: kill switch, policy, block list, function and secrets of an environment."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -23,7 +23,7 @@ type Metadata = Mapping[str, Mapping[str, Any]]
 
 
 def status(environment: EnvironmentArgument, session: Session) -> None:
-    """Show what is on and off, the policy in force, and which secrets are stored. No secret is shown.
+    """Show the state of an environment: kill switch, policy, block list, function, secrets. No secret value is shown.
 
     Exit status 1 if the kill switch, the policy or the block list is missing or invalid, so that nothing is minted.
 
@@ -100,13 +100,13 @@ def _policy_words(parameter: Parameter | None) -> str:
     if parameter is None or parameter.policy is None:
         problems = parameter.policy_problems[:3] if parameter else []
         return f"INVALID policy: nothing is minted ({'; '.join(problems)})"
-    return f"{lint.in_short(parameter.policy)}, {len(parameter.text.encode())} bytes"
+    return f"{lint.summary(parameter.policy)}, {len(parameter.text.encode())} bytes"
 
 
 def _block_list_words(parameter: Parameter | None) -> str:
     if parameter is None or not block_lists.is_valid(parameter.text):
         return "INVALID block list: nothing is minted"
-    return block_lists.in_short(block_lists.parse(parameter.text))
+    return block_lists.summary(block_lists.parse(parameter.text))
 
 
 def function_words(function: stacks.Function | None) -> str:

@@ -1,4 +1,4 @@
-"""`roomkey env stop` and `roomkey env start`: the switch that needs Lambda only, for when SSM is down.
+"""`roomkey env stop` and `roomkey env start`: stop and start the function with Lambda alone, for when SSM is down.
 
 With a reserved concurrency of 0, Lambda does not run the function. A tag on the function stores the previous value: the
 tag needs no other service, is deleted with the function, and survives a deploy.
@@ -27,8 +27,8 @@ NONE = "none"
 def stop(environment: EnvironmentArgument, session: Session, options: ApplyOptions) -> None:
     """Stop the function: set its reserved concurrency to 0. Needs no SSM.
 
-    Callers, of health too, get an error from AWS. Prefer roomkey env disable. Do not deploy while the function is
-    stopped: a deploy that sets the reserved concurrency starts it.
+    All callers, health checks included, get an error from AWS. Prefer roomkey env disable. Do not deploy while the
+    function is stopped: a deploy that sets the reserved concurrency starts it.
 
     Example: roomkey env stop prod
     """

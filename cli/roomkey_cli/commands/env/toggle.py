@@ -38,10 +38,10 @@ def disable(
         write: Callable[[], object] = partial(parameters.replace, aws, found.name, found, after.text)
     else:
         after = KillSwitch(everything=True)
-        # Whatever another operator writes at this moment: everything is off afterwards.
+        # Unconditional: a concurrent write by another operator must not keep minting on.
         write = partial(parameters.put, aws, found.name, after.text)
-    notes = _way_back(environment, found.kill_switch, after) if found.kill_switch else []
-    _turn(
+    notes = _undo_notes(environment, found.kill_switch, after) if found.kill_switch else []
+    _set(
         environment,
         found,
         after,
@@ -52,10 +52,10 @@ def disable(
     )
 
 
-def _way_back(environment: Environment, before: KillSwitch, after: KillSwitch) -> list[str]:
+def _undo_notes(environment: Environment, before: KillSwitch, after: KillSwitch) -> list[str]:
     steps = [
         " ".join(("roomkey env", word, environment.name, *scopes))
-        for word, scopes in kill_switch.way_back(before, after)
+        for word, scopes in kill_switch.undo_commands(before, after)
     ]
     return [f"To undo: {', then '.join(steps)}."] if steps else []
 
@@ -71,7 +71,8 @@ def enable(
 ) -> None:
     """Turn minting on for SCOPE and the scopes within it (default: everything).
 
-    If everything is off, only SCOPE comes on. The command stops if another operator changes the kill switch meanwhile.
+    If everything is off, only SCOPE is turned on. The command fails if another operator changes the kill switch
+    meanwhile.
 
     Example: roomkey env enable prod 100ms
     """
@@ -84,7 +85,7 @@ def enable(
         except ValueError as error:
             fail(str(error), REFUSED)
     write = partial(parameters.replace, aws, found.name, found, after.text)
-    _turn(environment, found, after, write, session, options)
+    _set(environment, found, after, write, session, options)
     if wait and not options.dry_run:
         wait_until_effective(aws, environment, after)
 
@@ -99,7 +100,7 @@ def _require_valid(found: Parameter, environment: Environment) -> KillSwitch:
     return found.kill_switch
 
 
-def _turn(
+def _set(
     environment: Environment,
     found: Parameter,
     after: KillSwitch,

@@ -6,7 +6,7 @@ from roomkey_cli.commands.policy import check, explain, put, test
 from roomkey_cli.commands.session import command
 
 app = typer.Typer(
-    help="""Check, test, explain and put a policy: who may have which token.
+    help="""Check, test, explain and store a policy, which decides who gets which token.
 
     Example: roomkey policy check policy.json
 

@@ -26,6 +26,6 @@ def check(file: PolicyArgument, output: Output) -> None:
             print(harmless(f"{file}:{finding.line}: warning: {finding}"))
         if read.policy:
             size = f"{read.size} bytes minified ({read.tier} tier)"
-            print(harmless(f"{file}: {lint.in_short(read.policy)}, {size}"))
+            print(harmless(f"{file}: {lint.summary(read.policy)}, {size}"))
     if read.problems:
         raise typer.Exit(REFUSED)

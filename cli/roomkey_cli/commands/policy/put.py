@@ -1,4 +1,4 @@
-"""`roomkey policy put`: store a policy, and show what changes."""
+"""`roomkey policy put`: store a policy, and show the difference."""
 
 import difflib
 import json
@@ -18,9 +18,9 @@ _COLOURS = {"+": "green", "-": "red"}
 
 
 def put(environment: EnvironmentArgument, file: PolicyArgument, session: Session, options: ApplyOptions) -> None:
-    """Check a policy, show what it changes, and store it minified.
+    """Check a policy, show the difference, and store it minified.
 
-    The command stops if another operator changes the policy meanwhile. A policy of more than 4096 bytes needs an
+    The command fails if another operator changes the policy meanwhile. A policy of more than 4096 bytes needs an
     advanced parameter, for which AWS charges; 8192 bytes is the limit.
 
     Example: roomkey policy put prod policy.json --dry-run
@@ -43,7 +43,7 @@ def put(environment: EnvironmentArgument, file: PolicyArgument, session: Session
         "effective_within_seconds": limits.OPERATOR_CONFIG_BOUND_SECONDS,
     }
     replace = partial(parameters.replace, aws, environment.policy_name, stored, minified)
-    description = f"write {environment.policy_name}: {lint.in_short(policy)}, {_size(size)}"
+    description = f"write {environment.policy_name}: {lint.summary(policy)}, {_size(size)}"
     changes = (
         [] if stored and _same(stored, minified) else [Change(description, lambda: details.update(version=replace()))]
     )
@@ -61,7 +61,7 @@ def put(environment: EnvironmentArgument, file: PolicyArgument, session: Session
 
 
 def _same(stored: Parameter, minified: str) -> bool:
-    """Check whether the stored policy is the same document, whatever its whitespace."""
+    """Check whether the stored policy is the same document, apart from whitespace."""
     return stored.policy is not None and strict_json.loads(stored.text) == strict_json.loads(minified)
 
 

@@ -1,4 +1,4 @@
-"""`roomkey policy test`: a policy against a table of requests and expected decisions."""
+"""`roomkey policy test`: test a policy with a table of requests and expected decisions."""
 
 import csv
 from collections.abc import Mapping
