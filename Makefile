@@ -96,7 +96,7 @@ build: $(TOOLS)/sam/.installed  ## Build the package for AWS, with bytecode. Nee
 	@python3.13 -V >/dev/null 2>&1 || { echo "make build needs python3.13 on PATH: Lambda reads only its own bytecode."; exit 1; }
 	$(SAM) build
 	$(TOOLS)/sam/bin/python scripts/authorities.py .aws-sam/build/Function/roomkey/aws/authorities
-	@# The function uses Powertools' logger and metrics. The rest would be three quarters of the package.
+	@# The function uses Powertools' logger. The rest would be three quarters of the package.
 	cd .aws-sam/build/Dependencies/python/aws_lambda_powertools && rm -rf event_handler && \
 	  find utilities -mindepth 1 -maxdepth 1 -type d ! -name jmespath_utils -exec rm -rf {} +
 	@# Lambda's disk is read-only: without bytecode, every cold start compiles everything. By content, not by time, since

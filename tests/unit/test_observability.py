@@ -5,6 +5,7 @@ import threading
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.metrics import EphemeralMetrics
 
 from roomkey import errors
 from roomkey.errors import (
@@ -18,7 +19,7 @@ from roomkey.errors import (
     NotAllowed,
     RoomkeyError,
 )
-from roomkey.observability import MINTED, Observability
+from roomkey.observability import MINTED, NAMESPACE, Observability
 from roomkey.platforms.base import TokenKind
 from support.records import NOW, arrived, minted, stale, usage
 
@@ -60,6 +61,23 @@ def test_a_minted_token_counts_in_every_set_of_dimensions(
         "TokenMinted": 1,
         "Duration": 1500.0,
     }
+
+
+def test_the_line_is_the_one_that_powertools_writes(
+    observability: Observability, capsys: pytest.CaptureFixture[str]
+) -> None:
+    observability.request_finished(stale(minted(), kill_switch=61.5, credentials=900.0), usage(NOW + 0.5, 1.5))
+    (line,) = _metric_lines(capsys)
+
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service="", default_dimensions={"environment": "prod"})
+    metrics.add_dimensions(platform=line["platform"], kind=line["kind"])
+    metrics.add_dimensions(code=line["code"])
+    for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]:
+        metrics.add_metric(metric["Name"], metric.setdefault("Unit", "Count"), line[metric["Name"]])
+    theirs: dict[str, Any] = dict(metrics.serialize_metric_set())
+    theirs["_aws"]["Timestamp"] = NOW * 1000 + 500
+    # Powertools writes each value as a list.
+    assert line == {name: value[0] if isinstance(value, list) else value for name, value in theirs.items()}
 
 
 @pytest.mark.parametrize(
