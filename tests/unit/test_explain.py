@@ -3,8 +3,10 @@
 import base64
 import hashlib
 import hmac
+import html
 import json
 import struct
+import zlib
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -83,6 +85,7 @@ GOOD = jwt(LEGACY, HMS["app_secret"])
 AGORA = minted("agora", room_id="lobby", role="publisher", user_id="42", services=("rtc",))
 ROOM = "0123456789abcdef0123456789abcdef"
 BOARD = minted("agora-whiteboard", room_id=ROOM, role="writer")
+USER_SIG = str.maketrans("+/=", "*-_")
 EXAMPLES = pytest.mark.parametrize("token", [GOOD, AGORA, BOARD], ids=["jwt", "agora", "whiteboard"])
 
 
@@ -306,41 +309,94 @@ def test_a_jwt_without_its_start_is_explained() -> None:
 
 # --- what a clipboard adds -----------------------------------------------------------------------------------------
 
+FORMATS = {
+    "jwt": GOOD,
+    "livekit": of_example("livekit"),
+    "agora": AGORA,
+    "agora-006": old_agora({1: NOW + 600, 2: NOW + 600}),
+    "whiteboard": BOARD,
+    "turn": of_example("turn"),
+    "opentok": "T1==" + base64.b64encode(b"partner_id=123&sig=ab:cd").decode(),
+    "zegocloud": "04AAAA" + "aB3/" * 20,
+    "tencent": base64.b64encode(zlib.compress(b'{"TLS.identifier": "ada"}')).decode().translate(USER_SIG),
+    "invite": "rki1.eyJwbGF0Zm9ybSI6IjEwMG1zIn0." + "Ab-" * 14 + "Z",
+}
+READABLE = ("platform", "vendor", "kind", "room", "role", "user", "expires_at", "signature", "problems", "claims")
+
+
+def readable(text: str) -> dict[str, Any]:
+    found = explained(text)
+    return {name: found.get(name) for name in READABLE}
+
+
 AROUND = [
     *("{}\n", "  {}\t", "{}.", "{},", "{};", '"{}"', "'{}'", "`{}`", "\u201c{}\u201d", "<{}>", "({})", "\ufeff{}"),
     *("Bearer {}", "bearer  {}", "Authorization: Bearer {}", "authorization=Bearer {}", "token: {}", "TOKEN='{}'"),
-    *("\u200b{}", "curl -H 'token: {}'"),
+    *("\u200b{}", "curl -H 'token: {}'", "{}\u200e\u2063", "\x1b[32m{}\x1b[0m", "\u00ab{}\u00bb", "**{}**", "_{}_"),
     *('export TOKEN="{}"', "const token = '{}';", "https://example.com/?token={}&room=x", "\"Bearer {}\""),
+    *("curl -sH 'Authorization: Bearer {}' https://api.example.com/v2/rooms?limit=2", "Cookie: a=b; token={}; c=d"),
+    *("https://example.com/join#access_token={}&x=1", "&quot;{}&quot;", "<token>{}</token>", "token%3D{}%26room%3Dx"),
     '{{"success": true, "token": "{}", "expires_in": 600}}',
     '{{"data": {{"participant_token": "{}"}}}}',
+    '{{"server_url": "wss://a.example", "participant_token": "{}"}}',
     '[{{"token": "{}"}}]',
+    '{{\u201ctoken\u201d: \u201c{}\u201d}}',
+    '{{"body": "{{\\"token\\": \\"{}\\"}}"}}',
+    "{{&quot;token&quot;:&quot;{}&quot;}}",
+    "{{&amp;quot;token&amp;quot;:&amp;quot;{}&amp;quot;}}",
+    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{{\"token\": \"{}\"}}",
     '"token": "{}",',
     "here it is:\n\n{}\n\nthanks",
 ]  # fmt: skip
 
 
-@EXAMPLES
+@pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("around", AROUND)
-def test_what_is_pasted_around_a_token_is_removed(token: str, around: str) -> None:
-    found = explained(around.format(token))
-    assert (found["problems"], found["signature"]) == ((), "valid")
-    assert bool(found["notes"]) is (around.format(token).strip() != token)
+def test_what_is_pasted_around_a_token_is_removed(name: str, around: str) -> None:
+    text = around.format(FORMATS[name])
+    assert readable(text) == readable(FORMATS[name])
+    assert bool(explained(text)["notes"]) is (text.strip() != FORMATS[name])
 
 
-@EXAMPLES
-@pytest.mark.parametrize("joint", ["\n", "\r\n", "\n    ", "\\\n", "\n> ", " \n", "\\n"])
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "joint",
+    [
+        "\n",
+        "\r\n",
+        "\n    ",
+        "\\\n",
+        "\n> ",
+        " \n",
+        "\\n",
+        " |\n| ",
+        "\u2028",
+        '" +\n  "',
+        "'\n'",
+        "=\n",
+        " ",
+        "\u200b",
+    ],
+)
 @pytest.mark.parametrize("width", [20, 64, 76])
-def test_wrapped_lines_are_joined(token: str, joint: str, width: int) -> None:
+def test_wrapped_lines_are_joined(name: str, joint: str, width: int) -> None:
+    token = FORMATS[name]
     wrapped = joint.join(token[start : start + width] for start in range(0, len(token), width))
-    found = explained(f"Bearer {wrapped}\n")
-    assert (found["problems"], found["signature"]) == ((), "valid")
+    assert readable(f"Bearer {wrapped}\n") == readable(token)
 
 
-@EXAMPLES
-def test_an_encoded_token_is_decoded(token: str) -> None:
-    for text in (quote(token, safe=""), f"?token={quote(token, safe='')}&x=1", token.replace("/", "\\/")):
-        assert explained(text)["signature"] == "valid"
-    assert explained(token.replace("=", "\\u003d"))["signature"] == "valid"
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_encoded_token_is_decoded(name: str) -> None:
+    token = FORMATS[name]
+    encoded = quote(token, safe="")
+    entities = "".join(character if character.isalnum() else f"&#{ord(character)};" for character in token)
+    hexadecimal = "".join(character if character.isalnum() else f"&#x{ord(character):x};" for character in token)
+    for text in (
+        *(encoded, f"?token={encoded}&x=1", quote(encoded), token.replace("/", "\\/"), entities, hexadecimal),
+        *(f"<b>{entities}</b>", html.escape(entities), token.replace("=", "\\u003d"), token.replace("=", "=3D")),
+        *(token.replace("-", "\u2011"), token.translate({ord("."): "\uff0e"}), "\u00ad".join(token)),
+    ):
+        assert readable(text) == readable(token)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
@@ -356,6 +412,35 @@ def test_a_plus_that_a_form_turned_into_a_blank_is_restored() -> None:
         if "+" in (token := minted("agora", room_id="lobby", role="publisher", user_id=str(user), services=("rtc",)))
     )
     assert explained(token.replace("+", " "))["signature"] == "valid"
+
+
+ICE = {"urls": ["turn:turn.example.com:3478"], "username": "{user}", "credential": "{credential}"}
+ICE_SERVERS = [
+    json.dumps({"ice_servers": [ICE], "platform": "turn", "expires_in": 14400, "renew_in": 14340}),
+    json.dumps({"iceServers": [{"urls": "stun:stun.example.com"}, ICE]}, indent=2),
+    json.dumps([ICE]),
+    json.dumps(json.dumps(ICE)),
+    html.escape(json.dumps(ICE)),
+    quote(json.dumps(ICE), safe="{}"),
+    str(ICE),
+    json.dumps({"username": "{user}", "password": "{credential}", "ttl": 86400, "uris": []}),
+    "new RTCPeerConnection({ iceServers: [{ urls: 'turn:a', credential: '{credential}', username: '{user}' }] })",
+    "username: {user}\npassword: {credential}\n",
+    "turnutils_uclient -u '{user}' -w '{credential}' turn.example.com",
+    "{user}:{credential}",
+    "\u201c{user}:{credential}\u201d",
+    "HTTP/2 200\r\n\r\n" + json.dumps({"ice_servers": [ICE]}),
+]
+
+
+@pytest.mark.parametrize("text", ICE_SERVERS)
+def test_ice_servers_are_explained(text: str) -> None:
+    user, _, credential = FORMATS["turn"].rpartition(":")
+    if "%" in text:
+        user, credential = quote(user), quote(credential, safe="")
+    pasted = text.replace("{user}", user).replace("{credential}", credential)
+    assert readable(pasted) == readable(FORMATS["turn"])
+    assert explained(pasted)["signature"] == "valid"
 
 
 # --- other issuers and other vendors -------------------------------------------------------------------------------

@@ -1,21 +1,53 @@
-"""Find a token in pasted text: a header, a JSON reply, a line of code, wrapped lines."""
+"""Find a token in pasted text: a header, a URL, a JSON reply, ICE servers, a line of code, wrapped lines."""
 
+import html
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-_INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u200c\u200d\u2060\u00ad"))
+_TURN_USER = r"[0-9]{9,19}(?::[!#-&(-\[\]-~]{1,256}?)?"
+_TURN_CREDENTIAL = r"[A-Za-z0-9+/]{27}="
 _TOKEN = re.compile(
-    r"ey[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}"  # A JSON Web Token.
+    r"e[yw][A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}"  # A JSON Web Token.
     r"|NETLESS(?:ROOM|SDK|TASK)_[A-Za-z0-9_-]+"
     r"|007e[A-Za-z0-9+/]+={0,2}"  # Agora: zlib's first byte is 0x78.
     r"|006[0-9A-Fa-f]{32}[A-Za-z0-9+/]*={0,2}"
+    rf"|{_TURN_USER}:{_TURN_CREDENTIAL}"
     r"|T1==[A-Za-z0-9+/]+={0,2}"
+    r"|04AAAA[A-Za-z0-9+/]{40,}={0,2}"
+    r"|eJ[A-Za-z0-9*_-]{40,}"
+    r"|rki1\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 )
 _MEMBERS = ("token", "participant_token", "signature", "authToken", "accessToken", "access_token", "jwt")
 """Members of a JSON reply that hold a token, the likeliest first."""
+
+_USER_MEMBER = rf"""(?:username|-u)["']?\s*[:=\s]\s*["']?(?P<user>{_TURN_USER})(?=["'\s,;&}}]|$)"""
+_CREDENTIAL_MEMBER = rf"""(?:credential|password|-w)["']?\s*[:=\s]\s*["']?(?P<credential>{_TURN_CREDENTIAL})"""
+_BETWEEN = ".{0,2000}?"
+_ICE_SERVERS = [
+    re.compile(pattern, re.IGNORECASE | re.DOTALL)
+    for pattern in (_USER_MEMBER + _BETWEEN + _CREDENTIAL_MEMBER, _CREDENTIAL_MEMBER + _BETWEEN + _USER_MEMBER)
+]
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_LOOKALIKES = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201a\u201b", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"),
+    }
+)
+"""Characters that word processors and chats write in the place of ASCII."""
+_MAX_DECODINGS = 4
+_JOINTS = (
+    r"[ \t|\u2502]*[\r\n\v\f\x85\u2028\u2029]+[ \t>|\u2502]*",  # Lines, quoted or in a table.
+    r"""["'`]\s*[+.\\]?\s*["'`]""",  # String literals that a program joins.
+    r"=\r?\n(?=.)",  # Soft line breaks of e-mail (RFC 2045, section 6.7).
+    r"\s+",
+)
 
 
 def decode(content: bytes) -> str:
@@ -30,7 +62,7 @@ def decode(content: bytes) -> str:
 
 
 def candidates(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the tokens that `text` may hold, each with what was removed around it; the likeliest first."""
+    """Yield the tokens that `text` may hold, each with a note of what was removed around it; the likeliest first."""
     seen = set()
     for token, removed in _all_candidates(text):
         if token and token not in seen:
@@ -39,42 +71,82 @@ def candidates(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _all_candidates(text: str) -> Iterator[tuple[str, str]]:
-    exact = text.strip()
-    yield exact, ""
-    visible = exact.translate(_INVISIBLE).replace("\u00a0", " ")
-    around = "taken from the text around it"
-    for name, token in _in_json(visible):
-        yield token, f"taken from the member {name} of a JSON object" if name else around
-    plain = re.sub(r"\\u00([0-9a-fA-F]{2})", r"%\1", visible.replace("\\/", "/"))
-    plain = re.sub(r"\\[nrt]|\\\r?\n", "\n", plain)
-    if re.search(r"%[0-9A-Fa-f]{2}", plain):
-        plain = unquote(plain)
-    for word in sorted(plain.split(), key=len, reverse=True):
-        yield from ((token, around) for token in _found(word))
-    wrapped = "joined from wrapped lines"
-    yield from ((token, wrapped) for token in _found(re.sub(r"[ \t]*[\r\n]+[ \t>|]*", "", plain)))
-    yield from ((token, "its blanks replaced by +") for token in _found(re.sub(r" ", "+", plain)))
-    yield from ((token, wrapped) for token in _found(re.sub(r"\s+", "", plain)))
-    base64url = _found(re.sub(r"[^A-Za-z0-9_.-]+", "", plain))
-    yield from ((token, wrapped) for token in base64url if not token.startswith("00"))
+    yield text.strip(), ""
+    texts = list(_decodings(_visible(text)))
+    for plain in texts:
+        yield from _in_json(plain)
+        for pattern in _ICE_SERVERS:
+            for match in pattern.finditer(plain):
+                yield f"{match['user']}:{match['credential']}", "joined from username and credential"
+        for word in sorted(plain.split(), key=len, reverse=True):
+            yield from ((token, "taken from the text around it") for token in _found(word))
+    for plain in texts:
+        for joint in _JOINTS:
+            yield from ((token, "joined from wrapped lines") for token in _found(re.sub(joint, "", plain)))
+        yield from ((token, "its blanks replaced by +") for token in _found(plain.replace(" ", "+")))
+        yield from (
+            (token, "decoded from e-mail") for token in _found(re.sub(r"=\r?\n(?=.)", "", plain).replace("=3D", "="))
+        )
+    base64url = _found(re.sub(r"[^A-Za-z0-9_.-]+", "", texts[-1]))
+    yield from ((token, "joined from wrapped lines") for token in base64url if token.startswith(("e", "N")))
+
+
+def _visible(text: str) -> str:
+    """Return `text` without characters that show nothing, and with ASCII in the place of similar characters."""
+    text = unicodedata.normalize("NFKC", _ANSI.sub("", text)).translate(_LOOKALIKES)
+    return "".join(
+        character
+        for character in text
+        if character.isascii()
+        or not (unicodedata.category(character) == "Cf" or "\ufe00" <= character <= "\ufe0f" or character == "\u034f")
+    )
+
+
+def _decodings(text: str) -> Iterator[str]:
+    """Yield `text`, then the text that is left as escapes of HTML, JSON and URLs are decoded, one layer at a time."""
+    for _ in range(_MAX_DECODINGS):
+        yield text
+        decoded = re.sub(
+            r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,8});", lambda match: html.unescape(match[0]), text
+        )
+        decoded = re.sub(r"\\u00([0-7][0-9a-fA-F])", lambda match: chr(int(match[1], 16)), decoded)
+        decoded = re.sub(r"\\[nrt]|\\\r?\n", "\n", decoded.replace("\\/", "/")).replace('\\"', '"')
+        if re.search(r"%[0-9A-Fa-f]{2}", decoded):
+            decoded = unquote(decoded)
+        if decoded == text:
+            return
+        text = decoded
 
 
 def _found(text: str) -> Iterator[str]:
     for match in _TOKEN.finditer(text):
         token = match.group()
         yield token.rstrip(".") if token.count(".") > 2 or token.endswith("..") else token
-        if token.endswith("."):  # A full stop after a token whose signature is missing.
-            yield token.rstrip(".")
+        yield token.rstrip(".")  # A full stop after a token whose signature is missing.
+        for end in ("_", "*", "__", "**"):  # The end of emphasis in Markdown.
+            if token.endswith(end):
+                yield token.removesuffix(end)
 
 
 def _in_json(text: str) -> Iterator[tuple[str, str]]:
     try:
         document = json.loads(text)
+        texts = [*_credentials(document), *_strings("", document)]
     except (ValueError, RecursionError):
         return
-    texts = list(_strings("", document))
     texts.sort(key=lambda item: _MEMBERS.index(item[0]) if item[0] in _MEMBERS else len(_MEMBERS))
-    yield from texts
+    for name, token in texts:
+        yield token, f"taken from {name} of a JSON object" if name else "taken from the text around it"
+
+
+def _credentials(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the user name and credential of each ICE server (RFC 8825), or of each reply of the TURN REST draft."""
+    if isinstance(value, dict):
+        user, credential = value.get("username"), value.get("credential", value.get("password"))
+        if isinstance(user, str) and isinstance(credential, str):
+            yield "username and credential", f"{user.strip()}:{credential.strip()}"
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _credentials(inner)
 
 
 def _strings(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -72,11 +72,11 @@ def explain(text: str, at: float, keys_of: Callable[[Platform], Credentials | No
     return min(found, key=_distance, default=Explanation(None))
 
 
-def _distance(explanation: Explanation) -> tuple[bool, int]:
-    """Return how far a candidate is from a good token: the most readable one was meant."""
+def _distance(explanation: Explanation) -> tuple[bool, int, int]:
+    """Return how far a candidate is from a good token: the most readable one was meant, and then the longest."""
     if explanation.stranger:
-        return not explanation.stranger.header, len(explanation.stranger.flaws)
-    return not (explanation.report and explanation.report.claims), len(explanation.problems)
+        return not explanation.stranger.header, len(explanation.stranger.flaws), -len(explanation.token)
+    return not (explanation.report and explanation.report.claims), len(explanation.problems), 0
 
 
 def as_json(explanation: Explanation) -> Mapping[str, object]:

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from roomkey.invites import PREFIX
 from roomkey.platforms import hs256
 
 
@@ -54,6 +55,8 @@ _JSON_WEB_TOKENS: tuple[tuple[str, _Test], ...] = (
 
 def name_stranger(text: str) -> Stranger | None:
     """Return whose token `text` is, as far as its form tells, or None if it is no token that is known."""
+    if re.fullmatch(rf"{PREFIX}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", text):
+        return Stranger("an invite of Roomkey, not a token: roomkey invite show reads it", "Roomkey")
     decoded = hs256.read(text, None)
     if decoded is not None:
         return _json_web_token(decoded)
@@ -64,8 +67,8 @@ def name_stranger(text: str) -> Stranger | None:
         return Stranger("a JSON Web Token that cannot be read: it is cut short or damaged")
     if re.fullmatch(r"ey[A-Za-z0-9_-]+", text):
         return Stranger("the start of a JSON Web Token: it is cut short in its header")
-    if text.startswith("T1=="):
-        return Stranger("an OpenTok token (T1==), of Vonage's older video API", "OpenTok", claims=_opentok(text))
+    if re.fullmatch(r"T1==[A-Za-z0-9+/]+={0,2}", text):
+        return _opentok(text)
     if text in _PRINTED_VARIABLES:
         return Stranger(f"the word {text}: a program printed a variable that has no value")
     if _is_user_sig(text):
@@ -95,18 +98,22 @@ def _json_web_token(decoded: hs256.Decoded) -> Stranger:
     )
 
 
-def _opentok(text: str) -> dict[str, str]:
-    """Return the key id in an OpenTok token, if it can be read."""
-    encoded = text.removeprefix("T1==")
-    try:
-        content = base64.b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
-    except ValueError:
-        return {}
-    found = re.match(r"partner_id=([0-9]+)", content)
-    return {"partner_id": found.group(1)} if found else {}
+def _opentok(text: str) -> Stranger:
+    encoded = text.removeprefix("T1==").rstrip("=")
+    content = base64.b64decode(encoded[: len(encoded) // 4 * 4] if len(encoded) % 4 == 1 else encoded + "==")
+    found = re.match(rb"partner_id=([0-9]+)", content)
+    whole = found and b"&sig=" in content and content.isascii()
+    return Stranger(
+        "an OpenTok token (T1==), of Vonage's older video API",
+        "OpenTok",
+        claims={"partner_id": found[1].decode()} if found else {},
+        flaws=() if whole else ("it is cut short or damaged",),
+    )
 
 
 def _is_user_sig(text: str) -> bool:
+    if not re.fullmatch(r"[A-Za-z0-9*-]+_{0,2}", text):
+        return False
     encoded = text.translate(str.maketrans("*-_", "+/="))
     try:
         document = json.loads(zlib.decompressobj().decompress(base64.b64decode(encoded), 65536))
