@@ -7,18 +7,20 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from e2e.npm import install
 from emulated.aws import ROOT_USER
-from emulated.conftest import NAME, Api, Cloud, User, allow_plain_http
+from emulated.conftest import NAME, Answer, Api, Cloud, User, allow_plain_http
 from infrastructure.template import ROOT, configured
 from support.audit_lines import checked
 from support.commands import DEMO
+from support.known_answers import opened as opened_token
 
 APP, MANAGEMENT = "/v1/100ms/app-token", "/v1/100ms/management-token"
 ROOM = {"room_id": "633fcdd84208780bf665346a", "role": "host"}
@@ -245,16 +247,44 @@ def test_an_operator_stops_and_starts_the_function(cloud: Cloud, operator: User)
     assert "ReservedConcurrentExecutions" not in functions.get_function_concurrency(FunctionName=f"roomkey-{NAME}")
 
 
-def test_the_kill_switch_takes_effect_within_its_bound(api: Api, cloud: Cloud, operator: User) -> None:
-    cloud.roomkey("env", "disable", NAME, "100ms/app", user=operator)
+def _refusal(ask: Callable[[], Answer]) -> Answer:
+    """Ask until a change that was just written takes effect, and return the refusal."""
     written = time.monotonic()
     while True:
         sent = time.monotonic()
-        answer = api.ask(APP, FOR_U_1, signed_by=ROOT_USER)
+        answer = ask()
         if answer.status != 200:
-            break
+            return answer
         assert sent - written < SECONDS_TO_TAKE_EFFECT
         time.sleep(1)
+
+
+def test_a_block_holds_on_every_route_within_its_bound(api: Api, cloud: Cloud, operator: User) -> None:
+    guest = {"platform": "100ms", "room_id": ROOM["room_id"], "role": "guest"}
+    invite = api.ask("/v1/invites", guest, signed_by=ROOT_USER).body["invite"]
+    as_member = {**ROOM, "user_id": "u-blocked"}
+
+    def redeem(user: str) -> Answer:
+        return api.ask("/v1/invites/redeem", {"invite": invite, "user_id": user})
+
+    assert [redeem("guest-blocked").status, api.ask(APP, as_member, signed_by=ROOT_USER).status] == [200, 200]
+    for user in ("guest-blocked", "u-blocked"):
+        cloud.roomkey("block", NAME, user, user=operator)
+
+    refusals = [
+        _refusal(lambda: redeem("guest-blocked")),
+        _refusal(lambda: api.ask(APP, as_member, signed_by=ROOT_USER)),
+        api.ask("/api/token", as_member, signed_by=ROOT_USER),
+        api.ask("/v1/100ms/room-code", {"code": invite, "user_id": "guest-blocked"}),
+    ]
+    assert [answer.status for answer in refusals] == [403, 403, 403, 403]
+    assert [answer.body.get("reason", answer.code) for answer in refusals] == ["blocked"] * 4
+    assert redeem("guest-other").status == 200
+
+
+def test_the_kill_switch_takes_effect_within_its_bound(api: Api, cloud: Cloud, operator: User) -> None:
+    cloud.roomkey("env", "disable", NAME, "100ms/app", user=operator)
+    answer = _refusal(lambda: api.ask(APP, FOR_U_1, signed_by=ROOT_USER))
 
     assert (answer.status, answer.code) == (403, "minting-disabled")
     assert api.ask(MANAGEMENT, {}, signed_by=ROOT_USER).status == 200
@@ -389,7 +419,14 @@ def test_a_bearer_token_gets_no_management_token(api: Api, tokens: dict[str, str
 @pytest.fixture(scope="module")
 def opened(enabled: None, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> None:
     cloud.roomkey("policy", "put", NAME, str(ROOT / "cli/roomkey_cli/data/policies/open.json"), "--yes")
-    config = _config(tmp_path_factory.mktemp("open") / "dev.yaml", AppTokenAccess="open", JwtIssuer="", JwtAudience="")
+    cloud.roomkey("secret", "put", NAME, "livekit", stdin=DEMO["livekit"])
+    config = _config(
+        tmp_path_factory.mktemp("open") / "dev.yaml",
+        AppTokenAccess="open",
+        JwtIssuer="",
+        JwtAudience="",
+        Platforms="100ms,livekit",
+    )
     cloud.aws.deploy(config, "open000001")
 
 
@@ -402,6 +439,20 @@ def test_with_open_access_everyone_gets_an_app_token(api: Api, path: str) -> Non
 @pytest.mark.usefixtures("opened")
 def test_with_open_access_a_management_token_still_needs_a_signature(api: Api) -> None:
     assert api.ask(MANAGEMENT, {}).status == 403
+
+
+@pytest.mark.usefixtures("opened")
+def test_livekit_s_client_fetches_tokens_and_refusals_from_the_deployed_stack(api: Api, tmp_path: Path) -> None:
+    program = install(ROOT / "tests" / "e2e" / "vendors", tmp_path) / "fetch.mjs"
+    fetches = ({"options": {"roomName": "class-7b"}}, {"options": {"participantMetadata": "{}"}})
+    command = ["node", str(program), f"{api.url}/v1/livekit/token", *map(json.dumps, fetches)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    fetched, refused = map(json.loads, done.stdout.splitlines())
+
+    _, claims = opened_token(fetched["participantToken"], json.loads(DEMO["livekit"])["api_secret"])
+    assert claims["video"]["room"] == "class-7b"
+    assert "received 400" in refused["error"]
+    assert "the policy does not allow it" in refused["error"]
 
 
 @pytest.mark.usefixtures("opened")
