@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import openapi
+
 from infrastructure.template import EVERYTHING, source, stack
 from roomkey.platforms import PLATFORM_NAMES, PLATFORMS, SERVICES
 from roomkey.platforms.base import Platform, TokenKind
@@ -184,59 +186,16 @@ def _json_list(old: str, names: tuple[str, ...]) -> str:
     return f"[{start}{f',{start}'.join(items)}{end}]"
 
 
-def other_platforms(text: str) -> str:
-    """Return the paths of the platforms that `text`, the OpenAPI document, does not describe one by one."""
-    paths = []
-    for kind in TokenKind:
-        names = [
-            name
-            for name, platform in PLATFORMS.items()
-            if kind in platform.kinds and f"  /v1/{name}/{kind}-token:" not in text
-        ]
-        if names:
-            paths.append(_PATH.format(kind=kind, names=", ".join(names), **_OPERATION[kind]))
-    return "".join(paths)
-
-
-_OPERATION = {
-    TokenKind.APP: {"title": "App", "security": "[{}, {jwt: []}, {sigv4: []}]"},
-    TokenKind.MANAGEMENT: {"title": "Management", "security": "[{sigv4: []}]"},
-}
-_PATH = """  /v1/{{platform}}/{kind}-token:
-    post:
-      operationId: mint{title}Token
-      tags: [Other platforms]
-      summary: {title} token of a platform whose fields are in docs/platforms
-      security: {security}
-      parameters:
-        - {{name: platform, in: path, required: true, schema: {{type: string, enum: [{names}]}}}}
-      requestBody:
-        required: false
-        content:
-          application/json:
-            schema: {{type: object}}
-      responses:
-        "200":
-          description: The token.
-          content:
-            application/json:
-              schema: {{type: object}}
-        "400": {{$ref: "#/components/responses/BadRequest"}}
-        "401": {{$ref: "#/components/responses/Unauthenticated"}}
-        "403": {{$ref: "#/components/responses/Refused"}}
-        "404": {{$ref: "#/components/responses/NotFound"}}
-        "503": {{$ref: "#/components/responses/Unavailable"}}
-"""
-
-
 def generated_openapi() -> str:
     """Return the OpenAPI document with the platforms of the registry."""
     text = with_lists((DOCS / "openapi.yaml").read_text())
-    before, begin, rest = text.partition("  # Generated from the registry:\n")
-    _, end, after = rest.partition("  # End of the generated part.\n")
-    if not end:
-        raise ValueError("docs/openapi.yaml needs one generated part")
-    return f"{before}{begin}{other_platforms(before + after)}{end}{after}"
+    for name, produce in {"tags": openapi.tags, "paths": openapi.paths, "schemas": openapi.schemas}.items():
+        parts = re.split(rf"( *# Generated: {name}\n| *# End of {name}\.\n)", text)
+        if len(parts) != 5:
+            raise ValueError(f"docs/openapi.yaml needs one part {name}")
+        parts[2] = produce()
+        text = "".join(parts)
+    return text
 
 
 def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]] | list[tuple[str, ...]] | Any) -> str:

@@ -1,14 +1,14 @@
 """Turn a request body into a token request: known fields, valid values, a lifetime within bounds."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from functools import cache
 from typing import Any, NamedTuple
 
 from roomkey.errors import FieldError, InvalidRequest, NotAllowed, UserMismatch
 from roomkey.limits import MAX_ERRORS, MIN_LIFETIME
 from roomkey.platforms.base import Agent, Platform, TokenKind
-from roomkey.platforms.fields import DISPLAY_FIELDS, RequestField, TokenSpec
+from roomkey.platforms.fields import DISPLAY_FIELDS, Check, RequestField, TokenSpec
 from roomkey.settings import LifetimeLimits
 
 INVITE = "invite"
@@ -81,12 +81,11 @@ def parse(
     spec: TokenSpec | None = None,
 ) -> TokenRequest:
     """Return the token request in `body`. A caller who is `signed_in` can omit the user id: see `bind_to_user`.
-    `spec` replaces the platform's own fields.
+    `spec` replaces the platform's own fields and `expires_in`.
 
     Raises `InvalidRequest` with every invalid field.
     """
-    bounds = lifetime_bounds(platform, kind, lifetimes)
-    schema = _schema(spec or platform.kinds[kind], bounds.minimum, bounds.maximum)
+    schema = _schema(spec or platform.kinds[kind], None if spec else lifetime_bounds(platform, kind, lifetimes))
     sent = dict(body)
     if mode.ignore_empty_user_id and sent.get("user_id") in ("", None):
         sent.pop("user_id", None)
@@ -122,9 +121,9 @@ class _Schema(NamedTuple):
 
 
 @cache
-def _schema(spec: TokenSpec, min_lifetime: int, max_lifetime: int) -> _Schema:
-    lifetime = RequestField("expires_in", _lifetime_between(min_lifetime, max_lifetime))
-    fields = (*spec.fields, lifetime)
+def _schema(spec: TokenSpec, bounds: "LifetimeBounds | None") -> _Schema:
+    lifetime = [RequestField("expires_in", _lifetime_between(bounds.minimum, bounds.maximum))] if bounds else []
+    fields = (*spec.fields, *lifetime)
     by_target: dict[str, list[RequestField]] = {}
     for field in fields:
         by_target.setdefault(field.maps_to_field, []).append(field)
@@ -197,7 +196,7 @@ def resolve_lifetime(request: TokenRequest, lifetimes: LifetimeLimits, allowed: 
     return lifetime
 
 
-def _lifetime_between(shortest: int, longest: int) -> Callable[[object], int]:
+def _lifetime_between(shortest: int, longest: int) -> Check[int]:
     def check(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError("must be a whole number of seconds")
@@ -205,7 +204,7 @@ def _lifetime_between(shortest: int, longest: int) -> Callable[[object], int]:
             raise ValueError(f"must be from {shortest} to {longest} seconds")
         return value
 
-    return check
+    return Check(check, {"type": "integer", "minimum": shortest, "maximum": longest})
 
 
 def _one_of(fields: Sequence[RequestField]) -> FieldError:

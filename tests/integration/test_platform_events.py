@@ -16,6 +16,7 @@ from roomkey.platforms.base import Grant, Signature, TokenKind
 from roomkey_cli import credential_file
 from support.aws.moto_proxy import Aws
 from support.events import EVENTS
+from support.openapi import check_exchange
 from support.stack import NOW, Answer, Deployed
 
 MODES = ("open", "jwt", "iam")
@@ -68,6 +69,7 @@ def test_an_event_is_answered_as_its_row_says(aws: Aws, case: Case) -> None:
     assert (answer.status, answer.code) == (case.status, case.code), answer.text
     if case.code == "invalid-request":
         assert tuple(answer.faulty_fields) == case.fields
+    check_exchange(case.event, answer, signed_in=case.access == "jwt")
     if case.status < 300:
         _check_the_token(case, answer)
 

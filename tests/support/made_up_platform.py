@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from roomkey.platforms import hs256
 from roomkey.platforms.base import Grant, MintContext, Platform, TokenContent, TokenKind, TokenReport
 from roomkey.platforms.credentials import CredentialField, Credentials
-from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, check_display_value, check_id, one_of
-
-
-def _check_services(value: object) -> tuple[str, ...]:
-    if value != ["waves"]:
-        raise ValueError("must be the list of waves")
-    return ("waves",)
+from roomkey.platforms.fields import (
+    Lifetime,
+    RequestField,
+    TokenSpec,
+    check_display_value,
+    check_id,
+    one_of,
+    services_of,
+)
 
 
 class MadeUp(Platform):
@@ -25,7 +27,7 @@ class MadeUp(Platform):
                 RequestField("room_id", check_id),
                 RequestField("role", one_of("guest", "host"), required=True),
                 RequestField("user_id", check_id),
-                RequestField("services", _check_services, default=("waves",)),
+                RequestField("services", services_of("waves"), default=("waves",)),
                 RequestField("display_name", check_display_value),
             ),
             Lifetime(minimum=300, default=1200, maximum=7200),

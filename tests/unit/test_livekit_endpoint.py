@@ -82,6 +82,7 @@ def test_the_url_names_the_role() -> None:
         ({"room_id": "physics"}, {}, "room_id"),
         ({"roomName": "physics"}, {}, "roomName"),
         ({"participant_kind": "agent"}, {}, "participant_kind"),
+        ({"expires_in": 600}, {}, "expires_in"),
         ({}, {"role": "host"}, "role"),
         ({}, {"role": "viewer,moderator"}, "role"),
         ({}, {"room_name": "physics"}, "query.room_name"),

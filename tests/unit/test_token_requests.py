@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from roomkey.errors import InvalidRequest, NotAllowed, UserMismatch
 from roomkey.platforms.agora import Agora
 from roomkey.platforms.base import AuthHeader, Platform, TokenKind
-from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, check_id, check_role, one_of
+from roomkey.platforms.fields import Check, Lifetime, RequestField, TokenSpec, check_id, check_role, one_of
 from roomkey.platforms.hms import Hms
 from roomkey.settings import DEFAULT_LIFETIMES, LifetimeLimits
 from roomkey.token_requests import (
@@ -30,8 +30,8 @@ HMS, AGORA = Hms(), Agora()
 FORMS = [STRICT, LENIENT]
 
 
-def _upper(value: object) -> str:
-    return check_role(value).upper()
+UPPER = Check(lambda value: check_role(value).upper(), {})
+ONE_SERVICE = Check(lambda value: (check_role(value),), {})
 
 
 class Inventive(Platform):
@@ -45,16 +45,16 @@ class Inventive(Platform):
             (
                 RequestField("room_id", check_id, required=True),
                 RequestField("role", one_of("host", "guest"), required=True),
-                RequestField("loud_role", _upper, maps_to="role"),
+                RequestField("loud_role", UPPER, maps_to="role"),
                 RequestField("user_id", check_id, required=True),
-                RequestField("services", lambda value: (check_role(value),), default=("rtc",)),
+                RequestField("services", ONE_SERVICE, default=("rtc",)),
             ),
             Lifetime(maximum=600),
         ),
         MANAGEMENT: TokenSpec(
             (
                 RequestField("role", one_of("admin", "writer"), default="admin"),
-                RequestField("services", lambda value: (check_role(value),)),
+                RequestField("services", ONE_SERVICE),
             ),
             Lifetime(maximum=600),
         ),

@@ -24,7 +24,16 @@ from roomkey.platforms.base import (
     expired,
 )
 from roomkey.platforms.credentials import CredentialField, Credentials
-from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, identifier, one_of
+from roomkey.platforms.fields import (
+    Check,
+    Lifetime,
+    RequestField,
+    TokenSpec,
+    identifier,
+    matching,
+    one_of,
+    services_of,
+)
 
 MAX_UID = 2**32 - 1
 _MAX_LIFETIME = 86400
@@ -56,30 +65,23 @@ _MAX_ACCOUNT = 255
 _MAX_LOGIN = 64
 """Characters of a user of RTM or Chat; Chat's SDK answers 105 USER_NAME_TOO_LONG to more."""
 
-_DOCUMENTED_CHARACTERS = re.compile(r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]*")
+_DOCUMENTED_CHARACTERS = r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,]+"
 _NUMBER = re.compile(r"[+-]?[0-9]+")
 _CHAT_USER_ID = re.compile(r"[a-z0-9_.-]{1,64}")
 """Chat compares users without case: `Ada` and `ada` would share one account."""
 
 
-def _name(longest: int) -> Callable[[object], str]:
+def _name(longest: int) -> Check[str]:
     """Return a check for names of channels and users: the characters that Agora documents, one byte each."""
-    check_text = identifier(longest)
-
-    def check(value: object) -> str:
-        name = check_text(value)
-        if not _DOCUMENTED_CHARACTERS.fullmatch(name):
-            raise ValueError("must hold only ASCII letters, digits, spaces and !#$%&()+-:;<=.>?@[]^_{}|~,")
-        return name
-
-    return check
+    reason = "must hold only ASCII letters, digits, spaces and !#$%&()+-:;<=.>?@[]^_{}|~,"
+    return matching(_DOCUMENTED_CHARACTERS, reason, also=identifier(longest))
 
 
 _check_channel = _name(_MAX_CHANNEL)
 _check_account = _name(_MAX_ACCOUNT)
 
 
-def _check_user(value: object) -> str:
+def _check_user_id(value: object) -> str:
     user = _check_account(value)
     # A number is a uid. 0 stands for any user, and clients wrap -5 and 4294967297 round to another uid. The text is
     # packed as it is: the client has to join with the same "00042".
@@ -88,13 +90,15 @@ def _check_user(value: object) -> str:
     return user
 
 
-def _check_services(value: object) -> tuple[str, ...]:
-    names = value if isinstance(value, list) else []
-    if not names or not all(isinstance(name, str) and name in _SERVICES for name in names):
-        raise ValueError("must be a list of one or more of " + ", ".join(_SERVICES))
-    if len(set(names)) < len(names):
-        raise ValueError("must not name a service twice")
-    return tuple(name for name in _SERVICES if name in names)  # One order, so that equal requests compare equal.
+_UID = (
+    r"^\+?0*([1-9][0-9]{0,8}|[1-3][0-9]{9}|4[01][0-9]{8}|42[0-8][0-9]{7}|429[0-3][0-9]{6}|4294[0-8][0-9]{5}|42949[0-5][0-9]{4}"
+    r"|429496[0-6][0-9]{3}|4294967[01][0-9]{2}|42949672[0-8][0-9]|429496729[0-5])$"
+)
+"""A number from 1 to `MAX_UID`, however it is written."""
+
+_check_user = Check(
+    _check_user_id, {**_check_account.schema, "anyOf": [{"pattern": _UID}, {"not": {"pattern": "^[+-]?[0-9]+$"}}]}
+)
 
 
 # --- the platform --------------------------------------------------------------------------------------------------
@@ -113,13 +117,32 @@ class Agora(Platform):
                 RequestField("room_id", _check_channel, required=True),
                 RequestField("role", one_of(*_ROLES), required=True),
                 RequestField("user_id", _check_user, required=True),
-                RequestField("services", _check_services, default=_DEFAULT_SERVICES),
+                RequestField("services", services_of(*_SERVICES), default=_DEFAULT_SERVICES),
             ),
             Lifetime(minimum=120, maximum=_MAX_LIFETIME),
         ),
         TokenKind.MANAGEMENT: TokenSpec(lifetime=Lifetime(minimum=120, maximum=_MAX_LIFETIME)),
     }
     auth_header = AuthHeader("Authorization", "Bearer ")
+    reply_members = {"token": {"type": "string", "pattern": "^007[A-Za-z0-9+/]+={0,2}$"}}
+    constraints = {
+        TokenKind.APP: {
+            "allOf": [
+                {
+                    "anyOf": [
+                        {"properties": {"services": {"const": ["rtc"]}}},
+                        {"properties": {"user_id": {"maxLength": _MAX_LOGIN}}},
+                    ]
+                },
+                {
+                    "anyOf": [
+                        {"properties": {"services": {"not": {"contains": {"const": "chat"}}}}},
+                        {"properties": {"user_id": {"pattern": f"^{_CHAT_USER_ID.pattern}$"}}},
+                    ]
+                },
+            ]
+        }
+    }
     renew_before = 45
     public_fields = ("app_id",)
     credential_fields = (

@@ -34,7 +34,7 @@ from roomkey.platforms.base import (
     wrong_unit,
 )
 from roomkey.platforms.credentials import CredentialField, Credentials
-from roomkey.platforms.fields import RequestField, TokenSpec, check_id, one_of
+from roomkey.platforms.fields import RequestField, TokenSpec, matching, one_of
 
 ROLES: Mapping[str, str] = {"admin": "0", "writer": "1", "reader": "2"}
 """A smaller number grants more. The web client lets admin and writer draw alike."""
@@ -59,14 +59,11 @@ _MALFORMED = "what follows the prefix is not a query string in base64url without
 _REFUSED = "{} (401 Unauthorized: the token is incorrect)"
 
 
-def _check_room_uuid(value: object) -> str:
-    """Return a room's uuid, as the vendor's API gave it.
-
-    The vendor's implementations sign it alike; outside ASCII, or with a slash, they differ.
-    """
-    if not _ROOM_UUID.fullmatch(room_id := check_id(value)):
-        raise ValueError("must be the room's uuid: 32 hexadecimal digits in lower case, with or without dashes")
-    return room_id
+_check_room_uuid = matching(
+    _ROOM_UUID.pattern,
+    "must be the room's uuid: 32 hexadecimal digits in lower case, with or without dashes",
+)
+"""A room's uuid, as the vendor's API gave it. Its implementations sign other text differently."""
 
 
 # --- the format ----------------------------------------------------------------------------------------------------
@@ -147,6 +144,7 @@ class AgoraWhiteboard(Platform):
         TokenKind.MANAGEMENT: TokenSpec((RequestField("role", one_of(*ROLES), default=DEFAULT_ROLE),)),
     }
     auth_header = AuthHeader("token", "")
+    reply_members = {"token": {"type": "string", "pattern": "^NETLESS(ROOM|SDK)_[A-Za-z0-9_-]+$"}}
     renew_before = 60
     credential_fields = (
         CredentialField("access_key"),

@@ -158,13 +158,26 @@ def wrong_unit(time: float) -> str | None:
     return next((unit for unit, scale in _UNITS.items() if FIRST_TOKEN <= time / scale < 10 * FIRST_TOKEN), None)
 
 
+JWT_SCHEMA: Mapping[str, object] = {
+    "type": "string",
+    "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
+}
+"""The JSON Schema of a JSON Web Token."""
+
+
 class Endpoint(ABC):
     """A format of requests and replies that a vendor publishes for token endpoints, for app tokens."""
 
     spec: TokenSpec
-    """The fields of a request, by the vendor's names. `expires_in` is not among them."""
+    """All fields of a request, by the vendor's names."""
     status: int = 200
     """The status of a reply with a token."""
+    query_fields: tuple[str, ...] = ()
+    """The fields of `spec` that are in the URL's query. The others are in the body."""
+    reply_members: Mapping[str, Mapping[str, object]]
+    """The JSON Schemas of the members that `reply` returns."""
+    optional_members: tuple[str, ...] = ()
+    """The members that can be absent from a reply."""
 
     @abstractmethod
     def fields(self, body: Mapping[str, Any], query: Mapping[str, str], randomness: Randomness) -> Mapping[str, Any]:
@@ -203,6 +216,11 @@ class Platform(ABC):
     """Whether the vendor compares rooms without case: room ids are lower-cased before the policy sees them."""
     recognizing_claims: tuple[frozenset[str], ...] = ()
     """Sets of at least two claims. A JSON Web Token with all claims of one set is this platform's."""
+
+    reply_members: Mapping[str, Mapping[str, object]] = {"token": JWT_SCHEMA}
+    """The JSON Schemas of the members that `reply` returns."""
+    constraints: Mapping[TokenKind, Mapping[str, object]] = {}
+    """The JSON Schema of what `conflicts` refuses, by kind."""
 
     def binds_user(self, kind: TokenKind) -> bool:
         """Return whether tokens of this kind name one user."""

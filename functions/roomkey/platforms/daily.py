@@ -17,12 +17,12 @@ from roomkey.platforms.fields import (
     check_display_value,
     check_id,
     digest_unless,
+    matching,
     one_of,
 )
 from roomkey.platforms.jwt_platform import JwtPlatform, issuer_problems, text_problems
 
 _ROLES: Mapping[str, bool] = {"owner": True, "participant": False}
-_ROOM = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _USER = re.compile(r".{1,36}")
 
 _SHORT_NAMES = frozenset(
@@ -34,10 +34,7 @@ _SHORT_NAMES = frozenset(
 _LONG_NAMES = ("room_name", "domain_id", "user_id", "user_name", "is_owner", "enable_recording", "permissions")
 
 
-def _check_room(value: object) -> str:
-    if not isinstance(value, str) or not _ROOM.fullmatch(value):
-        raise ValueError("must be 1 to 128 ASCII letters, digits, - and _")
-    return value
+_check_room = matching("[A-Za-z0-9_-]{1,128}", "must be 1 to 128 ASCII letters, digits, - and _")
 
 
 class Daily(JwtPlatform):

@@ -3,21 +3,38 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from roomkey.limits import MIN_LIFETIME
+
+
+class Check[T]:
+    """A check of a value. It returns the value to use, or raises `ValueError` with a reason that omits the value.
+
+    `schema` is the JSON Schema of the accepted values. It can refer to the schemas in docs/openapi.yaml.
+    """
+
+    __slots__ = ("_check", "schema")
+
+    def __init__(self, check: Callable[[object], T], schema: Mapping[str, object]) -> None:
+        self._check = check
+        self.schema = schema
+
+    def __call__(self, value: object) -> T:
+        """Return the value to use. Raises `ValueError`."""
+        return self._check(value)
 
 
 class RequestField(NamedTuple):
     """A field of a token request.
 
-    `check` returns the value to use, or raises `ValueError` with a reason that does not repeat the value. `maps_to` is
-    the field of `TokenRequest` that receives it, if its name differs. `default` is used when the field is absent.
+    `maps_to` is the field of `TokenRequest` that receives the checked value, if its name differs. `default` is used
+    when the field is absent.
     """
 
     name: str
-    check: Callable[[object], object]
+    check: Check[Any]
     required: bool = False
     maps_to: str = ""
     default: object = None
@@ -71,7 +88,7 @@ _PRINTED_VARIABLES = frozenset(("undefined", "null", "None", "NaN", "[object Obj
 """How programs print a variable without a value. As an id, each would be shared by everyone."""
 
 
-def text(max_length: int) -> Callable[[object], str]:
+def text(max_length: int) -> Check[str]:
     """Return a check for names and ids of 1 to `max_length` visible code points.
 
     The value is never normalised: two spellings are two ids. Refused are control characters, surrogates, private and
@@ -97,7 +114,7 @@ def text(max_length: int) -> Callable[[object], str]:
                 raise ValueError("must not be blank")
         return value
 
-    return check
+    return Check(check, {"$ref": "#/components/schemas/Text", "maxLength": max_length})
 
 
 def _is_noncharacter(character: str) -> bool:
@@ -109,7 +126,7 @@ def _is_blank(character: str) -> bool:
     return character in _BLANK or ord(character) in _IGNORABLE_PLANE or unicodedata.category(character) in ("Zs", "Cf")
 
 
-def identifier(max_length: int) -> Callable[[object], str]:
+def identifier(max_length: int) -> Check[str]:
     """Return a check for ids: as `text`, and not the text that a program prints for a missing value."""
     check_text = text(max_length)
 
@@ -119,7 +136,7 @@ def identifier(max_length: int) -> Callable[[object], str]:
             raise ValueError("must not be the text that a program prints for a missing value")
         return checked
 
-    return check
+    return Check(check, {"$ref": "#/components/schemas/Id", "maxLength": max_length})
 
 
 check_id = identifier(256)
@@ -130,7 +147,7 @@ DISPLAY_FIELDS = {"display_name": "name", "email": "email", "avatar_url": "pictu
 """Fields that a platform shows to other participants, and the OpenID Connect claim that overrides each."""
 
 
-def one_of(*words: str) -> Callable[[object], str]:
+def one_of(*words: str) -> Check[str]:
     """Return a check for a closed list of words."""
 
     def check(value: object) -> str:
@@ -138,7 +155,36 @@ def one_of(*words: str) -> Callable[[object], str]:
             raise ValueError("must be one of " + ", ".join(words))
         return value
 
-    return check
+    return Check(check, {"type": "string", "enum": words})
+
+
+def matching(pattern: str, reason: str, *, also: Check[str] | None = None) -> Check[str]:
+    """Return a check for text that matches all of `pattern`, a regular expression, after the check `also`."""
+    compiled = re.compile(pattern)
+
+    def check(value: object) -> str:
+        value = value if also is None else also(value)
+        if not isinstance(value, str) or not compiled.fullmatch(value):
+            raise ValueError(reason)
+        return value
+
+    schema = {"type": "string"} if also is None else also.schema
+    return Check(check, {**schema, "description": f"It {reason}.", "pattern": f"^({pattern})$"})
+
+
+def services_of(*names: str) -> Check[tuple[str, ...]]:
+    """Return a check for a list of at least one of `names`, each at most once. The order does not matter."""
+
+    def check(value: object) -> tuple[str, ...]:
+        chosen = value if isinstance(value, list) else []
+        if not chosen or not all(isinstance(name, str) and name in names for name in chosen):
+            raise ValueError("must be a list of one or more of " + ", ".join(names))
+        if len(set(chosen)) < len(chosen):
+            raise ValueError("must not name a service twice")
+        return tuple(name for name in names if name in chosen)  # One order, so that equal requests compare equal.
+
+    items = {"type": "string", "enum": names}
+    return Check(check, {"type": "array", "items": items, "minItems": 1, "uniqueItems": True})
 
 
 def digest_unless(pattern: re.Pattern[str], user_id: str | None) -> str | None:

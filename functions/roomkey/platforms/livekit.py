@@ -92,6 +92,12 @@ class LiveKit(JwtPlatform):
             Lifetime(minimum=120),
         ),
     }
+    constraints = {
+        TokenKind.MANAGEMENT: {
+            "if": {"required": ["room_id"]},
+            "then": {"properties": {"role": {"const": "rooms"}}},
+        },
+    }
     endpoint = LiveKitEndpoint(_ROLES)
     auth_header = AuthHeader("Authorization", "Bearer ")
     renew_before = 60

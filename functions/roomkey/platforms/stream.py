@@ -4,30 +4,20 @@ Sources: Stream's server SDKs (PyPI getstream 7.0.0, npm @stream-io/node-sdk, np
 (npm stream-chat and @stream-io/video-client 1.60.0, TokenManager) and its documentation ("Tokens & Authentication").
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from roomkey.platforms import hs256
 from roomkey.platforms.base import AuthHeader, Grant, MintContext, TokenContent, TokenKind
 from roomkey.platforms.credentials import CredentialField, Credentials
-from roomkey.platforms.fields import RequestField, TokenSpec, check_role
+from roomkey.platforms.fields import RequestField, TokenSpec, check_role, matching
 from roomkey.platforms.jwt_platform import JwtPlatform
 
-_CALL = re.compile(r"[a-z0-9_-]{1,64}:[A-Za-z0-9_-]{1,64}")
-_USER = re.compile(r"[A-Za-z0-9@_-]{1,255}")
-
-
-def _check_call(value: object) -> str:
-    if not isinstance(value, str) or not _CALL.fullmatch(value):
-        raise ValueError("must be type:id, such as default:physics-101, each of at most 64 letters, digits, - and _")
-    return value
-
-
-def _check_user(value: object) -> str:
-    if not isinstance(value, str) or not _USER.fullmatch(value):
-        raise ValueError("must be 1 to 255 ASCII letters, digits and @ _ -")
-    return value
+_check_call = matching(
+    "[a-z0-9_-]{1,64}:[A-Za-z0-9_-]{1,64}",
+    "must be type:id, such as default:physics-101, each of at most 64 letters, digits, - and _",
+)
+_check_user = matching("[A-Za-z0-9@_-]{1,255}", "must be 1 to 255 ASCII letters, digits and @ _ -")
 
 
 class Stream(JwtPlatform):
@@ -46,6 +36,7 @@ class Stream(JwtPlatform):
         ),
         TokenKind.MANAGEMENT: TokenSpec(),
     }
+    constraints = {TokenKind.APP: {"dependentRequired": {"room_id": ["role"], "role": ["room_id"]}}}
     auth_header = AuthHeader("Authorization", "")
     backdate_seconds = 5
     renew_before = 60

@@ -51,6 +51,21 @@ class Turn(Platform):
         ),
     )
     public_fields = ("urls",)
+    reply_members = {
+        "ice_servers": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "urls": {"type": "array", "items": {"type": "string", "pattern": "^(stun|turn)s?:"}},
+                    "username": {"type": "string", "pattern": "^[0-9]+:"},
+                    "credential": {"type": "string", "pattern": "^[A-Za-z0-9+/]{27}=$"},
+                },
+                "required": ["urls", "username", "credential"],
+                "additionalProperties": False,
+            },
+        },
+    }
 
     def expressible(self, grant: Grant) -> Grant:
         return grant._replace(user_id=digest_unless(_PLAIN_USER, grant.user_id))

@@ -11,7 +11,7 @@ from typing import Any
 from roomkey.platforms import hs256
 from roomkey.platforms.base import Grant, MintContext, TokenContent, TokenKind
 from roomkey.platforms.credentials import CredentialField, Credentials, InvalidCredentials
-from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, check_id, text
+from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, check_id, services_of, text
 from roomkey.platforms.jwt_platform import JwtPlatform, issuer_problems, mapping
 
 _CONTENT_TYPE = "twilio-fpa;v=1"
@@ -30,14 +30,6 @@ _VOICE_IDENTITY = re.compile(r"[A-Za-z0-9_.!~*'()&=+$,;?/:@-]+")
 """Twilio's error 31105: no control characters, spaces, delimiters or unwise characters (RFC 2396, section 2.4.3)."""
 
 
-def _check_services(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-        raise ValueError(f"must be a list of {', '.join(_GRANTS)}")
-    if len(set(value)) < len(value) or not _GRANTS.keys() >= set(value):
-        raise ValueError(f"must hold only {', '.join(_GRANTS)}, each once")
-    return tuple(service for service in _GRANTS if service in value)
-
-
 def _sid(name: str, prefix: str, *, required: bool = True) -> CredentialField:
     return CredentialField(name, pattern=prefix + "[0-9a-f]{32}", strict=True, required=required, demo=prefix + "{}")
 
@@ -52,12 +44,26 @@ class Twilio(JwtPlatform):
         TokenKind.APP: TokenSpec(
             (
                 RequestField("user_id", check_id),
-                RequestField("services", _check_services, default=("video",)),
+                RequestField("services", services_of(*_GRANTS), default=("video",)),
                 RequestField("room_id", text(128)),
             ),
             # An expired token makes Video's reconnection fail, so the default covers a meeting.
             Lifetime(default=4 * 3600, maximum=_MAX_VALIDITY),
         ),
+    }
+    constraints = {
+        TokenKind.APP: {
+            "allOf": [
+                {
+                    "if": {"required": ["room_id", "services"]},
+                    "then": {"properties": {"services": {"contains": {"const": "video"}}}},
+                },
+                {
+                    "if": {"required": ["services"], "properties": {"services": {"contains": {"const": "voice"}}}},
+                    "then": {"properties": {"user_id": {"pattern": f"^{_VOICE_IDENTITY.pattern}$"}}},
+                },
+            ]
+        }
     }
     services = tuple(_GRANTS)
     renew_before = 60

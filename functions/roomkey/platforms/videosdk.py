@@ -6,13 +6,14 @@ Tokens", "Meeting Error Codes", "Waiting Lobby"), its server SDK (@videosdk.live
 That client does not decode a token.
 """
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from roomkey.platforms import hs256
 from roomkey.platforms.base import AuthHeader, Grant, MintContext, Platform, TokenContent, TokenKind, TokenReport
 from roomkey.platforms.credentials import CredentialField, Credentials
-from roomkey.platforms.fields import RequestField, TokenSpec, check_id, one_of
+from roomkey.platforms.fields import Check, RequestField, TokenSpec, check_id, one_of
 
 PERMISSIONS: Mapping[str, tuple[str, ...]] = {
     "guest": ("ask_join",),
@@ -39,12 +40,18 @@ def _role_of(permissions: Sequence[object]) -> str | None:
     return None
 
 
-def _check_permissions(value: object) -> str:
+def _role_of_permissions(value: object) -> str:
     role = _role_of(value) if isinstance(value, list) else None
     if role is None:
         sets = (f"[{', '.join(words)}]" for words in PERMISSIONS.values())
         raise ValueError("must be one of the lists " + ", ".join(sets))
     return role
+
+
+_check_permissions = Check(
+    _role_of_permissions,
+    {"enum": [list(order) for words in PERMISSIONS.values() for order in itertools.permutations(words)]},
+)
 
 
 class VideoSdk(Platform):

@@ -10,16 +10,11 @@ from typing import Any
 from roomkey.platforms import hs256, zoom
 from roomkey.platforms.base import Grant, MintContext, TokenContent, TokenKind
 from roomkey.platforms.credentials import Credentials
-from roomkey.platforms.fields import RequestField, TokenSpec, one_of
+from roomkey.platforms.fields import RequestField, TokenSpec, matching, one_of
 from roomkey.platforms.jwt_platform import JwtPlatform, issuer_problems
 
-_MEETING = re.compile(r"[0-9]{9,11}")
-
-
-def _check_meeting(value: object) -> str:
-    if not isinstance(value, str) or not _MEETING.fullmatch(value):
-        raise ValueError("must be a meeting number: 9 to 11 digits without spaces, as text")
-    return value
+_MEETING = re.compile("[0-9]{9,11}")
+_check_meeting = matching(_MEETING.pattern, "must be a meeting number: 9 to 11 digits without spaces, as text")
 
 
 class ZoomMeeting(JwtPlatform):

@@ -10,19 +10,17 @@ from typing import Any
 from roomkey.platforms import hs256, zoom
 from roomkey.platforms.base import Grant, MintContext, TokenContent, TokenKind
 from roomkey.platforms.credentials import Credentials
-from roomkey.platforms.fields import RequestField, TokenSpec, check_id, digest_unless, one_of
+from roomkey.platforms.fields import RequestField, TokenSpec, check_id, digest_unless, matching, one_of
 from roomkey.platforms.jwt_platform import JwtPlatform, issuer_problems
 
 _SESSION = re.compile(r"[A-Za-z0-9 !#$%&()+\-:;<=.>?@\[\]^_{}|~,\\]{1,200}")
+_check_session = matching(
+    _SESSION.pattern,
+    r"must be 1 to 200 ASCII letters, digits, spaces and !#$%&()+-:;<=.>?@[]^_{}|~,\ ",
+    also=check_id,
+)
 _IDENTITY = re.compile(r".{1,35}")
 _REGIONS = frozenset(["AU", "BR", "CA", "CN", "DE", "HK", "IN", "JP", "MX", "NL", "SG", "US"])
-
-
-def _check_session(value: object) -> str:
-    session = check_id(value)
-    if not _SESSION.fullmatch(session):
-        raise ValueError(r"must be 1 to 200 ASCII letters, digits, spaces and !#$%&()+-:;<=.>?@[]^_{}|~,\ ")
-    return session
 
 
 class ZoomVideo(JwtPlatform):
