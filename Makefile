@@ -19,7 +19,7 @@ export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run sam-local test unit test-environment coverage fuzz check format lint types template audit docs build \
+.PHONY: help run sam-local test unit test-emulated test-environment coverage fuzz check format lint types template audit docs build \
   deploy before-deploy stop-emulated-aws environment bench screenshots time lock release clean
 
 help:  ## List the targets.
@@ -37,12 +37,16 @@ sam-local: $(VENV)/.run  ## Start SSM and Secrets Manager for `sam local` and pr
 ##@ Test
 
 unit: $(VENV)/.dev  ## Run the unit tests (ARGS="-k policy").
-	@$(PYTEST) tests/unit $(ARGS)
+	@$(PYTEST) -p no:schemathesis tests/unit $(ARGS)
 
-test: $(VENV)/.dev  ## Run all tests that need no cloud (ARGS="-k policy").
-	@$(PYTEST) $(ARGS)
-# Whole files go to a worker, so a file's local stack starts once; e2e tests come last.
-PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+test: $(VENV)/.dev  ## Run all tests that need neither Docker nor an emulated AWS (ARGS="-k policy").
+	@$(PYTEST) -m "not docker and not emulated" $(ARGS)
+# Whole files go to a worker, so a file's local stack starts once; e2e tests come last. Some containers forbid bytecode,
+# and without it each process compiles all that it imports.
+PYTEST = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+test-emulated: $(VENV)/.dev $(TOOLS)/ministack/.installed  ## Test a deployment to an emulated AWS.
+	@$(PYTEST) -m emulated $(ARGS)
 
 test-environment: $(VENV)/.dev  ## Install all tools and test dependencies into .venv.
 

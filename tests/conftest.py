@@ -18,9 +18,12 @@ ORDER = ("unit", "integration", "infrastructure", "fuzz", "emulated", "e2e")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the quick tests first."""
-    folder = Path(__file__).parent
-    items.sort(key=lambda item: ORDER.index(item.path.relative_to(folder).parts[0]))
+    """Run the quick tests first, and mark those that deploy."""
+    folders = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
+    items.sort(key=lambda item: ORDER.index(folders[item]))
+    for item in items:
+        if folders[item] == "emulated":
+            item.add_marker("emulated")
 
 
 @pytest.fixture(scope="session")

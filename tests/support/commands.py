@@ -1,5 +1,6 @@
 """Run the `roomkey` command in this process, with moto behind it."""
 
+import functools
 import io
 import json
 import zipfile
@@ -9,12 +10,15 @@ from typing import Any
 
 import boto3
 import pytest
-from typer.testing import CliRunner
+from typer import testing
 
 from roomkey_cli import credential_file
 from roomkey_cli.aws.client import Aws as CommandAws
 from roomkey_cli.main import app
 from support.aws.moto_proxy import REGION, Aws
+
+# The runner builds all commands at each call, which takes longer than most commands.
+testing._get_command = functools.cache(testing._get_command)  # type: ignore[attr-defined]
 
 DEMO = {name: credential_file.as_text(secret) for name, secret in credential_file.demo().items()}
 """The input of `roomkey secret put`, by platform."""
@@ -39,7 +43,7 @@ class Result:
 
 def roomkey(*arguments: object, stdin: str | bytes = "") -> Result:
     """Run the command. No user error may end in an exception."""
-    result = CliRunner().invoke(app, [str(one) for one in arguments], input=stdin)
+    result = testing.CliRunner().invoke(app, [str(one) for one in arguments], input=stdin)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     assert "Traceback" not in result.output
     return Result(result.exit_code, result.stdout, result.stderr)

@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import botocore.loaders
+import botocore.session
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -24,12 +25,8 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_K
 
 _numbers = itertools.count()  # moto keeps one state per process, so names are unique over all doubles.
 
-_load_file = functools.cache(botocore.loaders.JSONFileLoader().load_file)
-
-
-def _load_once(_: object, path: str) -> Any:
-    """Read botocore's JSON once for all clients of the tests."""
-    return _load_file(path)
+_loader = functools.cache(botocore.loaders.create_loader)
+"""botocore's loader, which remembers the service models that it has read: one for all clients of the tests."""
 
 
 SSM = "AmazonSSM"
@@ -107,7 +104,7 @@ class Aws:
             *("AWS_ENDPOINT_URL_SSM", "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
         ):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(botocore.loaders.JSONFileLoader, "load_file", _load_once)
+        monkeypatch.setattr(botocore.session, "create_loader", _loader)
 
     def forget(self) -> None:
         """Clear the recorded calls and the failures."""
