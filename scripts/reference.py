@@ -72,7 +72,7 @@ def alarms() -> str:
     for alarm in properties:
         condition, _, runbook = alarm["AlarmDescription"].partition(" Runbook: ")
         anchor = runbook.partition("#")[2]
-        rows.append((f"`{alarm['AlarmName']}`", condition, f"[{anchor}](../runbooks.md#{anchor})"))
+        rows.append((f"`{alarm['AlarmName']}`", condition, f"[{anchor}](#{anchor})"))
     return _table(("alarm", "fires when", "runbook"), rows)
 
 

@@ -15,7 +15,7 @@ from roomkey.responses import STATUS
 from roomkey_cli.commands.probe import MINTED_METRIC, REFUSED_METRIC
 from support.records import arrived, minted, stale, usage
 
-RUNBOOKS = ROOT / "docs" / "runbooks.md"
+RUNBOOKS = ROOT / "docs" / "reference" / "alarms.md"
 TOPIC = {"AlarmTopic": EVERYTHING["AlarmTopic"]}
 ROLLOUT = {"RolloutErrorsAlarm", "RolloutFaultsAlarm"}
 SILENT = "QuietAlarm"
@@ -74,7 +74,7 @@ def test_an_alarm_notifies_the_topic_and_is_ok_without_data(name: str) -> None:
 
 
 def test_an_alarm_links_the_team_s_own_runbooks() -> None:
-    url = "https://git.example/roomkey/docs/runbooks.md"
+    url = "https://git.example/roomkey/docs/reference/alarms.md"
     deployed = stack(**EVERYTHING, RunbookUrl=url)
 
     for alarm in _alarms(deployed).values():
@@ -84,7 +84,7 @@ def test_an_alarm_links_the_team_s_own_runbooks() -> None:
 
 @pytest.mark.parametrize("name", sorted(ALARMS))
 def test_an_alarm_names_a_section_of_the_runbooks(name: str) -> None:
-    found = re.search(r"Runbook: docs/runbooks\.md#([a-z0-9-]+)$", ALARMS[name]["AlarmDescription"])
+    found = re.search(r"Runbook: docs/reference/alarms\.md#([a-z0-9-]+)$", ALARMS[name]["AlarmDescription"])
     headings = re.findall(r"^#+ (.+)$", RUNBOOKS.read_text(), flags=re.MULTILINE)
 
     assert found

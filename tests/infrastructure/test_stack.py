@@ -146,10 +146,10 @@ ACCEPTED: list[tuple[str, str, bool]] = [
     ("CertificateArn", "arn:aws:iam::111122223333:server-certificate/c", False),
     ("AlarmTopic", "ops@example.com", False),
     ("AlarmRequests", "0", False),
-    ("RunbookUrl", "https://git.example/roomkey/docs/runbooks.md", True),
+    ("RunbookUrl", "https://git.example/roomkey/docs/reference/alarms.md", True),
     ("RunbookUrl", "", False),
-    ("RunbookUrl", "https://git.example/runbooks.md#alarms", False),  # Alarms add their own.
-    ("RunbookUrl", 'docs/"operations".md', False),  # It stands in the dashboard's JSON.
+    ("RunbookUrl", "https://git.example/alarms.md#faults", False),  # Alarms add their own.
+    ("RunbookUrl", 'docs/"alarms".md', False),  # The dashboard's JSON contains it.
     ("KmsKeyArn", "arn:aws:kms:eu-central-1:111122223333:alias/roomkey", False),
     ("KmsKeyArn", "alias/roomkey", False),
     ("PermissionsBoundary", "boundary", False),
