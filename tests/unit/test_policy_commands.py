@@ -22,7 +22,7 @@ from roomkey_cli.data import DATA, POLICIES
 from roomkey_cli.policy import lint, simulate
 
 DOCS = Path(__file__).parents[2] / "docs"
-WORKED = ("open", "classroom", "tenants")
+WORKED = ("open", "classroom", "tenants", "platforms")
 UUID = "0123456789abcdef0123456789abcdef"
 
 RULE: dict[str, Any] = {
@@ -320,6 +320,7 @@ ALL_PLATFORMS = ("rules[0].platforms", "includes every platform that a later dep
 FEDERATED = "also matches federated users, whose names callers of sts:GetFederationToken choose"
 ANY_ACCOUNT = "matches in every AWS account: write the account id"
 
+NO_ENDPOINT = "has no effect: only an app token of livekit can have it"
 WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({}, []),
     # What can never be granted.
@@ -434,6 +435,18 @@ WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
         {"platforms": ["agora"], "roles": ["publisher"], "services": ["rtc"], "max_lifetime": 119},
         [("rules[0].max_lifetime", "grants no app token for agora: their lifetime is at least 120 s")],
     ),
+    # Members for LiveKit's own endpoint, and rooms that a request can leave out.
+    ({"platforms": ["livekit"], "roles": ["viewer"], "may_set": ["metadata"], "agents": ["a"]}, []),
+    ({"may_set": ["metadata"], "agents": ["a"]}, [(f"rules[0].{name}", NO_ENDPOINT) for name in ("may_set", "agents")]),
+    (
+        {"platforms": ["livekit"], "kinds": ["invite"], "roles": ["viewer"], "agents": ["a"]},
+        [("rules[0].agents", NO_ENDPOINT)],
+    ),
+    (
+        {"platforms": ["stream"], "roles": ["user"], "rooms": ...},
+        [("rules[0]", "never grants app tokens for stream: the rule has no rooms")],
+    ),
+    ({"platforms": ["twilio"], "services": ["video", "chat"], "roles": ..., "rooms": ...}, []),
 ]
 
 
@@ -674,7 +687,7 @@ def test_a_table_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
 
 HEADER = (
     ":1: needs a header with as, kind, platform, expect; optional: "
-    "as, groups, claims, kind, platform, room, role, permissions, services, lifetime, expect"
+    "as, groups, claims, kind, platform, room, role, permissions, services, lifetime, sets, agent, expect"
 )
 
 
@@ -723,6 +736,7 @@ def test_a_policy_with_problems_is_not_tested_at_all(file: Path) -> None:
 TESS = ("--as", "user:tess", "--groups", "staff teachers")
 STU = ("--as", "user:stu", "--groups", "students")
 IN_AGORA = ("--platform", "agora", "--room", "class-7b", "--role", "publisher")
+IN_LIVEKIT = ("--platform", "livekit", "--room", "r", "--role", "viewer")
 
 
 def test_explain_names_the_rule_that_grants_it() -> None:
@@ -806,6 +820,25 @@ def test_explain_reports_what_no_policy_can_grant() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--sets", "metadata attributes"), "may_set: metadata is not in the list"),
+        (("--agent", "recorder"), 'agents: no pattern matches "recorder"'),
+    ],
+)
+def test_explain_reports_values_of_livekit_s_endpoint(options: tuple[str, ...], reason: str, file: Path) -> None:
+    write(
+        file, {**RULE, "platforms": ["livekit"], "roles": ["viewer"], "may_set": ["attributes"], "agents": ["tutor-*"]}
+    )
+    request = ("--as", "user:ada", "--platform", "livekit", "--room", "r", "--role", "viewer")
+
+    status, lines, _ = run("explain", file, *request, *options)
+
+    assert (status, lines[2]) == (1, f"    {reason}")
+    assert run("explain", file, *request, "--sets", "attributes", "--agent", "tutor-maths")[0] == 0
+
+
 def test_explain_reports_the_audit_mode(file: Path) -> None:
     write(file, RULE, mode="audit")
     request = ("--as", "user:ada", "--platform", "100ms", "--room", "r")
@@ -829,6 +862,12 @@ def test_explain_reports_the_audit_mode(file: Path) -> None:
         (("--as", "user:ada", "--platform", "100ms", "--role", "host"), "room is missing"),
         (("--as", "anyone", "--groups", "g", *IN_AGORA), "groups and claims need as=user:ID"),
         (("--as", "user:ada", *IN_AGORA, "--lifetime", "1h"), "lifetime must be a whole number of seconds"),
+        (("--as", "user:ada", *IN_AGORA, "--sets", "metadata"), "sets must be empty: agora has no such app token"),
+        (("--as", "user:ada", *IN_AGORA, "--agent", "tutor"), "agent must be empty: agora has no such app token"),
+        (
+            ("--as", "user:ada", *IN_LIVEKIT, "--sets", "role"),
+            "sets must be of metadata, attributes, separated by spaces",
+        ),
     ],
 )
 def test_explain_rejects_an_invalid_request(arguments: tuple[str, ...], why: str) -> None:

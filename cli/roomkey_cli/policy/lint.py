@@ -17,7 +17,7 @@ from roomkey.policy import InvalidPolicy, Mode, Pattern, PatternSet, Policy, Rul
 from roomkey.settings import DEFAULT_LIFETIMES, Access
 from roomkey.token_requests import INVITE, KINDS
 from roomkey_cli.aws.parameters import MAX_STANDARD_BYTES
-from roomkey_cli.policy.simulate import did_you_mean
+from roomkey_cli.policy.simulate import did_you_mean, endpoint_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,11 +305,17 @@ def _obstacles(rule: Rule, kind: str, platform: str) -> Iterator[str]:
         yield "they need an IAM principal in who"
     for name, field in _fields(kind, platform).items():
         patterns = getattr(rule, name)
-        always = field.required or field.default is not None
+        always = field.required or field.default is not None or (name == "rooms" and _needs_room(rule, kind, platform))
         if always and not patterns:
             yield f"the rule has no {name}"
         elif name != "services" and patterns and not any(_can_match(pattern, field) for pattern in patterns):
             yield f"none of its {name} exists there"
+
+
+def _needs_room(rule: Rule, kind: str, platform: str) -> bool:
+    """Check whether each request without a room asks for every room, so that no rule without rooms grants it."""
+    opens_every_room = PLATFORMS[platform].opens_every_room
+    return all(opens_every_room(_token_kind(kind), {"services": [name]}) for name in rule.services or [""])
 
 
 def _can_match(pattern: Pattern, field: RequestField) -> bool:
@@ -327,6 +333,15 @@ def _unused_members(rule: Rule) -> Iterator[tuple[str, str]]:
     for name in ("roles", "services"):
         if getattr(rule, name) and not any(name in fields for fields in requests):
             yield f".{name}", f"has no effect: the rule's tokens have no {name}"
+    used = {
+        name
+        for kind, platform in _requests(rule)
+        if kind == TokenKind.APP
+        for name in endpoint_words(PLATFORMS[platform])
+    }
+    for name in ("may_set", "agents"):
+        if getattr(rule, name) and name not in used:
+            yield f".{name}", "has no effect: only an app token of livekit can have it"
 
 
 def _unknown_names(rule: Rule) -> Iterator[tuple[str, str]]:

@@ -10,11 +10,11 @@ from roomkey.errors import InvalidRequest, NotAllowed
 from roomkey.identity import Caller, normalised_principal
 from roomkey.limits import MAX_INVITE_LIFETIME, MIN_INVITE_LIFETIME
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Platform, TokenKind
+from roomkey.platforms.base import Agent, Platform, TokenKind
 from roomkey.platforms.fields import check_id
 from roomkey.policy import Policy, Rule, Subject
 from roomkey.settings import DEFAULT_LIFETIMES, Access, LifetimeLimits
-from roomkey.token_requests import INVITE, KINDS, TokenRequest, bind_to_user, parse
+from roomkey.token_requests import FREE_VALUES, INVITE, KINDS, TokenRequest, bind_to_user, parse
 
 _LIFETIMES = LifetimeLimits(default=DEFAULT_LIFETIMES.default, longest=90 * 86400)
 """The widest limits that a stack can have; its parameters may narrow them."""
@@ -56,6 +56,7 @@ def ask(columns: Mapping[str, str]) -> Question:
     except InvalidRequest as invalid:
         why = (f"{_COLUMNS.get(error.field, error.field)} {error.reason}" for error in invalid.errors)
         raise ValueError("; ".join(why)) from None
+    request = request._replace(**_endpoint_values(columns, platform, word))
     if word == INVITE:
         request = request._replace(for_invite=True, user_id=None, expires_in=lifetime)
         barred = "with open access, invites cannot be created" if caller == Caller(Access.OPEN) else None
@@ -81,6 +82,27 @@ def _kind_and_platform(word: str, name: str) -> tuple[TokenKind, Platform]:
     return kind, platform
 
 
+def endpoint_words(platform: Platform) -> list[str]:
+    """Return the members of a rule that are for the platform's own endpoint: `may_set`, `agents` or neither."""
+    fields = {field.maps_to_field for field in platform.endpoint.spec.fields} if platform.endpoint else set()
+    members = {"may_set": fields & {*FREE_VALUES}, "agents": fields & {"agent"}}
+    return [name for name, applies in members.items() if applies]
+
+
+def _endpoint_values(columns: Mapping[str, str], platform: Platform, kind: str) -> dict[str, Any]:
+    """Return the values of a request to the platform's own endpoint: those in `sets`, and the agent."""
+    sets, agent = columns.get("sets", "").split(), columns.get("agent", "")
+    members = endpoint_words(platform) if kind == TokenKind.APP else []
+    for column, used, member in (("sets", sets, "may_set"), ("agent", agent, "agents")):
+        if used and member not in members:
+            raise ValueError(f"{column} must be empty: {platform.name} has no such {kind} token")
+    if not {*sets} <= {*FREE_VALUES}:
+        raise ValueError(f"sets must be of {', '.join(FREE_VALUES)}, separated by spaces")
+    # The policy looks at which values are set, not at the values.
+    values: dict[str, Any] = {"metadata": "x", "attributes": (("x", "x"),)}
+    return {name: values[name] for name in sets} | ({"agent": Agent(agent)} if agent else {})
+
+
 def _invite_lifetime(body: dict[str, Any]) -> int | None:
     """Remove the lifetime of an invite from `body`, where it would be the token's, and return it."""
     lifetime = body.pop("expires_in", None)
@@ -100,7 +122,7 @@ _FIELDS = {
 
 _COLUMNS = {field: column for column, field in _FIELDS.items()}
 
-COLUMNS = ("as", "groups", "claims", "kind", "platform", *_FIELDS)
+COLUMNS = ("as", "groups", "claims", "kind", "platform", *_FIELDS, "sets", "agent")
 """The columns of a table of cases that describe the request."""
 
 
@@ -240,10 +262,17 @@ def _reason(name: str, rule: Rule, question: Question) -> str:
             )
         case "rooms":
             return _room_reason(rule, question)
+        case "may_set":
+            return f"{' and '.join(v for v in request.free_values if v not in rule.may_set)} is not in the list"
+        case "agents" if request.agent:
+            agent = request.agent.name
+            return f'no pattern matches "{agent}"' if rule.agents else f'missing, and the agent is "{agent}"'
     return "does not match"
 
 
 def _room_reason(rule: Rule, question: Question) -> str:
+    if question.request.room_id is None:
+        return "the request names no room, so it needs the pattern *"
     if not rule.rooms:
         return f'missing, and the room is "{question.request.room_id}"'
     unknown = dict.fromkeys(name for room in rule.rooms for name in room.unresolved(question.caller))

@@ -33,6 +33,10 @@ def explain(
     ] = "",
     services: Annotated[str, typer.Option(metavar="NAMES", help="The services, separated by spaces.")] = "",
     lifetime: Annotated[str, typer.Option(metavar="SECONDS", help="The request's expires_in. Default: none.")] = "",
+    sets: Annotated[
+        str, typer.Option(metavar="NAMES", help="With livekit: metadata, attributes or both, if the request sets them.")
+    ] = "",
+    agent: Annotated[str, typer.Option(metavar="NAME", help="With livekit: the agent that the request sends.")] = "",
     every_rule: Annotated[bool, typer.Option("--all", help="Show every rule, not only the nearest.")] = False,
 ) -> None:
     """Explain a policy's decision on one request: the rule that grants it, or the rules that nearly do.
@@ -53,6 +57,8 @@ def explain(
         "permissions": permissions,
         "services": services,
         "lifetime": lifetime,
+        "sets": sets,
+        "agent": agent,
     }
     try:
         question = simulate.ask(columns)

@@ -25,7 +25,8 @@ def run_cases(
     """Test a policy against a table of requests and expected decisions.
 
     The table has a header with the columns as, groups, claims, kind, platform, room, role, permissions, services,
-    lifetime and expect, in any order. Only as, kind, platform and expect are required. docs/policy.md describes them.
+    lifetime, sets, agent and expect, in any order. Only as, kind, platform and expect are required. docs/policy.md
+    describes them.
 
     Exit status: 0 all as expected, 1 at least one not as expected, 2 wrong usage.
 
