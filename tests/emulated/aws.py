@@ -305,7 +305,7 @@ _NEXT = """
 
   {url}
 
-Lead `roomkey` and the AWS CLI there, in this shell:
+To use it with `roomkey` and the AWS CLI in this shell:
 
   export AWS_ENDPOINT_URL={endpoint} AWS_REGION={region} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
 

@@ -349,8 +349,8 @@ GRANTED: dict[str, dict[Asked, By]] = {
             RTC,
             by=("members join their tenant's rooms", 7200),
         ),
-        **joins("ada", "agora", ("publisher",), ("user-ada",), RTC, by=("users have a room of their own", 3600)),
-        **joins("bob", "agora", ("publisher",), ("user-bob",), RTC, by=("users have a room of their own", 3600)),
+        **joins("ada", "agora", ("publisher",), ("user-ada",), RTC, by=("each user has a room", 3600)),
+        **joins("bob", "agora", ("publisher",), ("user-bob",), RTC, by=("each user has a room", 3600)),
         **joins(
             "sue",
             "agora",

@@ -794,7 +794,7 @@ def test_explain_reports_what_the_caller_lacks() -> None:
     assert lines[1:5] == [
         '  rules[0] "members join their tenant\'s rooms" does not grant it',
         '    rooms: no pattern matches "tenant-acme-1"; the caller has no value for {claim:org}',
-        '  rules[1] "users have a room of their own" does not grant it',
+        '  rules[1] "each user has a room" does not grant it',
         '    rooms: no pattern matches "tenant-acme-1"',
     ]
     _, lines, _ = run("explain", POLICIES / "tenants.json", "--as", "anyone", *room)
