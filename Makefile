@@ -53,7 +53,7 @@ test-environment: $(VENV)/.dev  ## Install all tools and test dependencies into 
 check: lint types template coverage  ## Run everything that CI runs, except the audit.
 
 coverage: $(VENV)/.dev  ## Run all tests and require 99 % branch coverage of functions/.
-	@$(PYTEST) --cov=functions $(ARGS)
+	@$(PYTEST) --cov=functions --hypothesis-profile=thorough $(ARGS)
 
 fuzz: $(VENV)/.dev  ## Fuzz each parser for a minute (ARGS="--seconds 360 handler").
 	@$(BIN)/python tests/fuzz/run.py $(ARGS)

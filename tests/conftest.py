@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("support")
 pytest_plugins = ["support.threats"]
 
 from roomkey.audit import AuditTrail  # noqa: E402
 from support.audit_lines import checked  # noqa: E402
+
+# make fuzz tries more. No time limit for an example: parallel workers slow one another.
+settings.register_profile("quick", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=200)
+settings.load_profile("quick")
 
 ORDER = ("unit", "integration", "infrastructure", "fuzz", "emulated", "e2e")
 

@@ -140,7 +140,7 @@ def test_odd_json_gets_an_answer_in_strict_json(local_stack: LocalStack, value: 
     assert api(local_stack, "POST", "policy/decision", {"text": "{}", "question": question})[0] == 400
 
 
-def test_the_state_shows_what_the_function_has_read(local_stack: LocalStack) -> None:
+def test_the_state_shows_the_cached_values(local_stack: LocalStack) -> None:
     state = api(local_stack, "GET", "state")[2]
 
     assert state["function"]["faults"] == {"flag": None, "policy": None}
@@ -160,7 +160,7 @@ def test_the_state_shows_what_the_function_has_read(local_stack: LocalStack) -> 
         ("disabled", "offline", dict.fromkeys(("flag", "policy"), "kill-switch-unavailable (invalid-kill-switch)")),
     ],
 )
-def test_the_state_shows_what_the_function_cannot_use(name: str, text: str, faults: dict[str, str | None]) -> None:
+def test_the_state_shows_invalid_values(name: str, text: str, faults: dict[str, str | None]) -> None:
     with started() as stack:  # Which has read nothing yet.
         ssm = stack.client("ssm")
         ssm.put_parameter(Name=f"/roomkey/local/{name}", Value=text, Type="String", Overwrite=True)

@@ -204,7 +204,7 @@ def test_a_prober_probes_and_counts(api: Api, cloud: Cloud) -> None:
     assert _denied(cloud.aws.client("ssm", **user).get_parameter, Name=f"/roomkey/{NAME}/policy")
 
 
-def test_who_rotates_keys_puts_and_checks_secrets_alone(api: Api, cloud: Cloud) -> None:
+def test_the_role_for_rotation_only_puts_and_checks_secrets(api: Api, cloud: Cloud) -> None:
     user = cloud.user("secrets")
 
     cloud.roomkey("secret", "put", NAME, "videosdk", user=user, stdin=DEMO["videosdk"])

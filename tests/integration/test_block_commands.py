@@ -91,7 +91,7 @@ def test_expired_entries_are_dropped_by_the_next_write(account: Account) -> None
     assert set(account.block_list(name)["users"]) == {"new", "u-7"}
 
 
-def test_whatever_is_written_is_valid_for_the_function(account: Account) -> None:
+def test_every_written_block_list_is_valid_for_the_function(account: Account) -> None:
     name = account.create()
     roomkey("block", name, "ü-7", "--room", "*", "--platform", "100ms", "--for", "2h", "--reason", "ü")
     roomkey("block", name, "--invite", "k3F")

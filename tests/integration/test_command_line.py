@@ -57,12 +57,12 @@ def test_every_command_explains_itself_with_an_example(path: tuple[str, ...]) ->
 
 
 @every_command
-def test_every_parameter_has_its_words(path: tuple[str, ...]) -> None:
+def test_every_parameter_has_a_help_text(path: tuple[str, ...]) -> None:
     for parameter in COMMANDS[path].params:
         assert parameter.name == "help" or parameter.help, parameter.name
 
 
-def test_the_first_page_names_every_command_in_the_order_of_their_use() -> None:
+def test_the_first_help_page_lists_every_command_in_order_of_use() -> None:
     shown = roomkey("--help").out
 
     named = re.findall(r"^│ (\w+) +[A-Z]", shown, re.MULTILINE)
@@ -76,7 +76,7 @@ def test_the_page_of_a_group_has_examples(group: str) -> None:
 
 
 @every_command
-def test_what_is_to_be_filled_in_is_in_capitals(path: tuple[str, ...]) -> None:
+def test_placeholders_are_in_capitals(path: tuple[str, ...]) -> None:
     for parameter in COMMANDS[path].params:
         if parameter.param_type_name == "argument" or parameter.metavar:
             assert parameter.metavar
@@ -176,7 +176,7 @@ def slips(path: tuple[str, ...]) -> Iterator[list[str]]:
 
 
 @every_command
-def test_no_slip_ends_in_a_traceback(
+def test_no_wrong_usage_ends_in_a_traceback(
     account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -205,7 +205,7 @@ def test_no_slip_ends_in_a_traceback(
         "--policy /nowhere",
     ],
 )
-def test_a_local_stack_that_cannot_be_is_not_started(options: str) -> None:
+def test_a_local_stack_with_invalid_options_does_not_start(options: str) -> None:
     result = roomkey("run", "--port", "0", *options.split())
 
     assert (result.status, result.out) == (2, "")
@@ -214,7 +214,7 @@ def test_a_local_stack_that_cannot_be_is_not_started(options: str) -> None:
 @pytest.mark.parametrize(
     "options", ["--host nonsense", "--aws-host nonsense", "--host 1.2.3.4", "--host ::2", "--host ü\udcff"]
 )
-def test_a_local_stack_that_cannot_listen_says_so(options: str) -> None:
+def test_a_local_stack_that_cannot_listen_reports_its_address(options: str) -> None:
     result = roomkey("run", "--port", "0", *options.split())
 
     assert (result.status, result.out) == (1, "")
@@ -222,7 +222,7 @@ def test_a_local_stack_that_cannot_listen_says_so(options: str) -> None:
     assert re.match(rf"roomkey: cannot listen at \S+, port 0 \({which}\): \w", result.err)
 
 
-def test_a_port_that_is_taken_is_said() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = roomkey("run", "--port", port)
@@ -231,7 +231,7 @@ def test_a_port_that_is_taken_is_said() -> None:
     assert (result.status, result.err) == (1, f"roomkey: cannot listen at {where}: Address already in use\n")
 
 
-def test_an_origin_that_is_none_is_said_by_its_option() -> None:
+def test_an_invalid_origin_is_reported_with_its_option() -> None:
     assert roomkey("run", "--port", "0", "--origin", "*").err.startswith("roomkey: --origin must be origins such as ")
 
 
@@ -261,7 +261,7 @@ MOMENTS = ["nan", "inf", "-inf", "-1", "1e300", "1e9", "99999999999", "429496729
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_moment_that_no_token_can_hold_is_wrong_usage(keys: Path, moment: str) -> None:
+def test_a_moment_outside_the_range_of_a_token_is_wrong_usage(keys: Path, moment: str) -> None:
     token = roomkey("mint", "agora", "management", "--credentials", keys).lines[0]
 
     for words in (["mint", "agora", "management"], ["explain", token]):
@@ -271,7 +271,7 @@ def test_a_moment_that_no_token_can_hold_is_wrong_usage(keys: Path, moment: str)
 
 @every_token
 @pytest.mark.parametrize("moment", ["0", "1700000000.5", str(options.MAX_TIMESTAMP)])
-def test_every_moment_that_is_taken_makes_a_token(keys: Path, platform: str, kind: TokenKind, moment: str) -> None:
+def test_every_valid_moment_makes_a_token(keys: Path, platform: str, kind: TokenKind, moment: str) -> None:
     body = json.dumps({**minimal_request(PLATFORMS[platform], kind), "expires_in": DEFAULT_LIFETIMES.longest})
     words = ["--credentials", keys, "--at", moment]
 
@@ -281,7 +281,7 @@ def test_every_moment_that_is_taken_makes_a_token(keys: Path, platform: str, kin
     assert roomkey("explain", minted.lines[0], *words).status == 0
 
 
-def test_a_body_that_cannot_be_read_is_wrong_usage_and_a_bad_one_is_refused(keys: Path) -> None:
+def test_an_unreadable_body_is_wrong_usage_and_an_invalid_one_is_refused(keys: Path) -> None:
     for body, status, words in (
         ("{", 2, "--body: line 1, column 2: Expecting property name"),
         ("{room_id: abc}", 2, "--body: line 1, column 2: Expecting property name enclosed in double quotes"),
@@ -390,7 +390,7 @@ def test_bare_credentials_need_a_known_platform(keys: Path, tmp_path: Path) -> N
         ["--credentials", "KEYS", "--salt", "7"],
     ],
 )
-def test_an_option_without_a_meaning_is_not_passed_over(keys: Path, options: list[str]) -> None:
+def test_an_option_without_effect_is_wrong_usage(keys: Path, options: list[str]) -> None:
     words = [str(keys) if word == "KEYS" else word for word in options]
 
     result = roomkey("mint", "100ms", "management", *words)
@@ -410,7 +410,7 @@ def test_explain_reads_the_credentials_of_the_tokens_platform_alone(keys: Path) 
     assert f"{keys}: 100ms: " in result.err
 
 
-def test_what_is_no_token_is_said_as_json_too() -> None:
+def test_an_invalid_token_is_reported_as_json_too() -> None:
     result = roomkey("explain", "abc", "--json")
 
     assert result.status == 1
@@ -419,7 +419,7 @@ def test_what_is_no_token_is_said_as_json_too() -> None:
 
 
 @pytest.mark.parametrize("words", [["--help"], ["explain", "TOKEN"], ["policy", "check", "FILE"]])
-def test_a_full_disk_is_one_sentence(keys: Path, words: list[str]) -> None:
+def test_a_full_disk_is_reported_in_one_line(keys: Path, words: list[str]) -> None:
     token = roomkey("mint", "100ms", "management", "--credentials", keys).lines[0]
     named = {"TOKEN": token, "FILE": str(OPEN_POLICY)}
 
@@ -432,7 +432,7 @@ def test_a_full_disk_is_one_sentence(keys: Path, words: list[str]) -> None:
     assert (done.returncode, done.stderr) == (1, "roomkey: No space left on device\n")
 
 
-def test_a_closed_pipe_is_no_error_to_speak_of() -> None:
+def test_a_closed_pipe_causes_no_message() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as pipe:
@@ -445,7 +445,7 @@ def test_a_closed_pipe_is_no_error_to_speak_of() -> None:
     "environment", ["", "PROD", "Dev", "a" * 17, "1st", "../x", "a/b", "a b", "é", "prod\n", "*", "-", "a_b"]
 )
 @pytest.mark.parametrize("command", ["env status", "env disable", "secret check", "doctor", "probe", "mint"])
-def test_what_is_no_name_of_an_environment(account: Account, environment: str, command: str) -> None:
+def test_an_invalid_environment_name_is_wrong_usage(account: Account, environment: str, command: str) -> None:
     account.fail("SSM")
     words = ["mint", "100ms", "app", "--env"] if command == "mint" else command.split()
 
@@ -469,9 +469,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("status", "code", "message", "sentence"), REFUSALS)
-def test_a_refusal_of_aws_is_one_sentence(
-    account: Account, status: int, code: str, message: str, sentence: str
-) -> None:
+def test_a_refusal_of_aws_is_one_line(account: Account, status: int, code: str, message: str, sentence: str) -> None:
     account.fail("SSM")
     account.aws.fail(SSM, Failure.error(status, code, message))
 
@@ -490,7 +488,7 @@ def test_a_refusal_of_aws_is_one_sentence(
 @pytest.mark.parametrize(
     ("status", "body"), [(200, "<html>"), (200, "[]"), (404, "<html>"), (302, ""), (200, '{"Parameters": 7}')]
 )
-def test_an_answer_that_is_not_of_aws(account: Account, status: int, body: str) -> None:
+def test_a_response_that_is_not_from_aws_is_reported(account: Account, status: int, body: str) -> None:
     account.fail("SSM")
     account.aws.fail(SSM, Failure(status, body))
 
@@ -514,7 +512,7 @@ SURROUNDINGS: list[tuple[dict[str, str | None], str]] = [
 
 @pytest.mark.parametrize(("surroundings", "sentence"), SURROUNDINGS)
 @pytest.mark.parametrize("command", ["env status", "probe"])
-def test_a_machine_that_is_not_set_up_for_aws(
+def test_a_machine_without_aws_credentials_is_reported(
     account: Account, monkeypatch: pytest.MonkeyPatch, surroundings: dict[str, str | None], sentence: str, command: str
 ) -> None:
     for name, value in surroundings.items():
@@ -530,7 +528,9 @@ def test_a_machine_that_is_not_set_up_for_aws(
     assert result.err.count("\n") == 1
 
 
-def test_a_configuration_that_cannot_be_read(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unreadable_aws_configuration_is_reported(
+    account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "config").write_text("[profile\nwhat")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
@@ -556,7 +556,7 @@ def test_the_region_is_found_as_the_aws_cli_finds_it(
     assert roomkey("env", "status", "dev", "--json", *options).json["region"] == region
 
 
-def test_a_profile_of_ones_own_counts(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_named_profile_is_used(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config").write_text(
         "[profile ops]\nregion = eu-north-1\naws_access_key_id = A\naws_secret_access_key = b\n"
     )
@@ -579,7 +579,7 @@ def test_a_profile_of_ones_own_counts(account: Account, monkeypatch: pytest.Monk
         ("env status", "INVALID kill switch"),
     ],
 )
-def test_nothing_that_comes_from_elsewhere_rules_the_terminal(account: Account, command: str, shows: str) -> None:
+def test_no_foreign_text_controls_the_terminal(account: Account, command: str, shows: str) -> None:
     name = account.environment()
     account.aws.put_flag(name, "\x1b[2Jtrue\x07")
     account.aws.put_policy(name, "\x1b[31mno policy\x07")

@@ -224,7 +224,7 @@ def test_a_secret_under_a_key_that_the_function_may_not_use(account: Account, st
 
 
 @pytest.mark.parametrize("same", ["alias", "id", "arn"])
-def test_a_kms_key_is_compared_by_what_it_names(account: Account, same: str) -> None:
+def test_a_kms_key_is_compared_by_its_arn(account: Account, same: str) -> None:
     name, kms = account.create(), account.client("kms")
     metadata = kms.create_key()["KeyMetadata"]
     kms.create_alias(AliasName=f"alias/{name}", TargetKeyId=metadata["KeyId"])
@@ -512,7 +512,7 @@ def test_a_clock_that_is_wrong(ahead: int, level: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"date": "yesterday"}])
-def test_an_answer_without_a_time_says_nothing_of_the_clock(headers: dict[str, str]) -> None:
+def test_a_response_without_a_date_does_not_check_the_clock(headers: dict[str, str]) -> None:
     assert list(doctor._clock(headers, time.time())) == []
 
 

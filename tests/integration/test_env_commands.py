@@ -178,7 +178,7 @@ def _off(text: str) -> set[tuple[str, str]]:
     return {(name, kind) for name in PLATFORMS for kind in KINDS if switch.is_off(name, kind)}
 
 
-def test_without_a_way_back_none_is_printed(account: Account) -> None:
+def test_without_an_undo_none_is_printed(account: Account) -> None:
     assert "To undo" not in roomkey("env", "disable", account.create(flag=",".join(KINDS))).out
 
 
@@ -421,7 +421,7 @@ def test_status_as_json(account: Account) -> None:
         ),
     ],
 )
-def test_status_is_bad_where_nothing_can_be_minted(
+def test_status_fails_if_nothing_can_be_minted(
     account: Account, flag: str | None, policy: str | None, says: str
 ) -> None:
     name = account.environment()
@@ -436,7 +436,7 @@ def test_status_is_bad_where_nothing_can_be_minted(
     assert says.format(name) in result.out
 
 
-def test_a_flag_of_the_wrong_type_is_none(account: Account) -> None:
+def test_a_kill_switch_of_the_wrong_type_is_invalid(account: Account) -> None:
     name = account.environment()
     account.aws.ssm.put_parameter(Name=FLAG.format(name), Value="false", Type="SecureString")
 
@@ -456,7 +456,7 @@ def test_status_does_without_the_permission_to_know_who(account: Account) -> Non
     assert " by " not in result.out
 
 
-def test_status_says_what_runs(account: Account) -> None:
+def test_status_shows_the_running_version(account: Account) -> None:
     name = account.create()
     assert "function not deployed" in roomkey("env", "status", name).out
 
@@ -525,7 +525,7 @@ def reserved(account: Account, name: str) -> int | None:
 
 
 @pytest.mark.parametrize("before", [None, 7])
-def test_a_stop_is_taken_back_to_what_it_was(account: Account, before: int | None) -> None:
+def test_start_restores_the_state_before_stop(account: Account, before: int | None) -> None:
     name = account.environment()
     arn = account.function(name)
     functions = account.client("lambda")
@@ -552,7 +552,7 @@ def test_stop_and_start_need_no_ssm(account: Account) -> None:
     assert roomkey("env", "start", name).status == 0
 
 
-def test_a_function_that_somebody_else_stopped_is_started_by_a_number_only(account: Account) -> None:
+def test_a_function_that_another_tool_stopped_needs_a_number_to_start(account: Account) -> None:
     name = account.environment()
     account.function(name)
     account.client("lambda").put_function_concurrency(FunctionName=f"roomkey-{name}", ReservedConcurrentExecutions=0)
@@ -585,7 +585,7 @@ def test_a_stop_that_cannot_be_written_down_stops_all_the_same(
 
 
 @pytest.mark.parametrize("verb", ["stop", "start"])
-def test_no_function_is_said(account: Account, verb: str) -> None:
+def test_a_missing_function_is_reported(account: Account, verb: str) -> None:
     result = roomkey("env", verb, account.environment())
 
     assert result.status == 1
@@ -595,7 +595,7 @@ def test_no_function_is_said(account: Account, verb: str) -> None:
 # --- destroy ---------------------------------------------------------------------------------------------------------
 
 
-def test_destroy_takes_what_a_stack_leaves_behind_and_nothing_of_others(account: Account) -> None:
+def test_destroy_deletes_what_a_stack_leaves_and_nothing_of_other_environments(account: Account) -> None:
     name = account.create()
     other = f"{name}-x"
     for one in (name, other):
@@ -633,7 +633,7 @@ def test_the_audit_trail_may_stay(account: Account) -> None:
 
 
 @pytest.mark.parametrize("typed", ["", "y\n", "yes\n"])
-def test_nothing_is_destroyed_but_by_name(account: Account, typed: str) -> None:
+def test_destroy_requires_the_name_of_the_environment(account: Account, typed: str) -> None:
     name = account.create("dev")
 
     assert roomkey("env", "destroy", name, stdin=typed).status == 1

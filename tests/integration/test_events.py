@@ -286,7 +286,7 @@ def test_no_two_files_have_the_same_request_id() -> None:
 
 @pytest.mark.threat("C6", "I2")
 @every_case
-def test_an_event_is_answered_as_its_row_says(exchange: Exchanges, case: Case) -> None:
+def test_an_event_gets_the_response_of_its_row(exchange: Exchanges, case: Case) -> None:
     sent = exchange(case)
     event, answer = sent.event, sent.answer
 
@@ -307,7 +307,7 @@ def test_an_event_is_answered_as_its_row_says(exchange: Exchanges, case: Case) -
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.file in TOKENS and case.status == 200], ids=lambda c: f"{c.file}-{c.access}"
 )
-def test_a_token_says_exactly_what_was_asked_for(exchange: Exchanges, case: Case) -> None:
+def test_a_token_has_exactly_the_requested_claims(exchange: Exchanges, case: Case) -> None:
     sent, says = exchange(case), TOKENS[case.file]
     answer, token = sent.answer, sent.answer.token
     assert token
@@ -398,7 +398,7 @@ def _check_the_token(line: dict[str, Any], sent: Exchange, says: Says) -> None:
 
 @pytest.mark.parametrize("platforms", [("100ms",), EVERY_PLATFORM], ids=["100ms", "all"])
 @pytest.mark.parametrize("access", MODES)
-def test_health_says_what_runs_here(deploy: Deploy, access: str, platforms: tuple[str, ...]) -> None:
+def test_health_shows_version_and_platforms(deploy: Deploy, access: str, platforms: tuple[str, ...]) -> None:
     answer = deploy(access, platforms=platforms).answer(load_event("health.json"))
 
     assert answer.body == {
@@ -432,7 +432,7 @@ def test_the_handler_that_lambda_calls_answers_the_same(
 
 
 @pytest.mark.threat("H7")
-def test_user_ids_stay_out_of_the_audit_line_where_the_stack_says_so(deploy: Deploy) -> None:
+def test_user_ids_are_omitted_from_the_audit_line_on_request(deploy: Deploy) -> None:
     deployed = deploy("jwt", AUDIT_USER_IDS="omit")
 
     answer = deployed.answer(load_event("app-token-jwt-same-user.json"))

@@ -450,7 +450,7 @@ ODD_SECRETS: Mapping[str, Behaviour] = {
         for name, fault in {**NO_ANSWERS, **cases}.items()
     ],
 )
-def test_what_the_service_never_says_is_a_transient_fault(stack: Stack, at: Operation, fault: Behaviour) -> None:
+def test_an_unknown_response_is_a_temporary_failure(stack: Stack, at: Operation, fault: Behaviour) -> None:
     stack.stand_in.behave(at, fault)
     reply = stack.ask()
     assert reply.problem == (503, CODE[at], "5")
@@ -695,7 +695,7 @@ def test_a_secret_that_cannot_sign_is_invalid_cold_and_warm_and_its_log_line_nam
     ],
     ids=lambda value: f"B1-{value}" if isinstance(value, str) else "",
 )
-def test_what_the_flag_names_is_off_and_reads_no_secret(stack: Stack, flag: str, off: set[str]) -> None:
+def test_a_disabled_scope_reads_no_secret(stack: Stack, flag: str, off: set[str]) -> None:
     stack.stand_in.put_parameter(FLAG, flag)
     for kind in ("app", "management"):
         reply = stack.ask(kind)
@@ -741,7 +741,7 @@ def test_a_policy_that_is_changed_bites_within_its_fresh_bound(
 
 
 @pytest.mark.threat("B15")
-def test_who_was_taken_out_of_the_policy_is_let_in_for_300_seconds_at_most(stack: Stack, clock: FakeClock) -> None:
+def test_a_caller_removed_from_the_policy_gets_tokens_for_at_most_300_seconds(stack: Stack, clock: FakeClock) -> None:
     stack.jitter = 0
     stack.ask()
     stack.stand_in.put_parameter(POLICY, NO_RULES)
@@ -815,7 +815,7 @@ def test_an_environment_asks_for_its_own_flag_and_secret_and_nothing_else(stack:
         pytest.param(86400, 0, id="B10-wall-set-forward-a-day"),
     ],
 )
-def test_whichever_clock_says_that_the_flag_is_old_it_is_read_again(
+def test_a_kill_switch_that_is_stale_by_either_clock_is_read_again(
     stack: Stack, clock: FakeClock, wall: float, monotonic: float
 ) -> None:
     stack.ask()
@@ -884,7 +884,7 @@ class TestAnAnswerThatComesAfterAThaw:
         assert stack.ask().problem == (403, "minting-disabled", None)
 
     @pytest.mark.threat("C2")
-    def test_on_does_not_switch_on_what_was_off(self, stack: Stack, clock: FakeClock) -> None:
+    def test_a_stale_on_does_not_turn_on_what_was_off(self, stack: Stack, clock: FakeClock) -> None:
         stack.stand_in.put_parameter(FLAG, "true")
         stack.ask()
         clock.advance(31)
@@ -904,7 +904,7 @@ class TestAnAnswerThatComesAfterAThaw:
 
 
 @pytest.mark.threat("C3")
-def test_no_two_tokens_are_alike_whatever_chance_is_seeded_with(stack: Stack) -> None:
+def test_no_two_tokens_are_alike_for_any_seed(stack: Stack) -> None:
     replies = []
     for _ in range(50):
         random.seed(0)
@@ -928,7 +928,7 @@ def test_a_dead_connection_after_a_thaw_costs_a_retry_and_no_token(
 
 
 @pytest.mark.threat("C8", "I6")
-def test_what_lambda_leaves_is_all_that_a_request_takes(stack: Stack) -> None:
+def test_a_request_takes_at_most_the_time_that_lambda_has_left(stack: Stack) -> None:
     running = Stack(stack.stand_in, ShiftedClock())
     stack.stand_in.behave(SSM, faults.server_error)
     running.ask()  # Makes the client: that takes its time, once.

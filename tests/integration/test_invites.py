@@ -226,7 +226,7 @@ def test_an_invite_without_expires_in_lives_as_long_as_the_rule_allows(deploy: D
     assert Stack(deploy, rules=(unbounded,)).create().body["expires_in"] == 86400
 
 
-def test_nobody_invites_without_signing_in(deploy: Deploy) -> None:
+def test_an_invitation_requires_authentication(deploy: Deploy) -> None:
     stack = Stack(deploy)
     answer = stack.deployed.answer(event("POST /v1/invites", BODY))
     assert (answer.status, answer.code) == (401, "unauthenticated")
@@ -249,7 +249,7 @@ def test_no_rule_for_members_lets_a_guest_in(deploy: Deploy, rule: dict[str, Any
     assert stack.line["invite_id"]
 
 
-def test_the_rule_for_guests_is_no_rule_for_members(deploy: Deploy) -> None:
+def test_a_rule_for_guests_does_not_grant_members(deploy: Deploy) -> None:
     stack = Stack(deploy)
     request = event("POST /v1/{platform}/app-token", {"room_id": "class-1", "role": "guest"}, claims=HOST)
     request["pathParameters"] = {"platform": "100ms"}
@@ -544,7 +544,7 @@ def test_room_codes_answer_with_integer_codes(deploy: Deploy) -> None:
 # --- the form --------------------------------------------------------------------------------------------------------
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=40) | st.binary(max_size=60).map(lambda data: base64.urlsafe_b64encode(data).decode()))
 def test_no_text_is_an_invite_by_chance(text: str) -> None:
     from roomkey.errors import InviteInvalid  # noqa: PLC0415
@@ -558,7 +558,7 @@ names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=128)
 
 
 @given(names, names, st.none() | names, st.lists(st.sampled_from(["rtc", "rtm"]), unique=True))
-def test_what_is_signed_is_what_is_read(room: str, role: str, name: str | None, services: list[str]) -> None:
+def test_a_signed_invite_is_read_back(room: str, role: str, name: str | None, services: list[str]) -> None:
     keys = InviteKeys(KEYS, "b")
     invite = Invite("agora", room, role, tuple(services), NOW + 5, "x", name)
     unverified = UnverifiedInvite.decode(keys.sign(invite, "prod"))

@@ -132,7 +132,7 @@ def _observed(capfd: pytest.CaptureFixture[str], *answers: Answer) -> Observed:
 # --- the sentinels themselves --------------------------------------------------------------------------------------
 
 
-def test_the_search_finds_what_it_looks_for() -> None:
+def test_the_search_finds_its_marker() -> None:
     """A sentinel that is misspelt here, or that no event sends, would prove nothing."""
     assert len(SENT) >= 10
     assert SECRET in SECRET_TEXT
@@ -249,7 +249,7 @@ STRAY = {
 
 @pytest.mark.threat("H1", "I7")
 @pytest.mark.parametrize("body", STRAY.values(), ids=STRAY)
-def test_what_a_caller_sends_beside_what_was_asked_for_comes_out_nowhere(
+def test_additional_input_of_a_caller_appears_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str], body: str
 ) -> None:
     deployed, answers = talkative(), []
@@ -366,7 +366,7 @@ UNUSABLE = {
 
 @pytest.mark.threat("A10", "H3", "I7")
 @pytest.mark.parametrize("text", UNUSABLE.values(), ids=UNUSABLE)
-def test_a_secret_that_cannot_be_used_is_told_by_its_fields_and_comes_out_nowhere(
+def test_an_invalid_secret_is_reported_by_field_and_appears_nowhere(
     talkative: Deploy, capfd: pytest.CaptureFixture[str], text: str
 ) -> None:
     deployed = talkative(secret=text)

@@ -60,7 +60,7 @@ def test_a_token_is_good_and_written_down(account: Account, trail: Path, platfor
     assert line["credentials"] == {"version_id": version}
 
 
-def test_what_is_written_down_is_nobody_elses_and_no_token(account: Account, trail: Path) -> None:
+def test_files_are_private_and_contain_no_token(account: Account, trail: Path) -> None:
     name = account.create()
     account.aws.put_secret(name, DEMO["100ms"])
 
@@ -93,7 +93,7 @@ def test_without_a_state_folder_of_ones_own(account: Account, monkeypatch: pytes
         ("what", "kill-switch-unavailable"),
     ],
 )
-def test_the_switch_counts_unless_told_otherwise(account: Account, trail: Path, flag: str, reason: str) -> None:
+def test_the_kill_switch_applies_by_default(account: Account, trail: Path, flag: str, reason: str) -> None:
     name = account.environment()
     account.aws.put_flag(name, flag)
     account.aws.put_secret(name, DEMO["100ms"])
@@ -154,7 +154,7 @@ def test_a_secret_that_is_not_there_or_not_good(account: Account, trail: Path) -
     assert "correct-horse" not in result.err
 
 
-def test_who_may_not_read_it_gets_no_token(account: Account, trail: Path) -> None:
+def test_without_read_permission_there_is_no_token(account: Account, trail: Path) -> None:
     name = account.create()
     account.fail("SECRETS_MANAGER")
     account.aws.fail(SECRETS_MANAGER, Failure.error(400, "AccessDeniedException", "no"))

@@ -160,7 +160,7 @@ def test_the_operations_are_the_routes_of_the_template() -> None:
 
 
 @every_operation
-def test_who_is_let_in_is_what_the_template_says_over_all_access_modes(operation: Operation) -> None:
+def test_the_document_requires_the_authentication_of_the_template_in_all_access_modes(operation: Operation) -> None:
     schemes = {"jwt": "jwt", "iam": "sigv4"}
     let_in: set[tuple[str, ...]] = set()
     for access in ("open", "jwt", "iam"):
@@ -239,7 +239,7 @@ PROBES: list[Any] = [
         for field in platform_of(operation)[0].kinds[platform_of(operation)[1]].fields
     ],
 )
-def test_the_schema_of_a_field_takes_what_the_code_takes(operation: Operation, field: RequestField) -> None:
+def test_the_schema_of_a_field_accepts_what_the_code_accepts(operation: Operation, field: RequestField) -> None:
     (schema,) = operation.request_schemas.values()
     documented = validator(schema["properties"][field.name])
 
@@ -259,7 +259,7 @@ def _passes(field: RequestField, value: object) -> bool:
 
 @pytest.mark.parametrize("services", [None, ["rtc"], ["rtm"], ["chat", "rtc"]], ids=str)
 @pytest.mark.parametrize("length", [64, 65, 255, 256])
-def test_a_user_of_agora_may_be_as_long_as_the_code_says(services: list[str] | None, length: int) -> None:
+def test_an_agora_user_has_the_length_limit_of_the_code(services: list[str] | None, length: int) -> None:
     """The one rule over two fields: what is right one by one may be wrong together."""
     platform = PLATFORMS["agora"]
     body = {"room_id": "lobby", "role": "publisher", "user_id": "x" * length} | (
@@ -330,7 +330,7 @@ def _enumerated_codes(schema: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("code", STATUS)
-def test_the_example_of_a_code_says_what_the_code_says(code: str) -> None:
+def test_the_example_of_an_error_has_the_message_of_the_code(code: str) -> None:
     failures: list[Any] = [found for found in vars(errors).values() if getattr(found, "code", None) == code]
     examples = [
         example["value"]

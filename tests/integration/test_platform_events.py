@@ -61,7 +61,7 @@ def test_every_platform_has_events_and_every_event_a_row() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.platform}-{case.file}-{case.access}")
-def test_an_event_is_answered_as_its_row_says(aws: Aws, case: Case) -> None:
+def test_an_event_gets_the_response_of_its_row(aws: Aws, case: Case) -> None:
     secret = json.dumps(DEMO[case.platform])
     deployed = Deployed.on(aws, case.access, platforms=[case.platform], secrets={case.platform: secret})
     answer = deployed.answer(case.event)

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roomkey_cli.data import POLICIES
@@ -513,7 +513,7 @@ def _all_fields(platform: str, kind: str) -> Mapping[str, Words]:
 
 
 @every_token
-def test_what_is_just_within_the_bounds_is_minted(stacks: Mapping[str, Deployed], platform: str, kind: str) -> None:
+def test_values_at_the_bounds_are_minted(stacks: Mapping[str, Deployed], platform: str, kind: str) -> None:
     for name, words in _all_fields(platform, kind).items():
         for value in words.takes:
             asked = _deps(platform, kind, name, value)
@@ -521,7 +521,7 @@ def test_what_is_just_within_the_bounds_is_minted(stacks: Mapping[str, Deployed]
 
 
 @every_token
-def test_what_is_just_outside_is_refused_by_name(stacks: Mapping[str, Deployed], platform: str, kind: str) -> None:
+def test_values_beyond_the_bounds_are_refused_by_name(stacks: Mapping[str, Deployed], platform: str, kind: str) -> None:
     for name, words in _all_fields(platform, kind).items():
         for value in (*words.refuses, None):
             body = _deps(platform, kind, name, value)
@@ -533,7 +533,7 @@ def test_what_is_just_outside_is_refused_by_name(stacks: Mapping[str, Deployed],
 
 
 @every_platform
-def test_what_is_required_is_missed_by_name(stacks: Mapping[str, Deployed], platform: str) -> None:
+def test_a_missing_required_field_is_named(stacks: Mapping[str, Deployed], platform: str) -> None:
     for name, words in _fields(platform, "app").items():
         body = {field: value for field, value in ASKS[platform].items() if field != name}
         answer = stacks["open"].answer(request(platform, "app", json.dumps(body)))
@@ -551,9 +551,7 @@ def test_a_role_and_permissions_are_never_taken_together(stacks: Mapping[str, De
 
 
 @pytest.mark.parametrize("account", LONG_ACCOUNTS, ids=len)
-def test_an_account_of_agora_may_be_longer_where_it_is_for_rtc_alone(
-    stacks: Mapping[str, Deployed], account: str
-) -> None:
+def test_an_agora_account_may_be_longer_for_rtc_alone(stacks: Mapping[str, Deployed], account: str) -> None:
     for services in (None, *SERVICES.takes):
         asked = {**ASKS["agora"], "user_id": account} | ({"services": services} if services else {})
         event = request("agora", "app", json.dumps(asked))
@@ -566,7 +564,7 @@ def test_an_account_of_agora_may_be_longer_where_it_is_for_rtc_alone(
 
 # --- the properties --------------------------------------------------------------------------------------------------
 
-some = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some = settings(max_examples=25)
 moments = st.sampled_from([0, 1, 17, 499, 500, 501, 999])
 """Milliseconds between two requests."""
 
@@ -579,7 +577,7 @@ def _later(deployed: Deployed, passed: int) -> None:
 @every_token
 @some
 @given(data=st.data())
-def test_whatever_the_documents_allow_is_minted_just_as_it_was_asked_for(
+def test_every_documented_request_is_minted_as_requested(
     stacks: Mapping[str, Deployed], platform: str, kind: str, data: st.DataObject
 ) -> None:
     access, asked, sub = data.draw(st.sampled_from(MODES)), data.draw(asks(platform, kind)), "teacher-1"
@@ -636,7 +634,7 @@ def mixtures(draw: st.DrawFn, platform: str, kind: str) -> dict[str, Any]:
 @every_token
 @some
 @given(data=st.data())
-def test_whatever_is_sent_it_is_minted_as_asked_or_refused_by_name(
+def test_any_request_is_minted_as_requested_or_refused_by_name(
     stacks: Mapping[str, Deployed], platform: str, kind: str, data: st.DataObject
 ) -> None:
     """No word here on what is right: only that a token never says anything else than what was sent."""
@@ -705,7 +703,7 @@ ROUTES = {
 @pytest.mark.parametrize("access", MODES)
 @settings(some, max_examples=80)
 @given(event=bent_events())
-def test_whatever_event_comes_nothing_is_5xx_and_a_token_is_what_its_route_and_body_say(
+def test_any_event_is_answered_below_500_and_its_token_matches_route_and_body(
     stacks: Mapping[str, Deployed], access: str, event: Any
 ) -> None:
     deployed = stacks[access]
@@ -765,7 +763,7 @@ def test_a_secret_is_read_when_its_platforms_first_token_is_asked_for_and_not_be
 
 
 @pytest.mark.threat("G8")
-def test_a_platform_signs_with_its_own_secret_even_where_all_hold_the_names_of_all(deploy: Deploy) -> None:
+def test_a_platform_signs_with_its_own_secret_even_if_all_secrets_have_all_fields(deploy: Deploy) -> None:
     every_field = {name: value for secret in SECRETS.values() for name, value in secret.items()}
     secrets = {
         platform: {name: value[turn:] + value[:turn] for name, value in every_field.items()}
@@ -807,7 +805,7 @@ def test_a_platform_that_the_stack_does_not_serve_is_not_there(deploy: Deploy, s
 
 @every_platform
 @pytest.mark.parametrize("served", [True, False], ids=["served", "not served"])
-def test_another_method_is_told_only_where_there_is_something(deploy: Deploy, platform: str, served: bool) -> None:
+def test_another_method_is_405_only_on_a_known_route(deploy: Deploy, platform: str, served: bool) -> None:
     others = [name for name in EVERY_PLATFORM if name != platform]
     deployed = deploy(PLATFORMS=platform if served else ",".join(others))
     for kind in KINDS:
@@ -830,7 +828,7 @@ SCOPES = [
 
 @pytest.mark.threat("B1")
 @pytest.mark.parametrize("flag", SCOPES)
-def test_a_flag_switches_off_what_it_names_and_nothing_else(deploy: Deploy, flag: str) -> None:
+def test_the_kill_switch_turns_off_only_its_scopes(deploy: Deploy, flag: str) -> None:
     deployed = deploy(platforms=EVERY_PLATFORM, flag=flag)
     off = {
         (platform, kind)
@@ -957,7 +955,7 @@ def test_a_signed_in_user_may_be_too_long_for_rtm_and_chat_alone(stacks: Mapping
 
 
 @pytest.mark.parametrize(("claim", "status"), [("42", 200), ("teacher-1", 200), ("0", 403), (None, 403)])
-def test_another_claim_can_say_who_a_user_of_agora_is(deploy: Deploy, claim: str | None, status: int) -> None:
+def test_another_claim_can_be_the_user_id_on_agora(deploy: Deploy, claim: str | None, status: int) -> None:
     deployed = deploy("jwt", platforms=("agora",), USER_ID_CLAIM="agora_user")
     event = request("agora", "app", '{"room_id": "algebra-2", "role": "publisher"}', "jwt", "108204268033311374519")
     if claim:
@@ -1042,7 +1040,7 @@ def policed(aws_for_all: Aws) -> Iterable[Deployed]:
 
 
 @pytest.mark.threat("F4", "F15")
-def test_a_room_of_others_is_refused_like_one_that_nobody_has(deploy: Deploy) -> None:
+def test_a_room_of_another_tenant_is_refused_like_an_unknown_room(deploy: Deploy) -> None:
     """To the byte, but for the request's id: what is not granted says nothing of what there is."""
     policy = (POLICIES / "tenants.json").read_text()
     deployed = deploy("jwt", platforms=("agora",), policy=policy)

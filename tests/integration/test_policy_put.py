@@ -74,7 +74,7 @@ def test_the_same_policy_with_other_whitespace_changes_nothing(account: Account,
 
 
 @pytest.mark.parametrize("there", [None, "", "oops", "[]", '{"rules": 7}', '{"version": 1, "rules": [3]}'])
-def test_whatever_is_there_is_replaced(account: Account, file: Path, there: str | None) -> None:
+def test_any_stored_policy_is_replaced(account: Account, file: Path, there: str | None) -> None:
     name = account.environment()
     account.aws.put_flag(name, "false")
     if there:

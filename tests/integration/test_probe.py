@@ -121,7 +121,7 @@ def test_a_bearer_token_comes_from_a_variable_or_standard_input(
     assert authorizations == ["Bearer from.a.variable", None, "Bearer from.an.input", None]
 
 
-def test_nobody_needs_to_sign_in_where_access_is_open(account: Account, endpoint: Endpoint) -> None:
+def test_open_access_needs_no_authentication(account: Account, endpoint: Endpoint) -> None:
     """The request that must be refused is then one for a management token."""
     endpoint.unsigned = minted(kind=TokenKind.APP)
     assert probe(account, endpoint, "--kind", "app", "--anonymous")["refused"]["level"] == "fail"
@@ -130,7 +130,7 @@ def test_nobody_needs_to_sign_in_where_access_is_open(account: Account, endpoint
     assert all("authorization" not in headers for _, headers, _ in endpoint.asked)
 
 
-def test_switched_off_is_a_status_of_its_own(account: Account, endpoint: Endpoint) -> None:
+def test_disabled_minting_has_its_own_exit_status(account: Account, endpoint: Endpoint) -> None:
     endpoint.signed = OFF
 
     document = probe(account, endpoint)
@@ -160,7 +160,7 @@ NO_TOKEN = [
 
 @pytest.mark.threat("J7")
 @pytest.mark.parametrize(("answer", "message"), NO_TOKEN)
-def test_what_is_no_good_token_is_found(account: Account, endpoint: Endpoint, answer: Answer, message: str) -> None:
+def test_an_invalid_token_is_found(account: Account, endpoint: Endpoint, answer: Answer, message: str) -> None:
     endpoint.signed = answer
 
     document = probe(account, endpoint)
@@ -191,7 +191,7 @@ def test_a_token_that_is_over_is_found(account: Account, endpoint: Endpoint) -> 
         ((404, {"code": "not-found"}), "was not stopped by the gateway"),
     ],
 )
-def test_a_stranger_who_is_not_stopped_is_found(
+def test_an_unauthenticated_caller_with_a_token_is_found(
     account: Account, endpoint: Endpoint, answer: Answer, message: str
 ) -> None:
     endpoint.unsigned = answer
@@ -234,7 +234,7 @@ def test_both_results_are_counted(account: Account, endpoint: Endpoint, signed: 
         ((500, {"message": "Internal Server Error"}), None),
     ],
 )
-def test_only_a_stranger_who_got_past_the_sign_in_counts(
+def test_only_an_unauthenticated_request_that_passed_counts(
     account: Account, endpoint: Endpoint, unsigned: Answer, refused: int | None
 ) -> None:
     endpoint.unsigned = unsigned
@@ -282,7 +282,7 @@ def test_the_address_is_the_stacks(account: Account, endpoint: Endpoint) -> None
     assert [line.split()[:2] for line in result.lines] == [["ok", "minted"], ["ok", "refused"]]
 
 
-def test_a_stack_without_an_address_is_said(account: Account) -> None:
+def test_a_stack_without_an_address_is_reported(account: Account) -> None:
     name = account.environment()
     account.stack(name, ApiUrl="nothing")
 
@@ -334,7 +334,7 @@ def test_wrong_usage(account: Account, endpoint: Endpoint, options: list[str]) -
         "http://x\n",
     ],
 )
-def test_what_is_no_address(account: Account, url: str) -> None:
+def test_an_invalid_address_is_reported(account: Account, url: str) -> None:
     assert roomkey("probe", "staging", "--url", url).status == 2
 
 
@@ -368,7 +368,7 @@ def test_health_that_makes_no_sense(account: Account, endpoint: Endpoint, platfo
 
 
 @pytest.mark.parametrize("line", [b"nonsense\r\n\r\n", b"\x00\xff", b"HTTP/1.1 20x OK\r\n\r\n", b""])
-def test_what_does_not_speak_http(account: Account, line: bytes) -> None:
+def test_an_endpoint_without_http_is_reported(account: Account, line: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
@@ -387,7 +387,7 @@ def test_what_does_not_speak_http(account: Account, line: bytes) -> None:
     assert [document[one]["message"].split(":")[0] for one in ("minted", "refused")] == ["no response"] * 2
 
 
-def test_what_an_endpoint_says_does_not_rule_the_terminal(account: Account, endpoint: Endpoint) -> None:
+def test_an_endpoint_cannot_control_the_terminal(account: Account, endpoint: Endpoint) -> None:
     endpoint.health = (404, {"message": "\x1b[2J\x07"})
     endpoint.signed = (500, {"message": "\x1b[2J\x07"})
 

@@ -102,7 +102,7 @@ def test_a_cold_mint_reads_the_flag_and_then_the_secret_and_a_warm_one_nothing(d
     assert [line.get("cold_start") for line in deployed.audit_lines()] == [True, None, None]
 
 
-def test_both_kinds_of_token_share_what_was_read(deploy: Deploy) -> None:
+def test_both_kinds_of_token_share_the_cache(deploy: Deploy) -> None:
     deployed = deploy()
 
     for name in MINTING:
@@ -134,7 +134,7 @@ REFUSED_BEFORE_ANY_CALL = {
 
 @pytest.mark.threat("F13")
 @pytest.mark.parametrize(("name", "access"), REFUSED_BEFORE_ANY_CALL.items())
-def test_what_nobody_signed_or_nobody_can_read_costs_no_call(deploy: Deploy, name: str, access: str) -> None:
+def test_an_unauthenticated_or_unreadable_request_causes_no_aws_call(deploy: Deploy, name: str, access: str) -> None:
     """And so it is refused the same whether minting is on or not, or nothing is set up at all."""
     deployed = deploy(access, flag=None, secret=None)
 
@@ -176,7 +176,7 @@ def test_a_flag_that_is_missing_or_means_nothing_is_not_on(deploy: Deploy, flag:
     assert (line["decision"], line["reason"], line["status"]) == ("error", "kill-switch-unavailable", 503)
 
 
-def test_an_ssm_that_fails_for_the_moment_mints_nothing_and_says_come_back_soon(deploy: Deploy) -> None:
+def test_a_temporary_failure_of_ssm_is_503_with_a_short_retry_after(deploy: Deploy) -> None:
     deployed = deploy()
     deployed.aws.fail(SSM, DOWN)
 
@@ -187,7 +187,7 @@ def test_an_ssm_that_fails_for_the_moment_mints_nothing_and_says_come_back_soon(
     assert deployed.operations == [GET_FLAG] * 2
 
 
-def test_a_secrets_manager_that_fails_for_the_moment_mints_nothing_and_says_come_back_soon(deploy: Deploy) -> None:
+def test_a_temporary_failure_of_secrets_manager_is_503_with_a_short_retry_after(deploy: Deploy) -> None:
     deployed = deploy()
     deployed.aws.fail(SECRETS_MANAGER, DOWN)
 
@@ -198,7 +198,7 @@ def test_a_secrets_manager_that_fails_for_the_moment_mints_nothing_and_says_come
     assert deployed.operations == [GET_FLAG, GET_SECRET, GET_SECRET]
 
 
-def test_a_secret_that_is_not_there_is_no_matter_of_seconds(deploy: Deploy) -> None:
+def test_a_missing_secret_has_a_long_retry_after(deploy: Deploy) -> None:
     deployed = deploy(secret=None)
 
     answer = deployed.answer(load_event("api-token-web.json"))
@@ -288,7 +288,7 @@ def test_a_refusal_takes_no_time_that_a_late_request_would_lack(deploy: Deploy) 
     assert (answer.status, answer.code) == (400, "invalid-request")
 
 
-def test_a_context_that_knows_no_time_is_no_hindrance(deploy: Deploy) -> None:
+def test_a_context_without_remaining_time_is_accepted(deploy: Deploy) -> None:
     deployed = deploy()
 
     assert Answer.checked(deployed.api.answer(load_event("api-token-web.json"), None)).token
@@ -352,7 +352,7 @@ STEPS = ("conflicts", "operator_config", "credentials", "randomness", "token", "
         *(("operator_config", error) for error in (KeyError, TypeError, RecursionError, MemoryError, OSError)),
     ],
 )
-def test_an_exception_that_nobody_expects_is_a_fault_in_the_envelope_with_one_audit_line(
+def test_an_unexpected_exception_is_500_with_one_audit_line(
     deploy: Deploy, capsys: pytest.CaptureFixture[str], step: str, error_type: type[Exception]
 ) -> None:
     deployed = deploy().with_parts(**_part(step, error_type(UNEXPECTED)))
@@ -371,7 +371,7 @@ def test_an_exception_that_nobody_expects_is_a_fault_in_the_envelope_with_one_au
 
 
 @pytest.mark.threat("F6")
-def test_a_token_that_says_something_else_than_was_granted_is_not_handed_out(deploy: Deploy) -> None:
+def test_a_token_that_differs_from_the_grant_is_not_returned(deploy: Deploy) -> None:
     class Confused(Hms):
         def token(self, credentials: Any, grant: Any, context: Any) -> str:
             return super().token(credentials, grant._replace(role="host"), context)
@@ -402,7 +402,7 @@ def test_health_fails_in_the_envelope(deploy: Deploy) -> None:
     assert "SENTINEL" not in answer.text
 
 
-def test_logs_and_metrics_that_fail_cost_nobody_a_recorded_token(deploy: Deploy) -> None:
+def test_failing_logs_and_metrics_prevent_no_recorded_token(deploy: Deploy) -> None:
     deployed = deploy().with_parts(observability=_Broken(OSError(28, "No space left on device")))
 
     answer = deployed.answer(load_event("api-token-web.json"))
@@ -444,7 +444,7 @@ def test_a_listed_origin_may_read_every_answer(deploy: Deploy, origin: str) -> N
 
 
 @pytest.mark.threat("E8")
-def test_a_listed_origin_is_told_before_it_sends(deploy: Deploy) -> None:
+def test_a_listed_origin_passes_the_preflight(deploy: Deploy) -> None:
     answer = deploy(ALLOWED_ORIGINS=ORIGINS).answer(_from("preflight.json", "http://localhost:5173"))
 
     assert answer.status == 204
@@ -495,7 +495,7 @@ def test_an_origin_that_is_not_listed_still_gets_its_token(deploy: Deploy) -> No
 
 @pytest.mark.threat("E8")
 @pytest.mark.parametrize("origin", [None, "https://app.example.com", "null", "*"])
-def test_without_a_list_there_is_no_cors_at_all(deploy: Deploy, origin: str | None) -> None:
+def test_without_a_list_there_are_no_cors_headers(deploy: Deploy, origin: str | None) -> None:
     deployed = deploy()
 
     for name in ("preflight.json", "health.json", "not-found.json"):
@@ -527,7 +527,7 @@ def _minting(deployed: Deployed) -> str:
         ("", "unknown"),
     ],
 )
-def test_health_tells_what_the_flag_says(deploy: Deploy, flag: str | None, minting: str) -> None:
+def test_health_shows_the_state_of_the_kill_switch(deploy: Deploy, flag: str | None, minting: str) -> None:
     deployed = deploy(flag=flag or None, secret=None)
     if flag == "":
         deployed.aws.fail(SSM, Failure(200, "{}"))
@@ -573,7 +573,7 @@ def test_health_asks_no_oftener_for_a_flag_that_it_cannot_get(
         deployed.clock.advance(31)
 
 
-def test_health_and_minting_share_what_was_read(deploy: Deploy) -> None:
+def test_health_and_minting_share_the_cache(deploy: Deploy) -> None:
     deployed = deploy()
 
     assert deployed.answer(load_event("api-token-web.json")).token
@@ -593,7 +593,7 @@ def test_a_health_check_that_fails_does_not_hold_minting_up(deploy: Deploy) -> N
     assert deployed.answer(load_event("api-token-web.json")).token
 
 
-def test_health_without_time_says_unknown(deploy: Deploy) -> None:
+def test_health_without_time_is_unknown(deploy: Deploy) -> None:
     deployed = deploy()
 
     answer = deployed.answer(load_event("health.json"), LambdaContext(remaining_ms=0))

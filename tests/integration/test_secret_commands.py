@@ -45,7 +45,7 @@ def test_a_secret_is_stored_as_the_function_reads_it(account: Account, platform:
     assert not any(value in result.out + result.err for value in values(platform))
 
 
-def test_a_second_one_is_a_new_version_and_says_how_long_the_first_still_signs(account: Account) -> None:
+def test_a_second_secret_is_a_new_version_and_shows_how_long_the_first_signs(account: Account) -> None:
     name = account.create()
     roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
     new = json.dumps(json.loads(DEMO["100ms"]) | {"app_secret": "another-secret-that-is-long-enough-to-sign"})
@@ -187,7 +187,7 @@ def test_production_takes_the_option_since_the_secret_takes_the_input(account: A
     assert account.secret(name, "100ms") == DEMO["100ms"]
 
 
-def test_a_prompt_hides_what_is_typed(account: Account) -> None:
+def test_a_prompt_hides_its_input(account: Account) -> None:
     """On a terminal of its own, typed at as a person would."""
     name = account.create()
     command = [str(Path(sys.executable).with_name("roomkey")), "secret", "put", name, "100ms"]
@@ -258,7 +258,7 @@ def test_a_first_secret_needs_an_environment(account: Account) -> None:
     assert f"there is no environment {name} in eu-central-1" in result.err
 
 
-def test_who_may_not_read_the_flag_can_store_a_first_secret(account: Account) -> None:
+def test_a_first_secret_needs_no_permission_to_read_the_kill_switch(account: Account) -> None:
     name = account.environment()
     account.fail("SSM")
     account.aws.fail(SSM, Failure.error(400, "AccessDeniedException", "no"))
@@ -315,7 +315,7 @@ def test_a_bad_one_is_found_without_being_shown(account: Account) -> None:
     }
 
 
-def test_a_missing_one_is_bad_if_it_was_named_and_none_at_all_is_bad(account: Account) -> None:
+def test_a_missing_secret_fails_if_it_was_named_and_no_secret_at_all_fails(account: Account) -> None:
     name = account.environment()
 
     assert roomkey("secret", "check", name).status == 1

@@ -428,7 +428,7 @@ class TestAThawAfterHours:
         assert stack.calls == {"ssm": 0, "secretsmanager": 0}
 
     @pytest.mark.threat("B2", "B10", "C2")
-    def test_what_was_turned_off_is_off(self, stack: Stack) -> None:
+    def test_a_turned_off_scope_is_off(self, stack: Stack) -> None:
         stack.aws.put_parameter(FLAG, "100ms")
         assert stack.ask().problem == (403, "minting-disabled", None)
         assert stack.calls == {"ssm": 1, "secretsmanager": 0}
@@ -445,7 +445,9 @@ class TestAThawAfterHours:
 
     @pytest.mark.threat("A3", "B3", "C2")
     @pytest.mark.parametrize(("at", "code"), [(SSM, "kill-switch-unavailable"), (SM, "credentials-unavailable")])
-    def test_what_cannot_be_read_again_is_too_old_to_serve(self, stack: Stack, at: Operation, code: str) -> None:
+    def test_an_expired_value_that_cannot_be_read_again_serves_nothing(
+        self, stack: Stack, at: Operation, code: str
+    ) -> None:
         stack.aws.always[at] = faults.throttled
         assert stack.ask().problem == (503, code, "5")
 

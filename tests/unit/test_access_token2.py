@@ -191,7 +191,7 @@ NOT_TOKENS = {
 
 
 @pytest.mark.parametrize("text", NOT_TOKENS.values(), ids=NOT_TOKENS.keys())
-def test_what_is_not_a_token_is_refused(text: str) -> None:
+def test_text_that_is_not_a_token_is_refused(text: str) -> None:
     assert fault_of(text)
 
 
@@ -325,7 +325,7 @@ def test_a_flipped_bit_anywhere_in_the_content_is_found() -> None:
         TOKEN._replace(services=(Service(11, {1: 1}),)),
     ],
 )
-def test_what_does_not_fit_is_never_wrapped_or_cut(token: AccessToken2) -> None:
+def test_a_value_that_does_not_fit_is_never_wrapped_or_cut(token: AccessToken2) -> None:
     with pytest.raises(FormatError):
         sign(token, CERTIFICATE)
 
@@ -357,7 +357,7 @@ tokens = st.builds(AccessToken2, texts, u32, u32, u32, st.lists(services(), min_
 
 
 @given(tokens, texts)
-def test_what_was_packed_is_read_back(token: AccessToken2, certificate: str) -> None:
+def test_a_packed_token_is_read_back(token: AccessToken2, certificate: str) -> None:
     reading = read(sign(token, certificate))
     ascending = tuple(sorted(token.services, key=lambda service: service.type))
     assert reading.token == token._replace(services=ascending)

@@ -158,7 +158,7 @@ def test_an_app_id_in_the_place_of_the_certificate_is_refused() -> None:
 # --- requests ------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_says_what_it_asks_for() -> None:
+def test_a_request_has_the_requested_values() -> None:
     assert asked(expires_in=120) == TokenRequest(
         AGORA, TokenKind.APP, room_id="lobby", role="publisher", user_id="alice", services=SERVICES, expires_in=120
     )
@@ -172,7 +172,7 @@ def test_a_token_is_for_a_channel_a_role_and_a_user(name: str, value: Any) -> No
 
 
 @pytest.mark.parametrize("name", ["room_id", "role", "user_id", "services"])
-def test_null_is_no_value(name: str) -> None:
+def test_null_is_not_a_value(name: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         parse(AGORA, TokenKind.APP, {**body(), name: None}, lifetimes=DEFAULT_LIFETIMES)
     assert [error.field for error in refused.value.errors] == [name]
@@ -202,7 +202,7 @@ def test_a_number_is_a_uid_and_stays_as_it_was_sent(user_id: str) -> None:
     "user_id",
     ["0", "00", "+0", "-0", "+000", "-1", "-5", "4294967296", "+4294967296", "04294967297", "100000000000000000001"],
 )
-def test_a_number_that_is_no_uid_is_refused(user_id: str) -> None:
+def test_a_number_that_is_not_a_uid_is_refused(user_id: str) -> None:
     assert refusals(user_id=user_id) == {"user_id": "must be from 1 to 4294967295 where it is a number"}
 
 
@@ -241,7 +241,7 @@ def test_another_role_is_refused(role: str) -> None:
     assert refusals(role=role) == {"role": "must be one of publisher, subscriber"}
 
 
-def test_services_come_in_one_order_whatever_order_they_are_sent_in() -> None:
+def test_services_have_one_order() -> None:
     assert asked(services=["chat", "rtm", "rtc"]).services == SERVICES
     assert asked(services=["chat", "rtc"]).services == ("rtc", "chat")
 
@@ -282,7 +282,7 @@ def test_another_life_is_refused(expires_in: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["room_id", "role", "user_id", "services", "privileges", "channel_name"])
-def test_a_management_token_is_for_nobody_and_nothing(name: str) -> None:
+def test_a_management_token_has_no_user_and_no_room(name: str) -> None:
     assert refusals(TokenKind.MANAGEMENT, **{name: body().get(name, "x")}) == {name: "is not a field of this request"}
     assert asked(TokenKind.MANAGEMENT, expires_in=900) == TokenRequest(AGORA, TokenKind.MANAGEMENT, expires_in=900)
 
@@ -387,7 +387,7 @@ def keys_of(inputs: Mapping[str, Any]) -> Credentials:
     return Credentials({name: inputs[name] for name in SECRET})
 
 
-def test_what_is_left_out_is_exactly_what_the_contract_cannot_express() -> None:
+def test_the_omitted_vectors_are_exactly_those_that_no_request_expresses() -> None:
     assert {name for name, vector in KNOWN.items() if accepted(vector) is None} == LEFT_OUT.keys()
 
 
@@ -453,7 +453,7 @@ WITHOUT_CREDENTIALS_GENUINE = {
 
 
 @pytest.mark.parametrize("negative", NEGATIVE, ids=lambda negative: negative["why"])
-def test_what_agora_would_refuse_is_refused(negative: Mapping[str, Any]) -> None:
+def test_a_request_that_agora_would_refuse_is_refused(negative: Mapping[str, Any]) -> None:
     why, token, now = negative["why"], negative["token"], negative["now"]
     judged = AGORA.explain(token, keys_of(negative["verify"]), now)
     unjudged = AGORA.explain(token, None, now)
@@ -570,7 +570,7 @@ def test_the_older_format_is_known_and_refused() -> None:
     assert (report.content, report.signature, report.claims) == (TokenContent(), Signature.IMPOSSIBLE, {})
 
 
-def test_what_cannot_be_read_is_an_invalid_token() -> None:
+def test_unreadable_text_is_an_invalid_token() -> None:
     assert explained("007", None).signature is Signature.IMPOSSIBLE
     report = explained("007eJxT")
     assert report.problems == ("it is cut short (110 Invalid Token)",)
@@ -614,7 +614,7 @@ def test_a_privilege_lasts_no_longer_than_its_token(lifetime: int) -> None:
     assert report.content == Grant(TokenKind.APP, NOW + 600, "lobby", "subscriber", "5", ("rtc", "rtm"))
 
 
-def test_a_privilege_of_more_than_a_day_is_worth_a_warning() -> None:
+def test_a_privilege_of_more_than_a_day_has_a_warning() -> None:
     report = explained(signed(rtc(privileges={1: NOW + 600})))
     assert report.problems == ()
     assert report.warnings == ("rtc: joinChannel is granted for more than 86400 s: the token's own end cuts it off",)
@@ -638,7 +638,7 @@ def test_a_privilege_of_more_than_a_day_is_worth_a_warning() -> None:
         ),
     ],
 )
-def test_a_user_that_roomkey_would_not_name_is_worth_a_warning(
+def test_a_user_that_roomkey_would_refuse_has_a_warning(
     services: list[Service], warnings: list[str], user_id: str | None
 ) -> None:
     report = explained(signed(*services))
@@ -648,7 +648,7 @@ def test_a_user_that_roomkey_would_not_name_is_worth_a_warning(
     assert report.content.user_id == user_id
 
 
-def test_a_channel_for_any_is_worth_a_warning() -> None:
+def test_a_channel_for_any_has_a_warning() -> None:
     report = explained(signed(rtc(channel="")))
     assert report.warnings == ("rtc: channel_name is empty: the token holds for any",)
     assert report.problems == ()
@@ -684,7 +684,7 @@ def test_another_projects_app_id_is_named() -> None:
     assert explained(signed(rtc(), app_id=other), None).problems == ()
 
 
-def test_what_stands_before_a_fault_is_shown() -> None:
+def test_claims_before_a_fault_are_shown() -> None:
     genuine = access_token2.read(signed(rtc()))
     info = genuine.info[:46] + b"\2\0" + genuine.info[48:] + b"\xe7\3"
     content = b"\x20\0" + genuine.signature + info
@@ -711,7 +711,7 @@ def test_what_stands_before_a_fault_is_shown() -> None:
         [chat("", {2: 300})],
     ],
 )
-def test_a_token_that_roomkey_has_no_words_for_is_shown_and_is_no_problem(services: list[Service]) -> None:
+def test_a_token_with_unknown_content_is_shown_without_a_problem(services: list[Service]) -> None:
     report = explained(signed(*services))
     assert report.problems == ()
     assert (report.content.role, report.complete) == (None, False)
@@ -747,7 +747,7 @@ requests: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 
 @given(requests, st.floats(1, 2**32 - 86401), st.integers(1, 99_999_999))
-def test_a_token_says_exactly_what_was_asked_for(fields: dict[str, Any], at: float, salt: int) -> None:
+def test_a_token_has_exactly_the_requested_claims(fields: dict[str, Any], at: float, salt: int) -> None:
     request = parse(AGORA, TokenKind.APP, fields, lifetimes=DEFAULT_LIFETIMES)
     lifetime = resolve_lifetime(request, DEFAULT_LIFETIMES)
     token = minted(request, at=at, lifetime=lifetime, salt=salt)

@@ -148,12 +148,12 @@ def reproduction(vector: dict[str, Any]) -> MintedToken:
 
 @pytest.mark.threat("G2", "G5")
 @pytest.mark.parametrize("vector", [GOOD[name] for name in GOOD if name not in LEFT_OUT], ids=lambda v: v["id"])
-def test_reproduces_what_the_vendors_package_mints(vector: dict[str, Any]) -> None:
+def test_minting_reproduces_the_tokens_of_the_vendors_package(vector: dict[str, Any]) -> None:
     assert reproduction(vector).token == vector["token"]
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)
-def test_left_out_is_only_what_no_request_can_ask_for(name: str) -> None:
+def test_only_vectors_that_no_request_expresses_are_omitted(name: str) -> None:
     try:
         token = reproduction(GOOD[name]).token
     except InvalidRequest:
@@ -189,7 +189,7 @@ WARNINGS = {
 
 
 @pytest.mark.parametrize("vector", GOOD.values(), ids=GOOD)
-def test_explains_what_the_vendor_accepts(vector: dict[str, Any]) -> None:
+def test_explain_accepts_the_vendors_tokens(vector: dict[str, Any]) -> None:
     report = WHITEBOARD.explain(vector["token"], keys_of(vector), vector["inputs"]["now_ms"] / 1000)
     assert report is not None
     assert report.problems == ()
@@ -235,7 +235,7 @@ def test_refuses(bad: dict[str, Any]) -> None:
         ("room", {"expireAt": "1700003600"}, "expired 1970-01-20 (expireAt in seconds?)"),
     ],
 )
-def test_says_what_is_wrong(kind: str, fields: dict[str, str | None], problem: str) -> None:
+def test_explain_names_the_problem(kind: str, fields: dict[str, str | None], problem: str) -> None:
     token = pack(PREFIXES[kind], room(**fields), KEYS["secret_key"])
     report = WHITEBOARD.explain(token, KEYS, NOW)
     assert report is not None
@@ -280,7 +280,7 @@ def test_the_order_of_the_query_does_not_matter_and_anything_else_does() -> None
         assert report.problems[0].startswith(("what follows the prefix is not", "it is cut short or damaged"))
 
 
-def test_a_signature_in_capitals_is_none() -> None:
+def test_a_signature_in_capitals_is_invalid() -> None:
     query = base64.urlsafe_b64decode(signed("room", **room()).removeprefix("NETLESSROOM_") + "==").decode()
     sig = dict(parse_qsl(query))["sig"]
     report = WHITEBOARD.explain(written("room", query.replace(sig, sig.upper())), KEYS, NOW)
@@ -292,7 +292,7 @@ def test_a_signature_in_capitals_is_none() -> None:
 
 
 @pytest.mark.threat("F6", "G2")
-def test_a_room_token_says_exactly_this() -> None:
+def test_a_room_token_has_exactly_these_claims() -> None:
     minted = mint(APP, {"room_id": ROOM, "role": "writer"})
     assert decoded(minted.token, "room") == {
         "ak": KEYS["access_key"],
@@ -306,7 +306,7 @@ def test_a_room_token_says_exactly_this() -> None:
 
 
 @pytest.mark.threat("F6", "G2")
-def test_a_management_token_says_exactly_this_and_is_sent_as_token() -> None:
+def test_a_management_token_has_exactly_these_claims_and_is_sent_as_token() -> None:
     minted = mint(MANAGEMENT, {"role": "reader"})
     assert decoded(minted.token, "sdk") == {
         "ak": KEYS["access_key"],
@@ -317,7 +317,7 @@ def test_a_management_token_says_exactly_this_and_is_sent_as_token() -> None:
     assert WHITEBOARD.auth_header == ("token", "")
 
 
-def test_a_management_token_is_an_admins_unless_the_request_says_otherwise() -> None:
+def test_a_management_token_has_the_admin_role_by_default() -> None:
     minted = mint(MANAGEMENT, {})
     assert minted.grant.role == "admin"
     assert decoded(minted.token, "sdk")["role"] == "0"
@@ -334,7 +334,7 @@ def test_counts_milliseconds_exactly(now_ms: int, lifetime: int) -> None:
 @settings(deadline=None)
 @given(st.floats(1e9, 1e10), st.integers(60, 86400))
 @example(1700000000.9999, 60)
-def test_any_moment_mints_a_token_that_ends_in_the_second_it_says(at: float, lifetime: int) -> None:
+def test_at_any_moment_a_token_expires_in_the_second_of_the_response(at: float, lifetime: int) -> None:
     minted = mint(MANAGEMENT, {"role": "admin", "expires_in": lifetime}, at=at)
     expires_ms = int(decoded(minted.token, "sdk")["expireAt"])
     assert expires_ms // 1000 == minted.grant.expires_at == int(at) + lifetime

@@ -155,7 +155,7 @@ def test_an_iam_caller_is_identified_by_the_principal() -> None:
 
 
 @pytest.mark.threat("H7")
-def test_user_ids_are_omitted_where_the_stack_asks_for_it() -> None:
+def test_user_ids_are_omitted_on_request() -> None:
     line = written(minted(), user_ids=False, after=usage(ssm=2, secretsmanager=1))
     expected = copy.deepcopy(MINTED)
     for block in ("caller", "token"):

@@ -35,7 +35,7 @@ LOADER = Loader()
 _text = st.text(string.ascii_letters + string.digits + "/+=", min_size=1, max_size=64)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=200)
 @given(
     service=st.sampled_from(sorted(TARGETS)),
     region=st.sampled_from(["eu-central-1", "us-gov-west-1", "cn-north-1"]),

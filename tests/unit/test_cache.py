@@ -182,7 +182,7 @@ def test_the_rest_counts_from_the_end_of_the_failed_try(subject: Subject) -> Non
 
 
 @pytest.mark.parametrize(("wall", "monotonic"), [(6, 0), (0, 6), (-86400, 6)])
-def test_a_rest_is_over_when_either_clock_says_so(subject: Subject, wall: float, monotonic: float) -> None:
+def test_a_pause_ends_by_either_clock(subject: Subject, wall: float, monotonic: float) -> None:
     subject.read()
     subject.clock.advance(40)
     subject.somewhere.says = DOWN
@@ -208,7 +208,7 @@ def test_a_refresh_that_succeeds_ends_the_rest_and_the_staleness(subject: Subjec
     assert subject.somewhere.calls == 4
 
 
-def test_a_first_success_ends_what_failed_before_it(subject: Subject) -> None:
+def test_a_first_success_clears_the_failure(subject: Subject) -> None:
     subject.somewhere.says = DOWN
     subject.fails()
     subject.somewhere.says = "one"
@@ -264,7 +264,7 @@ def test_an_authoritative_no_after_transient_failures_forgets_the_value_too(subj
 
 
 @pytest.mark.parametrize("failure", [DOWN, GONE], ids=["transient", "authoritative"])
-def test_what_was_never_read_is_tried_by_every_request(subject: Subject, failure: DependencyFailure) -> None:
+def test_every_request_tries_to_read_an_empty_cache(subject: Subject, failure: DependencyFailure) -> None:
     subject.somewhere.says = failure
     for calls in range(1, 6):
         assert subject.fails() is failure
@@ -273,7 +273,7 @@ def test_what_was_never_read_is_tried_by_every_request(subject: Subject, failure
     assert subject.read() == CachedValue("one", 0.0)
 
 
-def test_a_mistake_in_loading_is_not_taken_for_a_failure_and_blocks_nobody(subject: Subject) -> None:
+def test_a_bug_in_loading_is_raised_and_blocks_no_thread(subject: Subject) -> None:
     subject.somewhere.says = KeyError("mistake")
     with pytest.raises(KeyError):
         subject.read()
@@ -333,7 +333,7 @@ def test_an_answer_just_before_the_deadline_counts(subject: Subject) -> None:
 
 
 @pytest.mark.threat("C2")
-def test_a_late_answer_does_not_replace_what_is_held_nor_make_it_younger(subject: Subject) -> None:
+def test_a_late_response_neither_replaces_nor_renews_the_value(subject: Subject) -> None:
     subject.read()
     subject.clock.advance(31)
     subject.somewhere.says = "late"
@@ -349,7 +349,7 @@ def test_a_late_answer_does_not_replace_what_is_held_nor_make_it_younger(subject
     assert subject.read().value == "two"
 
 
-def test_who_rests_after_somebody_ran_out_of_time_has_not_run_out_of_time(subject: Subject) -> None:
+def test_a_pause_after_another_threads_timeout_is_not_a_timeout(subject: Subject) -> None:
     """The failure is remembered for those who come after: to them it is the dependency that was slow."""
     subject.read()
     subject.clock.advance(KEEP)
@@ -365,7 +365,7 @@ def test_who_rests_after_somebody_ran_out_of_time_has_not_run_out_of_time(subjec
 # --- questions that anyone may ask ---------------------------------------------------------------------------------
 
 
-def test_a_glance_at_what_was_never_read_tries_once_per_fresh_bound(subject: Subject) -> None:
+def test_a_glance_at_an_empty_cache_tries_once_per_ttl(subject: Subject) -> None:
     subject.somewhere.says = DOWN
     for _ in range(29):
         with pytest.raises(DependencyFailure):
@@ -388,7 +388,7 @@ def test_a_glance_keeps_no_read_from_trying(subject: Subject) -> None:
     assert subject.somewhere.calls == 2
 
 
-def test_a_glance_at_what_is_stale_tries_once_per_fresh_bound_and_answers_it(subject: Subject) -> None:
+def test_a_glance_at_a_stale_value_tries_once_per_ttl_and_returns_it(subject: Subject) -> None:
     subject.read()
     subject.clock.advance(31)
     subject.somewhere.says = DOWN
@@ -401,7 +401,7 @@ def test_a_glance_at_what_is_stale_tries_once_per_fresh_bound_and_answers_it(sub
     assert subject.somewhere.calls == 3
 
 
-def test_a_glance_refreshes_what_is_past_its_bound(subject: Subject) -> None:
+def test_a_glance_refreshes_an_expired_value(subject: Subject) -> None:
     subject.peek()
     subject.clock.advance(31)
     subject.somewhere.says = "two"
@@ -423,7 +423,7 @@ def _at_once[T](number: int, do: Callable[[], T]) -> list[T]:
 
 
 @pytest.mark.threat("B14")
-def test_fifty_threads_make_one_call_and_all_get_what_it_found(subject: Subject) -> None:
+def test_fifty_threads_share_one_call_and_its_result(subject: Subject) -> None:
     numbers = count(1)
 
     def load_slowly() -> None:
@@ -445,7 +445,7 @@ def test_fifty_threads_share_a_failed_refresh(subject: Subject) -> None:
     assert subject.somewhere.calls == 2
 
 
-def test_who_waits_for_another_thread_waits_no_longer_than_their_own_time(subject: Subject) -> None:
+def test_a_thread_waits_for_another_at_most_its_own_time(subject: Subject) -> None:
     reading, release = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -465,7 +465,7 @@ def test_who_waits_for_another_thread_waits_no_longer_than_their_own_time(subjec
     assert subject.somewhere.calls == 1
 
 
-def test_who_has_no_time_does_not_wait_for_another_thread(subject: Subject) -> None:
+def test_a_thread_without_time_does_not_wait_for_another(subject: Subject) -> None:
     reading, release = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -485,7 +485,7 @@ def test_who_has_no_time_does_not_wait_for_another_thread(subject: Subject) -> N
         first.result(timeout=10)
 
 
-def test_who_waits_in_vain_gets_the_stale_value(subject: Subject) -> None:
+def test_a_wait_that_times_out_returns_the_stale_value(subject: Subject) -> None:
     subject.read()
     subject.clock.advance(31)
     reading, release = threading.Event(), threading.Event()

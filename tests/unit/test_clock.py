@@ -32,7 +32,7 @@ def test_an_instant_is_after_now_when_the_wall_clock_was_set_back_behind_it(wall
     assert then.is_after(Instant(wall=1_800_000_000 + wall, monotonic=60)) is after
 
 
-def test_the_systems_clock_tells_both_times_and_sleeps() -> None:
+def test_the_system_clock_has_both_times_and_sleeps() -> None:
     clock = SystemClock()
     before = clock.now()
     assert abs(before.wall - time.time()) < 5
@@ -52,7 +52,7 @@ def test_a_budget_counts_down_from_its_start() -> None:
 
 
 @pytest.mark.parametrize(("wall", "monotonic"), [(2.5, 2.5), (2.5, 0), (0, 2.5), (-86400, 2.5), (7200, 0)])
-def test_a_budget_is_used_up_when_either_clock_says_so(wall: float, monotonic: float) -> None:
+def test_a_budget_is_used_up_by_either_clock(wall: float, monotonic: float) -> None:
     clock = FakeClock()
     budget = Budget.start(clock, 2.5)
     clock.wall += wall

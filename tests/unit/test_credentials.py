@@ -84,7 +84,7 @@ def test_nothing_is_read_before_it_is_asked_for(subject: Subject) -> None:
     assert subject.secrets.asked == []
 
 
-def test_what_is_read_says_which_version_it_is_and_how_old(subject: Subject) -> None:
+def test_credentials_have_their_version_and_age(subject: Subject) -> None:
     reading = subject.read()
     assert (reading.value.version_id, reading.age, reading.failure) == ("v1", 0.0, None)
     assert reading.value.credentials.values == {"app_access_key": KEY_ID, "app_secret": OLD}

@@ -76,7 +76,7 @@ def test_bad_tokens_are_refused_for_the_right_reason(name: str) -> None:
 
 
 @pytest.mark.parametrize(("role", "owns"), [("owner", True), ("participant", False)])
-def test_ownership_is_written_also_where_it_is_refused(role: str, owns: bool) -> None:
+def test_ownership_is_written_for_refusals_too(role: str, owns: bool) -> None:
     token = minted(DAILY, SECRET, {"room_id": "test", "role": role, "user_id": "u" * 37}, at=NOW).token
     _, claims = opened(token, SECRET["api_key"])
     hashed = "106d210d502ebaed5c29a621fb234668"

@@ -223,7 +223,7 @@ NOT_IN_JSON = "its claims are not JSON: NaN and Infinity are not numbers of it"
 
 
 @pytest.mark.parametrize("time", [*ODD_TIMES, "[" * 2000 + "]" * 2000, '{"a":' * 900 + "1" + "}" * 900])
-def test_a_time_that_is_none_is_reported_in_strict_json(time: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_time_is_reported_in_strict_json(time: str, capsys: pytest.CaptureFixture[str]) -> None:
     claims = json.dumps({**LEGACY, "exp": 0, "\ud800": 1}).replace('"exp": 0', f'"exp": {time}')
     token = jwt_of(claims.encode())
     found = explained(token)

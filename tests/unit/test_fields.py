@@ -45,7 +45,7 @@ def test_visible_and_unassigned_text_passes_as_it_is(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", PRINTED)
-def test_a_programs_missing_value_is_no_id(value: str) -> None:
+def test_null_of_a_program_is_not_an_id(value: str) -> None:
     for check in (check_id, identifier(64)):
         with pytest.raises(ValueError, match="prints for a missing value"):
             check(value)

@@ -213,7 +213,7 @@ def test_other_services_are_refused(aws: str, service: str, operation: str) -> N
         getattr(client(service, aws), operation)(**parameters)
 
 
-def test_the_doctor_learns_who_it_is_and_that_there_is_no_stack(aws: str) -> None:
+def test_the_doctor_sees_its_identity_and_no_stack(aws: str) -> None:
     assert client("sts", aws).get_caller_identity()["Arn"] == DEMO_PRINCIPAL
     with pytest.raises(ClientError, match="ValidationError"):
         client("cloudformation", aws).describe_stacks(StackName="roomkey-local")

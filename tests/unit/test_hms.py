@@ -180,7 +180,7 @@ ACCEPTED = {"exp_float": "RFC 7519 allows it", "no_nbf": "100ms issues such toke
 
 
 @pytest.mark.parametrize("name", [name for name, vector in NEGATIVE.items() if vector["why"] in ABOUT])
-def test_what_the_vendor_would_refuse_is_refused_and_for_that_reason(name: str) -> None:
+def test_a_token_that_the_vendor_would_refuse_is_refused_with_the_same_reason(name: str) -> None:
     vector = NEGATIVE[name]
     good = GOOD[vector["from"]]
     credentials = _credentials({**good, "inputs": {**good["inputs"], "secret": vector["verify"]["secret"]}})
@@ -252,7 +252,7 @@ def test_when_a_token_is_good(at: float, good: bool) -> None:
     assert (problems(_app_token(), at) == ()) is good
 
 
-def test_the_credentials_of_another_workspace_are_told_apart() -> None:
+def test_credentials_of_another_workspace_are_distinguished() -> None:
     others = HMS.check_credentials({"app_access_key": "0123456789abcdef01234567", "app_secret": SECRET})
     assert [problem for problem in problems(_app_token(), credentials=others) if "access_key" in problem]
 
@@ -292,7 +292,7 @@ def _passes(check: Any, value: str) -> bool:
 @example("~~~", "???", ">>>")
 @example("a~", "ab~", "abc~")
 @example("\u00ff\u00ff\u00ff", "h\u00f4te", "\U0001f3a5\U0001f3a5")
-def test_plain_atob_reads_every_token_whatever_the_ids(room_id: str, role: str, user_id: str) -> None:
+def test_atob_reads_every_token_for_any_ids(room_id: str, role: str, user_id: str) -> None:
     assume(_passes(check_id, room_id) and _passes(check_role, role) and _passes(check_id, user_id))
     token = _app_token(room_id, role, user_id)
     segment = token.split(".")[1]

@@ -32,7 +32,7 @@ def _signed_in(**claims: object) -> Caller:
 
 @settings(deadline=None)
 @given(st.dictionaries(st.text(), ANYTHING))
-def test_where_anyone_may_call_nobody_is_anybody(authorizer: dict[str, Any]) -> None:
+def test_open_access_has_no_identity(authorizer: dict[str, Any]) -> None:
     caller = from_authorizer(authorizer, Access.OPEN, NAMES)
 
     assert caller == Caller(Access.OPEN)
@@ -94,7 +94,7 @@ def test_which_claims_say_so_is_a_setting() -> None:
         {"a": "b"},
     ],
 )
-def test_a_claim_that_is_missing_or_no_id_names_nobody(sub: object) -> None:
+def test_a_missing_or_invalid_claim_is_no_user(sub: object) -> None:
     for caller in (_signed_in(sub=sub, iss="i"), _signed_in(iss="i")):
         assert caller.user_id is None
         with pytest.raises(NotAllowed):
@@ -144,7 +144,7 @@ def test_groups_of_another_type_did_not_come_from_the_gateway(groups: object) ->
     assert _signed_in(sub="ada", groups=groups).groups == ()
 
 
-def test_a_claim_that_is_no_text_is_none() -> None:
+def test_a_claim_that_is_not_text_is_missing() -> None:
     assert _signed_in(sub="ada", admin=True, level=5, nested={"a": "b"}, email="a@b").claims == {
         "sub": "ada",
         "email": "a@b",
@@ -224,7 +224,7 @@ UNPROVEN: list[Any] = [
 @pytest.mark.threat("F1", "F5")
 @pytest.mark.parametrize("access", [Access.JWT, Access.IAM])
 @pytest.mark.parametrize("authorizer", UNPROVEN, ids=repr)
-def test_without_the_block_that_is_due_nobody_has_signed_in(authorizer: Any, access: Access) -> None:
+def test_without_its_authorizer_block_a_caller_is_unauthenticated(authorizer: Any, access: Access) -> None:
     with pytest.raises(Unauthenticated):
         from_authorizer(authorizer, access, NAMES)
 
@@ -247,7 +247,7 @@ def test_of_two_proofs_the_one_that_is_due_counts() -> None:
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["jwt", "iam", "claims"]), ANYTHING), st.sampled_from([Access.JWT, Access.IAM]))
-def test_whatever_comes_is_somebody_or_nobody(authorizer: dict[str, Any], access: Access) -> None:
+def test_any_event_is_an_identity_or_unauthenticated(authorizer: dict[str, Any], access: Access) -> None:
     try:
         caller = from_authorizer(authorizer, access, NAMES)
     except Unauthenticated:

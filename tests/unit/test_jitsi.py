@@ -37,7 +37,7 @@ def secret_of(vector: Any) -> dict[str, str]:
         ("jitsi-moderator-01", "moderator", {}),
     ],
 )
-def test_known_answers_but_for_the_members_left_out(name: str, role: str, differs: dict[str, bool]) -> None:
+def test_known_answers_match_except_for_omitted_members(name: str, role: str, differs: dict[str, bool]) -> None:
     vector = KNOWN[name]
     inputs, expected = vector["inputs"], vector["expect"]["claims"]
     user = inputs["context"]["user"]

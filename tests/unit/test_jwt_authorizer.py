@@ -196,7 +196,7 @@ def test_each_rsa_algorithm_is_accepted(algorithm: str, kid: str) -> None:
         pytest.param({"kid": "ec"}, "the token is malformed or its signature is wrong", id="key of another kind"),
     ],
 )
-def test_a_bad_token_is_401_and_the_challenge_says_why(changes: dict[str, Any], description: str) -> None:
+def test_an_invalid_token_is_401_and_the_challenge_has_the_reason(changes: dict[str, Any], description: str) -> None:
     refused = refusal(authorizer(), "Bearer " + token(**changes))
     assert refused.status == 401
     assert refused.challenge == f'Bearer scope="" error="invalid_token" error_description="{description}"'

@@ -39,7 +39,7 @@ SCOPES = [*TokenKind, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFOR
         ("100ms/management,app", True, True),
     ],
 )
-def test_what_a_flag_turns_off_on_a_platform(text: str, app: bool, management: bool) -> None:
+def test_a_kill_switch_turns_off_kinds_of_a_platform(text: str, app: bool, management: bool) -> None:
     flag = KillSwitch.parse(text)
     assert (flag.is_off("100ms", APP), flag.is_off("100ms", MANAGEMENT)) == (app, management)
 
@@ -51,7 +51,7 @@ def test_a_flag_for_one_platform_leaves_the_others_alone() -> None:
     assert KillSwitch.parse("true").is_off("another", MANAGEMENT)
 
 
-def test_everything_is_off_whatever_is_named_beside_it() -> None:
+def test_everything_is_off_with_any_other_scope() -> None:
     flag = KillSwitch(everything=True, scopes=frozenset({"agora/app"}))
 
     assert flag.is_off("100ms", MANAGEMENT)
@@ -67,7 +67,7 @@ def test_every_platform_can_be_named(platform: str) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(SCOPES), min_size=1, unique=True))
-def test_scopes_turn_off_what_they_name_and_nothing_else(scopes: list[str]) -> None:
+def test_scopes_turn_off_only_themselves(scopes: list[str]) -> None:
     flag = KillSwitch.parse(",".join(scopes))
     for platform in PLATFORMS:
         for kind in TokenKind:
@@ -80,7 +80,7 @@ def test_a_flag_is_stored_as_it_is_read(text: str) -> None:
     assert KillSwitch.parse(text).text == text
 
 
-def test_a_flag_is_stored_in_one_order_whatever_it_was_written_in() -> None:
+def test_scopes_are_stored_in_one_order() -> None:
     assert KillSwitch.parse(",".join(SCOPES[::-1])).text == ",".join(SCOPES)
 
 
@@ -97,7 +97,7 @@ NOT_A_FLAG = [
 
 @pytest.mark.threat("B5")
 @pytest.mark.parametrize("text", NOT_A_FLAG, ids=[f"B5-{text!a}" for text in NOT_A_FLAG])
-def test_anything_else_is_no_flag(text: str) -> None:
+def test_any_other_text_is_invalid(text: str) -> None:
     with pytest.raises(ValueError, match=r"^not a kill switch$"):
         KillSwitch.parse(text)
 
@@ -107,7 +107,7 @@ def test_anything_else_is_no_flag(text: str) -> None:
 @given(st.text() | st.lists(st.sampled_from([*SCOPES, "true", "false", ""])).map(",".join))
 @example("false\x00")
 @example("\u2028true")
-def test_a_text_is_a_flag_only_if_the_grammar_says_so(text: str) -> None:
+def test_only_a_text_of_the_grammar_is_valid(text: str) -> None:
     parts = text.split(",")
     valid = text in ("true", "false") or (set(parts) <= set(SCOPES) and len(parts) == len(set(parts)))
     try:

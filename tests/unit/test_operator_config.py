@@ -95,7 +95,7 @@ def test_the_policy_that_is_stored_is_in_force(subject: Subject) -> None:
     assert subject.read().require_policy().mode is Mode.AUDIT
 
 
-def test_without_a_policy_there_is_none_in_force(subject: Subject) -> None:
+def test_without_a_stored_policy_there_is_none(subject: Subject) -> None:
     subject.parameters.policy = None
 
     failure = subject.without_policy()
@@ -113,7 +113,7 @@ def test_without_a_policy_there_is_none_in_force(subject: Subject) -> None:
         ),
     ],
 )
-def test_what_is_no_policy_is_not_in_force_and_says_what_is_wrong(
+def test_an_invalid_policy_is_rejected_with_its_problems(
     subject: Subject, text: str, problems: tuple[str, ...]
 ) -> None:
     subject.parameters.policy = text
@@ -125,7 +125,7 @@ def test_what_is_no_policy_is_not_in_force_and_says_what_is_wrong(
 
 
 @pytest.mark.parametrize("text", [None, "no policy"])
-def test_a_policy_that_is_none_any_more_is_forgotten_and_the_flag_is_not(subject: Subject, text: str | None) -> None:
+def test_a_policy_that_became_invalid_is_dropped_without_the_kill_switch(subject: Subject, text: str | None) -> None:
     assert subject.rule() == "all"
     subject.parameters.policy = text
     subject.clock.advance(31)

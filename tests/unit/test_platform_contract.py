@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roomkey.errors import InternalError, InvalidRequest
@@ -68,7 +68,7 @@ def explained(vendor: Platform, token: str, credentials: Credentials | None, at:
 
 
 @every_platform
-def test_a_platform_declares_what_the_registry_says(name: str) -> None:
+def test_a_platform_matches_its_registry_entry(name: str) -> None:
     vendor = PLATFORMS[name]
     assert vendor.name == name
     assert vendor is platform(name)
@@ -113,7 +113,7 @@ def test_a_stack_imports_only_what_it_serves() -> None:
     assert "roomkey.platforms.hs256" not in loaded
 
 
-def test_a_new_platform_is_served_only_where_a_stack_names_it() -> None:
+def test_a_new_platform_is_off_by_default() -> None:
     assert DEFAULT_PLATFORMS == ("100ms", "videosdk", "agora", "agora-whiteboard")
 
 
@@ -186,7 +186,7 @@ def test_a_token_belongs_to_one_platform(name: str, kind: TokenKind) -> None:
 
 
 @every_token
-def test_a_reply_hands_out_the_token_and_what_a_client_needs(name: str, kind: TokenKind) -> None:
+def test_a_reply_contains_the_token_and_what_a_client_needs(name: str, kind: TokenKind) -> None:
     vendor, token = PLATFORMS[name], minted(name, kind)
     assert vendor.token_in(token.reply) == token.token
     assert token.connect == keys_of(name).public(vendor.public_fields)
@@ -206,7 +206,7 @@ def test_two_tokens_for_one_request_differ(name: str, kind: TokenKind) -> None:
 
 
 @every_token
-def test_a_token_that_is_not_what_was_granted_is_never_returned(
+def test_a_token_that_differs_from_its_grant_is_never_returned(
     name: str, kind: TokenKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vendor = PLATFORMS[name]
@@ -220,7 +220,6 @@ def test_a_token_that_is_not_what_was_granted_is_never_returned(
 
 
 @every_token
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_damaged_token_is_never_another_good_one(name: str, kind: TokenKind, data: st.DataObject) -> None:
     token = minted(name, kind, randomness=Randomness(uuid=lambda: ID, salt=lambda: 1)).token
@@ -233,7 +232,6 @@ def test_a_damaged_token_is_never_another_good_one(name: str, kind: TokenKind, d
 
 
 @every_platform
-@settings(max_examples=60, deadline=None)
 @given(text=st.text() | st.from_regex(r"[\w=-]{0,20}\.[\w=-]{0,40}\.[\w=-]{0,45}", fullmatch=True))
 def test_explaining_never_fails(name: str, text: str) -> None:
     PLATFORMS[name].explain(text, keys_of(name), NOW)
@@ -247,9 +245,8 @@ _JSON = st.recursive(
 
 
 @pytest.mark.parametrize("name", [name for name in PLATFORM_NAMES if PLATFORMS[name].recognizing_claims])
-@settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_explaining_never_fails_whatever_the_claims(name: str, data: st.DataObject) -> None:
+def test_explaining_never_fails_for_any_claims(name: str, data: st.DataObject) -> None:
     vendor = PLATFORMS[name]
     known = explained(vendor, minted(name, TokenKind.APP).token, None).claims
     claims = {key: data.draw(_JSON | st.just(value)) for key, value in known.items() if data.draw(st.booleans())}

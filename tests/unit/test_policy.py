@@ -110,10 +110,12 @@ def expected(whole: Mapping[str, Any], request: TokenRequest, caller: Caller) ->
         words = {name: one.get(name, []) for name in ("kinds", "platforms", "services", "roles", "rooms")}
         wanted = [("kinds", "invite" if request.for_invite else request.kind), ("platforms", request.platform.name)]
         wanted += [("services", service) for service in request.services]
-        named = all(word in words[name] or words[name] == ["*"] for name, word in wanted)
-        role = request.role is None or any(fits(pattern, request.role, caller) for pattern in words["roles"])
-        room = request.room_id is None or any(fits(pattern, request.room_id, caller) for pattern in words["rooms"])
-        if named and role and room and any(is_for(subject, caller) for subject in one["who"]):
+        if (
+            all(word in words[name] or words[name] == ["*"] for name, word in wanted)
+            and (request.role is None or any(fits(pattern, request.role, caller) for pattern in words["roles"]))
+            and (request.room_id is None or any(fits(pattern, request.room_id, caller) for pattern in words["rooms"]))
+            and any(is_for(subject, caller) for subject in one["who"])
+        ):
             granting[one.get("name", f"rules[{index}]")] = one.get("max_lifetime", float("inf"))
     if not granting:
         return False, {None}, None
@@ -216,9 +218,7 @@ every_row = pytest.mark.parametrize(("platform", "kind"), list(product(DEFAULT_P
 @pytest.mark.threat("F2", "F4")
 @every_row
 @pytest.mark.parametrize("caller", CALLERS.values(), ids=CALLERS)
-def test_every_cell_of_caller_kind_platform_role_room_and_life_is_decided_as_it_should(
-    caller: Caller, platform: str, kind: TokenKind
-) -> None:
+def test_every_cell_of_the_matrix_is_decided_like_the_oracle(caller: Caller, platform: str, kind: TokenKind) -> None:
     compiled = policy(*MATRIX["rules"])
 
     wrong = [request for request in cells(platform, kind) if not as_expected(MATRIX, compiled, request, caller)]
@@ -226,7 +226,7 @@ def test_every_cell_of_caller_kind_platform_role_room_and_life_is_decided_as_it_
     assert wrong == []
 
 
-def test_the_matrix_is_worth_its_name() -> None:
+def test_every_rule_of_the_matrix_decides_a_request() -> None:
     """Each rule but the one that can grant nothing decides something; each caller is allowed some and refused some."""
     compiled = policy(*MATRIX["rules"])
     asked = [request for row in product(DEFAULT_PLATFORMS, TokenKind) for request in cells(*row)]
@@ -385,7 +385,7 @@ def everything_asked() -> dict[Asked, TokenRequest]:
 
 @pytest.mark.threat("F2", "F4")
 @pytest.mark.parametrize("name", GRANTED)
-def test_a_worked_policy_grants_what_is_written_here_and_nothing_else(name: str) -> None:
+def test_a_worked_policy_grants_exactly_this_table(name: str) -> None:
     compiled, granted = parse_policy((POLICIES / f"{name}.json").read_text()), GRANTED[name]
     assert granted.keys() <= everything_asked().keys()
 
@@ -471,15 +471,13 @@ def requests(draw: st.DrawFn) -> TokenRequest:
 
 
 @given(RULES_OF_A_POLICY, requests(), SOMEBODY)
-def test_whatever_the_rules_are_they_are_decided_as_they_read(
-    rules: list[Any], request: TokenRequest, caller: Caller
-) -> None:
+def test_any_rules_are_decided_like_the_oracle(rules: list[Any], request: TokenRequest, caller: Caller) -> None:
     assert as_expected(document(*rules), policy(*rules), request, caller)
 
 
 @pytest.mark.threat("F2")
 @given(RULES, requests(), SOMEBODY)
-def test_a_rule_grants_what_it_names_field_by_field(one: Any, request: TokenRequest, caller: Caller) -> None:
+def test_a_rule_grants_if_each_field_matches(one: Any, request: TokenRequest, caller: Caller) -> None:
     """What `policy explain` says of a rule is what the rule does."""
     [compiled] = policy(one).rules
 
@@ -556,7 +554,7 @@ def test_without_rules_everybody_is_refused() -> None:
     ],
     ids=str,
 )
-def test_what_a_request_has_and_a_rule_does_not_name_is_not_granted(lack: dict[str, Any]) -> None:
+def test_a_field_of_the_request_that_a_rule_omits_is_not_granted(lack: dict[str, Any]) -> None:
     assert policy(rule()).decide(JOIN, user()).allowed
     assert policy(rule(**lack)).decide(JOIN, user()) == Decision(False, None, None)
 
@@ -585,7 +583,7 @@ def test_a_rule_without_a_life_sets_no_bound() -> None:
     assert policy(rule()).decide(JOIN._replace(expires_in=10**9), user()) == Decision(True, "rules[0]", None)
 
 
-def test_the_mode_does_not_change_what_the_rules_say() -> None:
+def test_the_mode_does_not_change_the_decision() -> None:
     for mode in Mode:
         compiled = policy(rule(roles=["subscriber"]), mode=mode)
         assert compiled.mode is mode
@@ -607,7 +605,7 @@ def test_a_star_alone_is_all_of_them_also_those_that_come_later() -> None:
     assert everything.services == set(SERVICES)
 
 
-def test_a_rule_says_field_by_field_what_it_does_not_name() -> None:
+def test_a_rule_reports_each_field_that_does_not_match() -> None:
     [one] = policy(rule(roles=["host"], platforms=["100ms"], services=...)).rules
 
     assert dict(one.checks(JOIN, user())) == {
@@ -660,7 +658,7 @@ def test_whom_a_subject_matches(subject: Any, matched: set[str]) -> None:
         *("[x [ admins y]", "[x ] admins y]", "[x[ admins y]", "[x] admins y]", "[", "]", "[[]", "[]]", "]x admins y["),
     ],
 )
-def test_a_claim_with_brackets_in_it_puts_nobody_into_a_group(printed: str) -> None:
+def test_a_claim_with_brackets_is_not_a_list_of_groups(printed: str) -> None:
     """Where it says `admins`, that may be a word in somebody's title."""
     claims = {"sub": "ada", "groups": printed}
 
@@ -670,14 +668,14 @@ def test_a_claim_with_brackets_in_it_puts_nobody_into_a_group(printed: str) -> N
     assert not policy(rule(who=[{"group": "admins"}])).decide(JOIN, caller).allowed
 
 
-def test_what_is_only_like_a_session_is_not_known_as_its_role() -> None:
+def test_an_arn_that_resembles_a_session_is_not_its_role() -> None:
     arn = "arn:aws:sts::111122223333:assumed-role/backend/i-0abc\nx"
 
     assert principal(arn).principal == arn
     assert not policy(rule(who=[{"principal": ROLE + "*"}])).decide(JOIN, principal(arn)).allowed
 
 
-def test_whoever_has_no_token_has_no_issuer() -> None:
+def test_a_caller_without_a_token_has_no_issuer() -> None:
     iam = {"iam": {"userArn": ROLE + "backend"}}
 
     assert from_authorizer({}, Access.OPEN, ClaimNames("sub", "groups")).issuer is None
@@ -694,7 +692,7 @@ def test_one_subject_of_several_is_enough() -> None:
     assert not compiled.decide(JOIN, ANYONE).allowed
 
 
-def test_a_user_is_no_principal_and_a_principal_no_user() -> None:
+def test_users_and_principals_do_not_match_each_other() -> None:
     compiled = policy(rule(who=[{"user": ROLE + "x"}]), rule(who=[{"principal": "ada"}]))
 
     assert not compiled.decide(JOIN, user("ada")).allowed
@@ -752,7 +750,7 @@ HOSTILE = st.text("ab*{}.[]()\\^$|?+-\n", max_size=6)
 @example(".", "a", "")
 @example("\\1", "\\1", "")
 @example("", "", "x")
-def test_what_is_inserted_is_text_and_never_a_pattern(claim: str, said: str, rest: str) -> None:
+def test_an_inserted_claim_is_text_and_never_a_pattern(claim: str, said: str, rest: str) -> None:
     caller = user("ada", org=claim, other="other")
     room = f"t-{said}-{rest}"
     inserted = bool(claim) and "*" not in claim
@@ -772,14 +770,14 @@ def test_a_users_id_is_inserted_in_the_same_way(sub: str) -> None:
 @pytest.mark.threat("F4")
 @pytest.mark.parametrize("caller", [ANYONE, principal(ROLE + "x"), user("ada", org=""), user("ada", orG="x")])
 @pytest.mark.parametrize("room", ["t-", "t--", "t-None", "t-{claim:org}", "t-*", "t-x"])
-def test_a_claim_that_nobody_has_matches_nothing(caller: Caller, room: str) -> None:
+def test_a_missing_claim_matches_nothing(caller: Caller, room: str) -> None:
     for text in ("t-{claim:org}", "t-{claim:org}*", "*{claim:org}*"):
         pattern = Pattern.parse(text, placeholders=True)
         assert not pattern.matches(room, caller)
         assert pattern.unresolved(caller) == ["claim:org"]
 
 
-def test_what_a_pattern_cannot_insert_it_can_name() -> None:
+def test_a_pattern_can_contain_text_that_it_cannot_insert() -> None:
     pattern = Pattern.parse("{claim:a}-{sub}-{claim:b}-{claim:c}", placeholders=True)
 
     assert pattern.unresolved(user("ada", a="1", b="*", c="")) == ["claim:b", "claim:c"]
@@ -798,7 +796,7 @@ def test_a_claim_may_have_any_name_that_a_parameter_may_have(claim: str) -> None
     assert not pattern.matches("t-acme-1", Caller(Access.JWT, user_id="acme", claims={claim + "x": "acme"}))
 
 
-def test_the_users_id_is_what_the_endpoint_says_it_is_and_not_the_claim_sub() -> None:
+def test_the_user_id_is_the_configured_claim_not_sub() -> None:
     caller = Caller(Access.JWT, user_id="ada@example.com", claims={"sub": "1234", "email": "ada@example.com"})
 
     assert Pattern.parse("{sub}", placeholders=True).matches("ada@example.com", caller)
@@ -987,7 +985,7 @@ def test_of_thousands_of_problems_twenty_are_reported() -> None:
     ],
     ids=str,
 )
-def test_what_is_not_forbidden_may_be_said(fields: dict[str, Any]) -> None:
+def test_every_documented_form_is_valid(fields: dict[str, Any]) -> None:
     assert policy(**fields).rules is not None
     assert SCHEMA_JUDGE.is_valid(document(**fields))
 
@@ -1060,7 +1058,7 @@ def test_780_room_patterns_are_decided_within_five_milliseconds(room: str) -> No
     assert min(seconds) / 20 < 0.005
 
 
-def test_a_pattern_of_nothing_but_stars_costs_no_time() -> None:
+def test_a_pattern_of_stars_alone_takes_no_time() -> None:
     many = "*a" * 1000
     assert not Pattern.parse(many + "b", placeholders=False).matches("a" * 1000, ANYONE)
     assert Pattern.parse(many, placeholders=False).matches("a" * 1000, ANYONE)
@@ -1087,8 +1085,7 @@ def test_the_schema_is_one() -> None:
     st.lists(RULES | RULES.flatmap(lambda one: st.sampled_from(["x", "y"]).map(lambda name: {**one, "name": name}))),
     st.sampled_from(Mode),
 )
-@settings(deadline=None)
-def test_what_the_policy_reader_takes_fits_the_schema(rules: list[Any], mode: str) -> None:
+def test_a_policy_that_the_reader_accepts_matches_the_schema(rules: list[Any], mode: str) -> None:
     whole = document(*rules, mode=mode)
 
     assert SCHEMA_JUDGE.is_valid(whole)
@@ -1138,7 +1135,7 @@ def damaged(draw: st.DrawFn) -> Any:
 
 
 @given(damaged())
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=200)
 def test_the_schema_and_the_policy_reader_agree(whole: Any) -> None:
     problems = problems_of(json.dumps(whole))
 

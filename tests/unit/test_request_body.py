@@ -50,7 +50,7 @@ def _strict(event: dict[str, object], content_type: str | None = JSON) -> dict[s
 
 @settings(deadline=None)
 @given(OBJECTS)
-def test_any_object_comes_through_as_it_was_sent(fields: dict[str, Any]) -> None:
+def test_any_object_is_read_unchanged(fields: dict[str, Any]) -> None:
     for body in (json.dumps(fields), json.dumps(fields, ensure_ascii=False, indent=1)):
         for event in (_text(body), _encoded(body)):
             assert _strict(event) == fields
@@ -59,14 +59,14 @@ def test_any_object_comes_through_as_it_was_sent(fields: dict[str, Any]) -> None
 
 @settings(deadline=None)
 @given(OBJECTS, st.none() | TEXT)
-def test_on_the_drop_in_what_begins_with_a_brace_is_json_whatever_the_type_says(
+def test_on_the_drop_in_route_a_body_with_a_brace_is_json_for_every_type(
     fields: dict[str, Any], content_type: str | None
 ) -> None:
     assert request_body.read_lenient(_encoded(" \n\t\r" + json.dumps(fields)), content_type) == fields
 
 
 @pytest.mark.parametrize("event", [{}, {"body": None}, _text(""), _encoded(""), {"body": "", "isBase64Encoded": None}])
-def test_an_empty_body_is_no_fields_where_it_may_be_empty(event: dict[str, object]) -> None:
+def test_an_empty_body_has_no_fields_if_it_may_be_empty(event: dict[str, object]) -> None:
     for content_type in (None, JSON, FORM, "image/png"):
         assert request_body.read_strict(event, content_type, may_be_empty=True) == {}
 
@@ -77,7 +77,7 @@ def test_an_empty_body_is_no_fields_where_it_may_be_empty(event: dict[str, objec
 
 
 @pytest.mark.parametrize("body", [" ", "null", "[]"])
-def test_a_body_that_only_seems_empty_is_none(body: str) -> None:
+def test_a_body_that_only_seems_empty_is_malformed(body: str) -> None:
     with pytest.raises(MalformedBody):
         request_body.read_strict(_text(body), JSON, may_be_empty=True)
     with pytest.raises(UnsupportedMediaType):
@@ -103,7 +103,7 @@ def test_a_body_that_only_seems_empty_is_none(body: str) -> None:
         '\ufeff{"a":1}',
     ],
 )
-def test_a_document_without_one_meaning_has_none(body: str) -> None:
+def test_an_ambiguous_document_is_malformed(body: str) -> None:
     for event in (_text(body), _encoded(body)):
         with pytest.raises(MalformedBody):
             _strict(event)
@@ -111,7 +111,7 @@ def test_a_document_without_one_meaning_has_none(body: str) -> None:
             request_body.read_lenient(event, JSON)
 
 
-def test_an_integer_stays_one_whatever_its_size() -> None:
+def test_an_integer_of_any_size_stays_an_integer() -> None:
     fields = _strict(_text('{"whole": 60, "fraction": 60.0, "exponent": 6e1, "large": 9223372036854775808}'))
 
     assert fields == {"whole": 60, "fraction": 60.0, "exponent": 60.0, "large": 2**63}
@@ -140,7 +140,7 @@ def test_an_integer_stays_one_whatever_its_size() -> None:
         (FORM, False),
     ],
 )
-def test_v1_reads_json_that_says_so(content_type: str | None, readable: bool) -> None:
+def test_v1_reads_json_of_the_json_type(content_type: str | None, readable: bool) -> None:
     if readable:
         assert _strict(_text('{"a":1}'), content_type) == {"a": 1}
     else:
@@ -162,7 +162,7 @@ def test_v1_reads_json_that_says_so(content_type: str | None, readable: bool) ->
         ("nonsense", UnsupportedMediaType),
     ],
 )
-def test_the_drop_in_tells_a_broken_body_from_a_type_it_does_not_read(
+def test_the_drop_in_route_distinguishes_a_malformed_body_from_an_unsupported_type(
     content_type: str | None, failure: type[RoomkeyError]
 ) -> None:
     with pytest.raises(failure):
@@ -191,7 +191,7 @@ def test_only_digits_are_a_number_in_a_form(sent: str, read: object) -> None:
 
 
 @pytest.mark.parametrize("body", ["a=1&a=1", "a=1&%61=2", "expires_in=60&expires_in=60", "a=%ff", b"a=\xff"])
-def test_a_form_without_one_meaning_has_none(body: bytes | str) -> None:
+def test_an_ambiguous_form_is_malformed(body: bytes | str) -> None:
     with pytest.raises(MalformedBody):
         request_body.read_lenient(_encoded(body), FORM)
 
@@ -200,7 +200,7 @@ def test_a_form_without_one_meaning_has_none(body: bytes | str) -> None:
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2, 3, 4])
-def test_the_limit_is_on_what_was_sent_and_not_on_how_it_was_delivered(padding: int) -> None:
+def test_the_size_limit_applies_to_the_decoded_body(padding: int) -> None:
     fits = '{"a":1}'.ljust(LIMIT - padding)
     too_long = '{"a":1}'.ljust(LIMIT + 1 + padding)
 
@@ -224,7 +224,7 @@ def test_base64_is_read_to_the_letter(body: str) -> None:
 @pytest.mark.parametrize(
     "raw", ['{"a":"é"}'.encode("latin-1"), b"\xff\xfe{\x00}\x00", '{"a":1}'.encode("utf-16"), b'{"a":"\xed\xa0\x80"}']
 )
-def test_bytes_that_are_not_utf_8_are_no_text(raw: bytes) -> None:
+def test_bytes_that_are_not_utf_8_are_malformed(raw: bytes) -> None:
     with pytest.raises(MalformedBody):
         _strict(_encoded(raw))
 
@@ -244,7 +244,7 @@ def test_bytes_that_are_not_utf_8_are_no_text(raw: bytes) -> None:
     ],
     ids=repr,
 )
-def test_what_api_gateway_does_not_deliver_is_not_read(event: dict[str, object]) -> None:
+def test_an_event_that_api_gateway_never_sends_is_malformed(event: dict[str, object]) -> None:
     with pytest.raises(MalformedBody):
         _strict(event)
 
@@ -255,7 +255,7 @@ def test_what_api_gateway_does_not_deliver_is_not_read(event: dict[str, object])
 @pytest.mark.threat("D14")
 @settings(deadline=None)
 @given(EVENTS, st.none() | st.sampled_from([JSON, FORM, "text/plain"]) | st.text(st.characters()), st.booleans())
-def test_whatever_comes_is_read_or_refused(event: Any, content_type: str | None, may_be_empty: bool) -> None:
+def test_any_body_is_read_or_refused(event: Any, content_type: str | None, may_be_empty: bool) -> None:
     with suppress(BodyTooLarge, MalformedBody, UnsupportedMediaType):
         assert isinstance(request_body.read_strict(event, content_type, may_be_empty=may_be_empty), dict)
     with suppress(BodyTooLarge, MalformedBody, UnsupportedMediaType):

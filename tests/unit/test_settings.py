@@ -28,7 +28,7 @@ def _deps(**variables: str) -> Settings:
     return Settings.from_environment({"ENVIRONMENT": "dev", **variables})
 
 
-def test_all_but_the_name_of_the_environment_has_a_default() -> None:
+def test_every_variable_except_environment_has_a_default() -> None:
     settings = Settings.from_environment({"ENVIRONMENT": "dev"})
 
     assert settings.environment == "dev"
@@ -64,7 +64,7 @@ def test_empty_is_the_default(name: str) -> None:
 
 
 @pytest.mark.threat("B13")
-def test_other_variables_are_nobodys_business() -> None:
+def test_other_variables_have_no_effect() -> None:
     assert (
         _deps(AWS_REGION="x", SKIP_SWITCH="1", AWS_SAM_LOCAL="true", DISABLED="false", app_token_access="open")
         == _deps()
@@ -172,7 +172,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in BAD.items() for text in texts])
-def test_what_makes_no_sense_is_refused_by_the_variables_name(name: str, text: str) -> None:
+def test_an_invalid_value_is_refused_by_variable(name: str, text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         _deps(**{name: text})
 

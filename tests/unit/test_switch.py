@@ -36,12 +36,12 @@ def test_the_text_of_a_flag_is_that_flag(flag: KillSwitch) -> None:
 
 
 @given(flags, some_scopes)
-def test_what_is_turned_off_is_off_beside_what_was(flag: KillSwitch, scopes: list[str]) -> None:
+def test_a_further_scope_is_off_besides_the_others(flag: KillSwitch, scopes: list[str]) -> None:
     assert off(kill_switch.turned_off(flag, scopes)) == off(flag) | scoped(*scopes)
 
 
 @given(flags, some_scopes)
-def test_turning_on_turns_nothing_off_and_nothing_else_on(flag: KillSwitch, scopes: list[str]) -> None:
+def test_turning_on_changes_no_other_scope(flag: KillSwitch, scopes: list[str]) -> None:
     try:
         after = kill_switch.turned_on(flag, scopes)
     except ValueError:
@@ -51,14 +51,14 @@ def test_turning_on_turns_nothing_off_and_nothing_else_on(flag: KillSwitch, scop
 
 
 @given(some_scopes)
-def test_out_of_everything_exactly_what_is_named_comes_on(scopes: list[str]) -> None:
+def test_from_everything_off_exactly_the_named_scope_turns_on(scopes: list[str]) -> None:
     after = kill_switch.turned_on(KillSwitch(everything=True), scopes)
 
     assert off(after) == set(PAIRS) - scoped(*scopes)
 
 
 @pytest.mark.parametrize(("platform", "kind"), PAIRS)
-def test_after_everything_one_kind_of_a_platform_comes_on_and_then_the_rest_of_it(platform: str, kind: str) -> None:
+def test_from_everything_off_one_kind_of_a_platform_turns_on_and_then_the_others(platform: str, kind: str) -> None:
     one = kill_switch.turned_on(KillSwitch(everything=True), [f"{platform}/{kind}"])
 
     others = [f"{platform}/{other}" for other in KINDS if other != kind]
@@ -67,7 +67,7 @@ def test_after_everything_one_kind_of_a_platform_comes_on_and_then_the_rest_of_i
 
 
 @given(flags, st.lists(st.sampled_from(SCOPES), unique=True))
-def test_the_way_back_leads_back(before: KillSwitch, scopes: list[str]) -> None:
+def test_the_undo_restores_the_state(before: KillSwitch, scopes: list[str]) -> None:
     after = kill_switch.turned_off(before, scopes) if scopes else KillSwitch(everything=True)
 
     flag = after
@@ -105,7 +105,7 @@ def test_turning_on(flag: str, scopes: list[str], after: str) -> None:
     ("flag", "scope", "others"),
     [("100ms", "100ms/app", "100ms"), ("app", "100ms", "app"), ("app,100ms", "100ms/app", "app and 100ms")],
 )
-def test_what_another_switch_keeps_off_is_said(flag: str, scope: str, others: str) -> None:
+def test_a_scope_that_another_keeps_off_is_reported(flag: str, scope: str, others: str) -> None:
     with pytest.raises(ValueError, match=f"^{scope} is off because {others} is off: enable that scope instead$"):
         kill_switch.turned_on(KillSwitch.parse(flag), [scope])
 
@@ -121,6 +121,6 @@ def test_what_another_switch_keeps_off_is_said(flag: str, scope: str, others: st
         ("agora/app", "partly-off", "agora/app"),
     ],
 )
-def test_what_is_off_in_words(flag: str, minting: str, words: str) -> None:
+def test_the_state_is_shown_in_words(flag: str, minting: str, words: str) -> None:
     assert KillSwitch.parse(flag).minting(PLATFORMS) == minting
     assert kill_switch.off_words(KillSwitch.parse(flag)) == words

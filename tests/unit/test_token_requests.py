@@ -91,7 +91,7 @@ ASK = {"room_id": "r", "role": "guest"}
 
 
 @pytest.mark.parametrize("mode", FORMS, ids=["strict", "lenient"])
-def test_a_request_says_what_its_fields_say(mode: ParseMode) -> None:
+def test_a_request_has_the_values_of_its_fields(mode: ParseMode) -> None:
     body: dict[str, Any] = {"room_id": "633fcdd84208780bf665346a", "role": "Host", "user_id": "ada", "expires_in": 600}
 
     assert _parse(body, mode=mode) == TokenRequest(HMS, APP, **body)
@@ -116,7 +116,7 @@ def test_the_values_of_a_request_go_by_the_names_that_platforms_know() -> None:
 
 @pytest.mark.parametrize("mode", FORMS, ids=["strict", "lenient"])
 @pytest.mark.parametrize("missing", ["room_id", "role"])
-def test_what_a_token_cannot_do_without_must_be_there(mode: ParseMode, missing: str) -> None:
+def test_a_required_field_must_be_present(mode: ParseMode, missing: str) -> None:
     body = {name: value for name, value in ASK.items() if name != missing}
 
     assert _errors(body, mode=mode) == [(missing, "is missing")]
@@ -125,13 +125,13 @@ def test_what_a_token_cannot_do_without_must_be_there(mode: ParseMode, missing: 
 
 
 @pytest.mark.parametrize("empty", ["", None])
-def test_on_the_drop_in_an_empty_user_is_none(empty: str | None) -> None:
+def test_on_the_drop_in_route_an_empty_user_is_missing(empty: str | None) -> None:
     assert _parse({**ASK, "user_id": empty}, mode=LENIENT) == _parse(ASK)
     assert [field for field, _ in _errors({**ASK, "user_id": empty}, mode=STRICT)] == ["user_id"]
 
 
 @pytest.mark.parametrize("user", [0, False, [], {}, " ", 0.0])
-def test_what_is_only_like_nothing_is_no_empty_user(user: object) -> None:
+def test_white_space_is_not_an_empty_user(user: object) -> None:
     for mode in FORMS:
         assert [field for field, _ in _errors({**ASK, "user_id": user}, mode=mode)] == ["user_id"]
 
@@ -159,7 +159,7 @@ def test_every_field_that_is_at_fault_is_named_once() -> None:
     assert sorted(field for field, _ in _errors(body, mode=LENIENT)) == ["expires_in", "role", "room_id", "user_id"]
 
 
-def test_nobody_is_told_of_a_thousand_faults() -> None:
+def test_the_number_of_reported_errors_is_limited() -> None:
     assert len(_errors({f"stray{number}": 1 for number in range(1000)})) == 20
 
 
@@ -175,7 +175,7 @@ def test_nobody_is_told_of_a_thousand_faults() -> None:
     st.sampled_from(FORMS),
     st.booleans(),
 )
-def test_whatever_is_asked_is_a_request_or_invalid(
+def test_any_fields_are_a_request_or_invalid(
     body: dict[str, Any], platform: Platform, kind: TokenKind, mode: ParseMode, signed_in: bool
 ) -> None:
     try:
@@ -210,7 +210,7 @@ def test_of_two_fields_that_mean_the_same_one_must_be_sent() -> None:
     assert _errors({**neither, "role": "host", "loud_role": "host"}, platform=INVENTIVE) == [("role", either)]
 
 
-def test_what_is_not_sent_is_what_the_platform_means_by_it() -> None:
+def test_a_missing_field_has_the_default_of_the_platform() -> None:
     assert _parse(INVENTED, platform=INVENTIVE).services == ("rtc",)
     assert _parse({**INVENTED, "services": "chat"}, platform=INVENTIVE).services == ("chat",)
     assert _parse({}, platform=INVENTIVE, kind=MANAGEMENT).role == "admin"
@@ -229,7 +229,7 @@ def test_fields_that_do_not_go_together_are_refused_once_each_is_right_by_itself
 
 
 @pytest.mark.parametrize("platform", [HMS, INVENTIVE], ids=["100ms", "inventive"])
-def test_who_has_signed_in_need_not_say_who_they_are(platform: Platform) -> None:
+def test_a_signed_in_user_can_omit_the_user_id(platform: Platform) -> None:
     body = {"room_id": "r", "role": "guest"}
 
     request = bind_to_user(_parse(body, platform=platform, signed_in=True), "ada")
@@ -238,17 +238,17 @@ def test_who_has_signed_in_need_not_say_who_they_are(platform: Platform) -> None
     assert (request.room_id, request.role) == ("r", "guest")
 
 
-def test_where_a_user_is_required_somebody_must_say_who() -> None:
+def test_a_required_user_must_come_from_the_body_or_the_sign_in() -> None:
     assert _errors({"room_id": "r", "role": "guest"}, platform=INVENTIVE) == [("user_id", "is missing")]
 
 
-def test_who_names_themselves_is_who_they_are() -> None:
+def test_a_signed_in_user_may_repeat_the_own_user_id() -> None:
     assert bind_to_user(_parse({**ASK, "user_id": "ada"}, signed_in=True), "ada").user_id == "ada"
 
 
 @pytest.mark.threat("F3")
 @pytest.mark.parametrize("other", ["eve", "Ada", "ada\u200b", "ad", "adaa", "\uff41da"])
-def test_nobody_gets_a_token_for_somebody_else(other: str) -> None:
+def test_a_signed_in_user_gets_no_token_for_another_user(other: str) -> None:
     with pytest.raises(UserMismatch):
         bind_to_user(_parse({**ASK, "user_id": other}, signed_in=True), "ada")
 
@@ -267,12 +267,12 @@ def test_only_the_very_same_text_is_the_same_user(user_id: str) -> None:
 
 
 @pytest.mark.parametrize("user_id", [" ada", "a\nb", "x" * 257, "\ud800", ""])
-def test_a_user_that_the_platform_does_not_take_gets_none(user_id: str) -> None:
+def test_a_user_id_that_the_platform_refuses_gets_no_token(user_id: str) -> None:
     with pytest.raises(NotAllowed):
         bind_to_user(_parse(ASK, signed_in=True), user_id)
 
 
-def test_a_user_is_held_against_what_the_platform_says_of_users() -> None:
+def test_a_user_id_must_match_the_rules_of_the_platform() -> None:
     """A channel of Agora's may be called 0. As a user, that is the one who stands for everybody."""
     body = {"room_id": "0", "role": "publisher"}
     for user_id in ("0", "-5"):
@@ -288,7 +288,7 @@ def test_a_refusal_drags_no_other_exception_along() -> None:
     assert "another exception" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_user_who_may_not_have_what_is_asked_for_gets_none() -> None:
+def test_a_user_without_permission_gets_no_token() -> None:
     request = _parse({"room_id": "r", "role": "host", "services": "loud"}, platform=INVENTIVE, signed_in=True)
 
     assert bind_to_user(request, "ada").user_id == "ada"
@@ -296,7 +296,7 @@ def test_a_user_who_may_not_have_what_is_asked_for_gets_none() -> None:
         bind_to_user(request, "quiet")
 
 
-def test_a_token_for_nobody_stays_one() -> None:
+def test_a_token_without_a_user_stays_without_one() -> None:
     for platform in (HMS, INVENTIVE):
         request = _parse({}, platform=platform, kind=MANAGEMENT, signed_in=True)
 
@@ -357,7 +357,7 @@ def test_a_life_is_a_whole_number(seconds: object) -> None:
         (INVENTIVE, SHORT, 120, 90),
     ],
 )
-def test_a_token_that_says_nothing_lives_by_default_but_never_longer_than_it_may(
+def test_the_default_lifetime_is_never_above_the_maximum(
     platform: Platform, lifetimes: LifetimeLimits, app: int, management: int
 ) -> None:
     assert resolve_lifetime(TokenRequest(platform, APP), lifetimes) == app
@@ -374,7 +374,7 @@ def test_a_token_that_says_nothing_lives_by_default_but_never_longer_than_it_may
         (LifetimeLimits(default={APP: 3600, MANAGEMENT: 900}, longest=300), 120, 120),
     ],
 )
-def test_a_token_that_says_nothing_lives_no_longer_than_the_policy_grants(
+def test_the_default_lifetime_is_never_above_the_policys_maximum(
     lifetimes: LifetimeLimits, allowed: int | None, lifetime: int
 ) -> None:
     assert resolve_lifetime(TokenRequest(HMS, APP), lifetimes, allowed) == lifetime

@@ -114,14 +114,14 @@ def reproduction(vector: dict[str, Any]) -> MintedToken:
 
 @pytest.mark.threat("G2", "G5")
 @pytest.mark.parametrize("vector", [GOOD[name] for name in GOOD if name not in LEFT_OUT], ids=lambda v: v["id"])
-def test_reproduces_what_the_vendors_sdk_mints(vector: dict[str, Any]) -> None:
+def test_minting_reproduces_the_tokens_of_the_vendors_sdk(vector: dict[str, Any]) -> None:
     header, claims = decoded(reproduction(vector).token, vector["inputs"]["secret"])
     assert header == vector["header"]
     assert json.dumps(claims, sort_keys=True) == json.dumps(vector["claims"], sort_keys=True)
 
 
 @pytest.mark.parametrize("name", LEFT_OUT)
-def test_left_out_is_only_what_no_request_can_ask_for(name: str) -> None:
+def test_only_vectors_that_no_request_expresses_are_omitted(name: str) -> None:
     try:
         token = reproduction(GOOD[name]).token
     except InvalidRequest:
@@ -163,7 +163,7 @@ WARNINGS = {
 
 
 @pytest.mark.parametrize("vector", GOOD.values(), ids=GOOD)
-def test_explains_what_the_vendor_accepts(vector: dict[str, Any]) -> None:
+def test_explain_accepts_the_vendors_tokens(vector: dict[str, Any]) -> None:
     report = VIDEOSDK.explain(vector["token"], keys_of(vector), vector["inputs"]["now"])
     assert report is not None
     assert report.problems == ()
@@ -224,7 +224,7 @@ def test_refuses(bad: dict[str, Any]) -> None:
         ({"exp": 1700000000}, "expired 2023-11-14 (4002 INVALID_TOKEN: Token is invalid or expired)"),
     ],
 )
-def test_says_what_the_vendor_would(claims: dict[str, Any], problem: str) -> None:
+def test_explain_names_the_problem_as_the_vendor_does(claims: dict[str, Any], problem: str) -> None:
     report = VIDEOSDK.explain(signed(participant(**claims)), KEYS, NOW)
     assert report is not None
     assert report.problems == (problem,)
@@ -240,7 +240,7 @@ def test_takes_no_other_algorithm_even_unchecked(algorithm: str) -> None:
     assert report.problems == ("the header's alg is not HS256 (4002 INVALID_TOKEN: Token is invalid or expired)",)
 
 
-def test_a_time_that_is_no_number_is_not_when_it_was_issued() -> None:
+def test_a_time_that_is_not_a_number_is_not_the_time_of_issue() -> None:
     report = VIDEOSDK.explain(signed(participant(iat="1699999970")), KEYS, NOW)
     assert report is not None
     assert report.issued_at is None
@@ -251,7 +251,7 @@ def test_a_time_that_is_no_number_is_not_when_it_was_issued() -> None:
 
 
 @pytest.mark.threat("F6", "G2", "G7")
-def test_an_app_token_says_exactly_this() -> None:
+def test_an_app_token_has_exactly_these_claims() -> None:
     minted = mint(APP, {"room_id": "bmej-gdmc-dchc", "user_id": "p-0", "role": "participant"})
     assert decoded(minted.token) == (
         {"alg": "HS256", "typ": "JWT"},
@@ -270,7 +270,7 @@ def test_an_app_token_says_exactly_this() -> None:
 
 
 @pytest.mark.threat("F6", "G2", "G7")
-def test_a_management_token_says_exactly_this_and_is_sent_bare() -> None:
+def test_a_management_token_has_exactly_these_claims_and_is_sent_without_a_prefix() -> None:
     minted = mint(MANAGEMENT, {})
     assert decoded(minted.token)[1] == {
         "apikey": KEYS["api_key"],
