@@ -208,6 +208,16 @@ def test_a_platform_that_is_served_needs_its_secret(account: Account) -> None:
     }
 
 
+def test_before_a_deploy_the_configured_platforms_need_their_secrets(account: Account) -> None:
+    name = account.create()
+    configure(name, AppTokenAccess="iam", Platforms="100ms")
+    account.aws.put_secret(name, DEMO["100ms"])
+    account.function(name, Environment={"Variables": {"ENVIRONMENT": name, "PLATFORMS": "100ms,agora"}})
+
+    assert [level for level, _, _ in examine(name, "--before-deploy")["secrets"]] == ["ok"]
+    assert [level for level, _, _ in examine(name)["secrets"]] == ["ok", "fail"]
+
+
 @pytest.mark.parametrize(("stack_key", "level"), [("", "fail"), ("arn:aws:kms:eu-central-1:1:key/k", "ok")])
 def test_a_secret_under_a_key_that_the_function_may_not_use(account: Account, stack_key: str, level: str) -> None:
     name = account.create()

@@ -54,11 +54,17 @@ class Finding:
 
 
 class Examination:
-    """An environment, each part read once when a check first needs it."""
+    """An environment, each part read once when a check first needs it.
 
-    def __init__(self, environment: Environment, aws: Aws, url: str | None = None) -> None:
+    With `before_deploy`, the environment is the one that the next deploy of config/ENV.yaml creates.
+    """
+
+    def __init__(
+        self, environment: Environment, aws: Aws, url: str | None = None, *, before_deploy: bool = False
+    ) -> None:
         self.environment = environment
         self.aws = aws
+        self.before_deploy = before_deploy
         self._url = url
 
     @cached_property
@@ -97,9 +103,10 @@ class Examination:
 
     @property
     def served(self) -> tuple[str, ...]:
-        """Return the platforms that the deployed function serves, else those of the file in config/."""
-        listed = self.function.variables.get("PLATFORMS", "") if self.function else ""
-        listed = listed or (self.config or {}).get("Platforms", "")
+        """Return the platforms of the deployed function or of the file in config/, empty if neither names any."""
+        deployed = self.function.variables.get("PLATFORMS", "") if self.function else ""
+        configured = (self.config or {}).get("Platforms", "")
+        listed = (configured or deployed) if self.before_deploy else (deployed or configured)
         return tuple(listed.split(",")) if listed else ()
 
 
@@ -119,7 +126,7 @@ def doctor(
     Example: roomkey doctor prod
     """
     findings = []
-    for finding in examine(Examination(environment, session.aws, url), before_deploy=before_deploy):
+    for finding in examine(Examination(environment, session.aws, url, before_deploy=before_deploy)):
         findings.append(finding)
         if not session.as_json:
             show(finding)
@@ -140,10 +147,11 @@ def show(finding: Finding) -> None:
         say(finding.fix, mark=f"{'':<19}-> ", style="bold")
 
 
-def examine(examination: Examination, *, before_deploy: bool = False) -> Iterator[Finding]:
+def examine(examination: Examination) -> Iterator[Finding]:
     """Yield the findings of all checks, or only of those before a deploy."""
+    before_deploy = examination.before_deploy
     yield from _tools(examination)
-    yield from _config(examination, before_deploy=before_deploy)
+    yield from _config(examination)
     try:
         yield from _caller(examination)
     except AwsError as error:
@@ -190,7 +198,7 @@ def _output(command: list[str]) -> str:
     return done.stdout.strip()
 
 
-def _config(examination: Examination, *, before_deploy: bool) -> Iterator[Finding]:
+def _config(examination: Examination) -> Iterator[Finding]:
     environment = examination.environment
     file = config_file.path(environment)
     try:
@@ -200,7 +208,7 @@ def _config(examination: Examination, *, before_deploy: bool) -> Iterator[Findin
         return
     if values is None:
         fix = f"deploys need it: roomkey up {environment} writes it (run commands in the repository)"
-        yield Finding("config", FAIL if before_deploy else WARN, f"there is no {file} here", fix)
+        yield Finding("config", FAIL if examination.before_deploy else WARN, f"there is no {file} here", fix)
         return
     problems = config_file.problems(environment, values)
     for problem in problems:

@@ -247,7 +247,7 @@ def _store_policy(run: _Run, file: Path | None) -> None:
 
 def _run_doctor(run: _Run) -> None:
     failed = 0
-    for finding in doctor.examine(doctor.Examination(run.environment, run.aws), before_deploy=True):
+    for finding in doctor.examine(doctor.Examination(run.environment, run.aws, before_deploy=True)):
         if run.as_json:
             note(f"{finding.level}: {finding.check}: {finding.message}")
         else:
