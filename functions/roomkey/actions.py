@@ -56,10 +56,10 @@ class Actions:
         content_type = event.headers.get("content-type")
         body: Mapping[str, Any]
         if route.lenient:
-            body = request_body.read_lenient(event.event, content_type)
+            body = request_body.read_lenient(event.raw, content_type)
         else:
             may_be_empty = route.kind is TokenKind.MANAGEMENT
-            body = request_body.read_strict(event.event, content_type, may_be_empty=may_be_empty)
+            body = request_body.read_strict(event.raw, content_type, may_be_empty=may_be_empty)
         endpoint = platform.endpoint if route.vendor_format else None
         return token_requests.parse(
             platform,
@@ -79,7 +79,7 @@ class Actions:
         caller = record.caller = identity.from_authorizer(event.authorizer, access, settings.claim_names)
         caller.require_user()
 
-        body = request_body.read_strict(event.event, event.headers.get("content-type"), may_be_empty=False)
+        body = request_body.read_strict(event.raw, event.headers.get("content-type"), may_be_empty=False)
         request = InviteRequest.parse(body)
         platform = self._deps.platforms.get(request.platform) if isinstance(request.platform, str) else None
         if platform is None or TokenKind.APP not in platform.kinds:
@@ -94,7 +94,7 @@ class Actions:
         decision = self._decide(token_request, caller, config, record, budget)
 
         keys = self._deps.invite_keys.read(budget).value
-        now = int(budget.check().wall)
+        now = int(budget.require_time().wall)
         expires_in = request.lifetime(decision.max_lifetime if decision.allowed else None)
         invite = Invite(
             platform=platform.name,
@@ -115,9 +115,9 @@ class Actions:
 
         content_type = event.headers.get("content-type")
         if route.lenient:
-            body = request_body.read_lenient(event.event, content_type)
+            body = request_body.read_lenient(event.raw, content_type)
         else:
-            body = request_body.read_strict(event.event, content_type, may_be_empty=False)
+            body = request_body.read_strict(event.raw, content_type, may_be_empty=False)
         redemption = Redemption.parse(
             body, invite_field="code" if room_code else "invite", ignore_unknown_fields=route.lenient
         )
@@ -129,7 +129,7 @@ class Actions:
         config = self._read_config(record, budget)
         config.kill_switch.require_on(platform.name, INVITE, TokenKind.APP)
         keys = self._deps.invite_keys.read(budget).value
-        invite = record.invite = keys.verify(unverified, settings.environment, budget.check().wall)
+        invite = record.invite = keys.verify(unverified, settings.environment, budget.require_time().wall)
         record.platform = platform.name
         caller = record.caller = Caller(Access.OPEN, invite_id=invite.id)
 
@@ -187,19 +187,19 @@ class Actions:
             token_request,
             expires_in,
             record.credentials.value.credentials,
-            at=budget.check().wall,
+            at=budget.require_time().wall,
             randomness=self._deps.randomness,
         )
 
 
 def _refusal(decision: Decision, platform: Platform) -> RoomkeyError:
     """Return the refusal. If only `may_set` fails, it names the values that the client must leave out."""
-    if not decision.unsettable:
+    if not decision.forbidden_values:
         return NotAllowed()
     fields = platform.endpoint.spec.fields if platform.endpoint else ()
     names = {field.maps_to_field: field.name for field in fields}
     why = "must not be set: the policy does not allow it"
-    return InvalidRequest(*(FieldError(names.get(value, value), why) for value in decision.unsettable))
+    return InvalidRequest(*(FieldError(names.get(value, value), why) for value in decision.forbidden_values))
 
 
 def _guest_token_request(

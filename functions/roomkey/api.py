@@ -156,16 +156,22 @@ class Api:
             record.failure = record.failure or unwritten
         with self._never_fail(event):
             self._deps.observability.request_finished(record, usage)
+        return self._response(record, route)
+
+    def _response(self, record: RequestRecord, route: MintingRoute) -> dict[str, Any]:
+        event, responses = record.event, self._responses
         if record.created_invite and not record.failure:
-            return self._responses.invited(event, record.created_invite, self._deps.settings.invite_url)
+            return responses.invited(event, record.created_invite, self._deps.settings.invite_url)
         if record.failure or record.minted is None or record.token_request is None:
-            room_code = route.action is Action.REDEEM_ROOM_CODE
-            respond = self._responses.room_code_failed if room_code else self._responses.failed
-            return respond(event, record.failure or InternalError())
+            failure = record.failure or InternalError()
+            if route.action is Action.REDEEM_ROOM_CODE:
+                return responses.room_code_failed(event, failure)
+            return responses.failed(event, failure)
         if record.endpoint:
-            return self._responses.minted_in_vendor_format(record.endpoint, event, record.minted)
-        respond_with = self._responses.redeemed if record.redeems_invite else self._responses.minted
-        return respond_with(event, record.token_request, record.minted)
+            return responses.minted_in_vendor_format(record.endpoint, event, record.minted)
+        if record.redeems_invite:
+            return responses.redeemed(event, record.token_request, record.minted)
+        return responses.minted(event, record.token_request, record.minted)
 
     @contextmanager
     def _never_fail(self, event: ApiEvent) -> Iterator[None]:

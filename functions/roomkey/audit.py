@@ -113,7 +113,7 @@ class AuditTrail:
             role=request.role,
             user_id=self._user_id(request.user_id) if granted is None and asked_for_another_user else None,
             services=request.services,
-            sets=request.free_values,
+            sets=request.restricted_values,
             agent=request.agent.name if request.agent else None,
             expires_in=request.expires_in if granted is None else None,
         )

@@ -81,8 +81,8 @@ class Budget:
         """Return the seconds left for waiting, zero or less if the time is used up."""
         return self.seconds - self.started.age(self.clock.now())
 
-    def check(self) -> Instant:
-        """Return the current time.
+    def require_time(self) -> Instant:
+        """Return the current time, if the request has time left.
 
         Raises:
             DeadlineExceeded: The time for waiting and the grace are used up.

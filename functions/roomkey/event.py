@@ -15,13 +15,13 @@ class ApiEvent:
 
     __slots__ = (
         "authorizer",
-        "event",
         "headers",
         "lambda_request_id",
         "method",
         "path",
         "platform",
         "query",
+        "raw",
         "request_id",
         "route_key",
         "source_ip",
@@ -32,7 +32,7 @@ class ApiEvent:
         event = _mapping(event)
         request_context = _mapping(event.get("requestContext"))
         http = _mapping(request_context.get("http"))
-        self.event = event
+        self.raw = event
         self.route_key = _text(event.get("routeKey"))
         self.method = _text(http.get("method"))
         self.path = _text(event.get("rawPath"))
@@ -56,12 +56,12 @@ class ApiEvent:
     @property
     def foreign_source(self) -> str | None:
         """Return the sender of an event that no HTTP API with payload format 2.0 sent, for the log; else None."""
-        request_context = _mapping(self.event.get("requestContext"))
+        request_context = _mapping(self.raw.get("requestContext"))
         if ".lambda-url." in _text(request_context.get("domainName")):
             return "function-url"
-        if self.event.get("version") == "1.0" or "httpMethod" in self.event:
+        if self.raw.get("version") == "1.0" or "httpMethod" in self.raw:
             return "payload-format-1.0"
-        if self.event.get("version") != "2.0" or not self.route_key:
+        if self.raw.get("version") != "2.0" or not self.route_key:
             return "not-an-http-api"
         return None
 

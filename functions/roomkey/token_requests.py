@@ -16,8 +16,8 @@ INVITE = "invite"
 
 KINDS = (*TokenKind, INVITE)
 
-FREE_VALUES = ("metadata", "attributes")
-"""The values that other participants' apps may trust for rights: a policy rule must name them in `may_set`."""
+RESTRICTED_VALUES = ("metadata", "attributes")
+"""Values that other participants' apps may trust for rights. A request can set them only if `may_set` allows it."""
 
 
 class TokenRequest(NamedTuple):
@@ -48,9 +48,9 @@ class TokenRequest(NamedTuple):
         return {"room_id": self.room_id, "role": self.role, "user_id": self.user_id, "services": self.services}
 
     @property
-    def free_values(self) -> tuple[str, ...]:
-        """Those of `FREE_VALUES` that the request sets."""
-        return tuple(name for name in FREE_VALUES if getattr(self, name))
+    def restricted_values(self) -> tuple[str, ...]:
+        """Those of `RESTRICTED_VALUES` that the request sets."""
+        return tuple(name for name in RESTRICTED_VALUES if getattr(self, name))
 
     @property
     def opens_every_room(self) -> bool:

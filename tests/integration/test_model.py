@@ -617,7 +617,7 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         lambda machine: machine.put_a_secret("short", "AWSCURRENT"),
     ),
     "nobody-looks-at-the-time": (
-        editing(actions.Actions, "_issue", "budget.check().wall", "budget.clock.now().wall"),
+        editing(actions.Actions, "_issue", "budget.require_time().wall", "budget.clock.now().wall"),
         late(7.29),
     ),
     "no-audit-line": (

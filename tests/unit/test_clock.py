@@ -48,7 +48,7 @@ def test_a_budget_counts_down_from_its_start() -> None:
     clock.advance(1.0)
     assert (budget.usage().seconds, budget.remaining()) == (1.0, 1.5)
     clock.advance(1.499)
-    assert budget.check() == clock.now()
+    assert budget.require_time() == clock.now()
 
 
 @pytest.mark.parametrize(("wall", "monotonic"), [(2.5, 2.5), (2.5, 0), (0, 2.5), (-86400, 2.5), (7200, 0)])
@@ -59,12 +59,12 @@ def test_a_budget_is_used_up_by_either_clock(wall: float, monotonic: float) -> N
     clock.monotonic += monotonic
     assert budget.remaining() <= 0
     with pytest.raises(DeadlineExceeded):
-        budget.check()
+        budget.require_time()
 
 
 def test_a_budget_that_has_less_than_nothing_fails_at_once() -> None:
     with pytest.raises(DeadlineExceeded):
-        Budget.start(FakeClock(), -0.1).check()
+        Budget.start(FakeClock(), -0.1).require_time()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_own_work_has_grace_that_waiting_has_not(seconds: float, over: bool) -> 
     clock.advance(seconds)
     assert budget.remaining() == 2.5 - seconds
     with pytest.raises(DeadlineExceeded) if over else nullcontext():
-        budget.check()
+        budget.require_time()
 
 
 def test_running_out_of_time_is_a_transient_fault() -> None:

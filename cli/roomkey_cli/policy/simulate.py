@@ -14,7 +14,7 @@ from roomkey.platforms.base import Agent, Platform, TokenKind
 from roomkey.platforms.fields import check_id
 from roomkey.policy import Policy, Rule, Subject
 from roomkey.settings import DEFAULT_LIFETIMES, Access, LifetimeLimits
-from roomkey.token_requests import FREE_VALUES, INVITE, KINDS, TokenRequest, bind_to_user, parse
+from roomkey.token_requests import INVITE, KINDS, RESTRICTED_VALUES, TokenRequest, bind_to_user, parse
 
 _LIFETIMES = LifetimeLimits(default=DEFAULT_LIFETIMES.default, longest=90 * 86400)
 """The widest limits that a stack can have; its parameters may narrow them."""
@@ -85,7 +85,7 @@ def _kind_and_platform(word: str, name: str) -> tuple[TokenKind, Platform]:
 def endpoint_words(platform: Platform) -> list[str]:
     """Return the members of a rule that are for the platform's own endpoint: `may_set`, `agents` or neither."""
     fields = {field.maps_to_field for field in platform.endpoint.spec.fields} if platform.endpoint else set()
-    members = {"may_set": fields & {*FREE_VALUES}, "agents": fields & {"agent"}}
+    members = {"may_set": fields & {*RESTRICTED_VALUES}, "agents": fields & {"agent"}}
     return [name for name, applies in members.items() if applies]
 
 
@@ -96,8 +96,8 @@ def _endpoint_values(columns: Mapping[str, str], platform: Platform, kind: str) 
     for column, used, member in (("sets", sets, "may_set"), ("agent", agent, "agents")):
         if used and member not in members:
             raise ValueError(f"{column} must be empty: {platform.name} has no such {kind} token")
-    if not {*sets} <= {*FREE_VALUES}:
-        raise ValueError(f"sets must be of {', '.join(FREE_VALUES)}, separated by spaces")
+    if not {*sets} <= {*RESTRICTED_VALUES}:
+        raise ValueError(f"sets must be of {', '.join(RESTRICTED_VALUES)}, separated by spaces")
     # The policy looks at which values are set, not at the values.
     values: dict[str, Any] = {"metadata": "x", "attributes": (("x", "x"),)}
     return {name: values[name] for name in sets} | ({"agent": Agent(agent)} if agent else {})
@@ -263,7 +263,7 @@ def _reason(name: str, rule: Rule, question: Question) -> str:
         case "rooms":
             return _room_reason(rule, question)
         case "may_set":
-            return f"{' and '.join(v for v in request.free_values if v not in rule.may_set)} is not in the list"
+            return f"{' and '.join(v for v in request.restricted_values if v not in rule.may_set)} is not in the list"
         case "agents" if request.agent:
             agent = request.agent.name
             return f'no pattern matches "{agent}"' if rule.agents else f'missing, and the agent is "{agent}"'

@@ -9,7 +9,7 @@ from roomkey.limits import MAX_ERRORS, MIN_LIFETIME
 from roomkey.platforms import PLATFORM_NAMES, SERVICES
 from roomkey.policy.pattern import NO_PATTERN, Pattern, PatternSet
 from roomkey.policy.rules import Mode, Policy, Rule, Subject
-from roomkey.token_requests import FREE_VALUES, KINDS
+from roomkey.token_requests import KINDS, RESTRICTED_VALUES
 
 
 class InvalidPolicy(ValueError):
@@ -74,7 +74,7 @@ class _Parser:
             services=self._words(f"{where}.services", fields.get("services"), SERVICES),
             rooms=PatternSet(self._each(f"{where}.rooms", fields.get("rooms"), self._room_pattern)),
             max_lifetime=self._max_lifetime(where, fields),
-            may_set=self._words(f"{where}.may_set", fields.get("may_set"), FREE_VALUES, wildcard=False),
+            may_set=self._words(f"{where}.may_set", fields.get("may_set"), RESTRICTED_VALUES, wildcard=False),
             agents=PatternSet(self._each(f"{where}.agents", fields.get("agents"), self._pattern)),
         )
 

@@ -70,7 +70,7 @@ class Rule(NamedTuple):
         yield "who", any(subject.matches(caller) for subject in self.who)
         yield "roles", request.role is None or self.roles.match(request.role, caller)
         yield "rooms", self._covers_room(request, caller)
-        yield "may_set", self.may_set.issuperset(request.free_values)
+        yield "may_set", self.may_set.issuperset(request.restricted_values)
         yield "agents", request.agent is None or self.agents.match(request.agent.name, caller)
 
     def _covers_room(self, request: TokenRequest, caller: Caller) -> bool:
@@ -87,14 +87,14 @@ class Rule(NamedTuple):
 class Decision(NamedTuple):
     """The rules' decision: the rule that decided, if any, and the longest lifetime in seconds that it grants.
 
-    `unsettable` are values of the request without which a rule would grant it. In audit mode the token is minted even
-    if `allowed` is false.
+    `forbidden_values` are values of the request without which a rule would grant it. In audit mode the token is minted
+    even if `allowed` is false.
     """
 
     allowed: bool
     rule: str | None = None
     max_lifetime: int | None = None
-    unsettable: tuple[str, ...] = ()
+    forbidden_values: tuple[str, ...] = ()
 
 
 class Policy(NamedTuple):
@@ -107,13 +107,13 @@ class Policy(NamedTuple):
         """Decide `request`. If several rules grant it, the one with the longest `max_lifetime` decides."""
         granting = [rule for rule in self.rules if rule.grants(request, caller)]
         if not granting:
-            return Decision(allowed=False, unsettable=self._unsettable(request, caller))
+            return Decision(allowed=False, forbidden_values=self._forbidden_values(request, caller))
         rule = max(granting, key=lambda rule: rule.max_lifetime or math.inf)
         return Decision((request.expires_in or 0) <= (rule.max_lifetime or math.inf), rule.name, rule.max_lifetime)
 
-    def _unsettable(self, request: TokenRequest, caller: Caller) -> tuple[str, ...]:
+    def _forbidden_values(self, request: TokenRequest, caller: Caller) -> tuple[str, ...]:
         """Return the values whose `may_set` alone keeps a rule from granting `request`."""
         for rule in self.rules:
             if all(covers or name == "may_set" for name, covers in rule.checks(request, caller)):
-                return tuple(value for value in request.free_values if value not in rule.may_set)
+                return tuple(value for value in request.restricted_values if value not in rule.may_set)
         return ()
