@@ -119,6 +119,13 @@ def test_from_nothing_to_a_url_that_mints(repository: Repository, account: Accou
 
 
 @pytest.mark.usefixtures("minting")
+def test_the_printed_command_can_be_pasted(repository: Repository, account: Account) -> None:
+    result = repository.up(account.environment(), "--access", "iam", *OPEN[2:])
+
+    assert result.out.endswith(' \\\n  -H "x-amz-security-token: $AWS_SESSION_TOKEN"\n')
+
+
+@pytest.mark.usefixtures("minting")
 def test_a_second_run_changes_nothing_and_deploys_again(repository: Repository, account: Account) -> None:
     name = account.environment()
     repository.up(name, *OPEN)

@@ -302,7 +302,8 @@ def _enable_and_probe(run: _Run) -> None:
     else:
         probe.show(verdicts)
         say(stack.url, mark=f"{run.environment} is up: ", style="bold green")
-        say(command)
+        for line in command.split("\n"):
+            say(line)
     if any(verdict.level == FAIL for verdict in verdicts.values()):
         raise typer.Exit(REFUSED)
 
