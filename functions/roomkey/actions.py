@@ -11,8 +11,8 @@ from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
 from roomkey.errors import Blocked, FieldError, InvalidRequest, InviteInvalid, NotAllowed, RoomkeyError
 from roomkey.event import ApiEvent
-from roomkey.identity import Caller
-from roomkey.invites import GUEST_PREFIX, Invite, InviteRequest, Redemption, UnverifiedInvite
+from roomkey.identity import GUEST_PREFIX, Caller
+from roomkey.invites import Invite, InviteRequest, Redemption, UnverifiedInvite
 from roomkey.minting import mint
 from roomkey.operator_config import OperatorConfig
 from roomkey.platforms.base import Platform, TokenKind
