@@ -142,7 +142,7 @@ ScopesArgument = Annotated[
     list[Scope] | None,
     typer.Argument(
         metavar="SCOPE",
-        help=f"A kind, a platform, or one kind on one platform: {', '.join(SCOPES)}. Default: everything.",
+        help=f"A kind ({', '.join(KINDS)}), a platform, or PLATFORM/KIND such as agora/app. Default: everything.",
         show_default=False,
     ),
 ]
