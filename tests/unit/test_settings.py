@@ -1,7 +1,12 @@
 """What the function's environment may say."""
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+import roomkey
 from roomkey.dependencies import Dependencies
 from roomkey.limits import MAX_LIFETIME
 from roomkey.platforms import DEFAULT_PLATFORMS, PLATFORMS
@@ -14,6 +19,7 @@ ALL = {
     "APP_TOKEN_ACCESS": "iam",
     "USER_ID_CLAIM": "https://example.com/user",
     "GROUPS_CLAIM": "cognito:groups",
+    "GROUPS_FORMAT": "json",
     "APP_TOKEN_LIFETIME": "600",
     "MANAGEMENT_TOKEN_LIFETIME": "60",
     "MAX_TOKEN_LIFETIME": "7776000",
@@ -22,6 +28,8 @@ ALL = {
     "AUDIT_USER_IDS": "omit",
     "LOG_LEVEL": "DEBUG",
 }
+
+FUNCTION = Path(roomkey.__file__).parent
 
 
 def _deps(**variables: str) -> Settings:
@@ -48,7 +56,9 @@ def test_every_setting_is_read() -> None:
     assert settings.environment == "prod-eu"
     assert settings.platforms == ("100ms",)
     assert settings.app_token_access is Access.IAM
-    assert settings.claim_names == ClaimNames(user_id="https://example.com/user", groups="cognito:groups")
+    assert settings.claim_names == ClaimNames(
+        user_id="https://example.com/user", groups="cognito:groups", groups_format=GroupsFormat.JSON
+    )
     assert settings.lifetimes.default == {TokenKind.APP: 600, TokenKind.MANAGEMENT: 60}
     assert settings.lifetimes.longest == 7776000
     assert settings.allowed_origins == ("https://app.example.com", "http://localhost:5173")
@@ -63,12 +73,43 @@ def test_empty_is_the_default(name: str) -> None:
     assert _deps(**{name: ""}) == _deps()
 
 
+class _Watched(dict[str, str]):
+    """Environment variables that record which of them are read."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        super().__init__(variables)
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return super().get(name, default)
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.names.add(str(name))
+        return super().__contains__(name)
+
+    __iter__ = items = keys = values = None  # type: ignore[assignment]
+
+
 @pytest.mark.threat("B13")
-def test_other_variables_have_no_effect() -> None:
-    assert (
-        _deps(AWS_REGION="x", SKIP_SWITCH="1", AWS_SAM_LOCAL="true", DISABLED="false", app_token_access="open")
-        == _deps()
-    )
+def test_no_other_variable_is_read() -> None:
+    environ = _Watched(ALL)
+    Settings.from_environment(environ)
+    Dependencies.build(environ, warm_up=True)
+    assert {name for name in environ.names if not name.startswith("AWS_")} == ALL.keys()
+
+    reading = [
+        path for path in FUNCTION.rglob("*.py") if re.search(r"\benviron\[|getenv|os\.environ", path.read_text())
+    ]
+    assert [path.name for path in reading] == ["handler.py"]
+    assert re.findall(r".*os\.environ.*", reading[0].read_text()) == [
+        '_IN_LAMBDA = "AWS_LAMBDA_RUNTIME_API" in os.environ',
+        "    return Api(Dependencies.build(os.environ, warm_up=_IN_LAMBDA))",
+    ]
 
 
 @pytest.mark.threat("A20", "J6")
