@@ -175,7 +175,7 @@ class Words:
         return st.sampled_from(self.refuses) | self.bad
 
 
-PRINTED = ("undefined", "null", "None", "NaN", "[object Object]")
+PRINTED = ("undefined", "null", "None", "NaN", "[object Object]", "nil", "<nil>", "<null>", "(null)")
 """How programs print a missing value: no ids."""
 
 
@@ -201,7 +201,7 @@ def text(longest: int, *, required: bool = False) -> Words:
             ">>>???~~~",
             'a"b\\c</script>',
             "0",
-            "nil",
+            "nul",
             "{sub}",
             "Zoe\u0308",
             "a b",

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from roomkey.invites import PREFIX
 from roomkey.platforms import hs256
+from roomkey.platforms.fields import PRINTED_VARIABLE
 
 
 class Stranger(NamedTuple):
@@ -23,8 +24,6 @@ class Stranger(NamedTuple):
     hint: str = ""
     flaws: tuple[str, ...] = ()
 
-
-_PRINTED_VARIABLES = ("undefined", "null", "None", "NaN", "[object Object]", "[object Promise]")
 
 type _Test = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
 
@@ -69,7 +68,7 @@ def name_stranger(text: str) -> Stranger | None:
         return Stranger("the start of a JSON Web Token: it is cut short in its header")
     if re.fullmatch(r"T1==[A-Za-z0-9+/]+={0,2}", text):
         return _opentok(text)
-    if text in _PRINTED_VARIABLES:
+    if PRINTED_VARIABLE.fullmatch(text):
         return Stranger(f"the word {text}: a program printed a variable that has no value")
     if _is_user_sig(text):
         return Stranger("a UserSig of Tencent RTC", "Tencent RTC")

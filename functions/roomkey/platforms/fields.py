@@ -75,16 +75,16 @@ _BLANK = frozenset(
     for first, last in (
         *((0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F)),
         *((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF)),
-        *((0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A)),
+        *((0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A)),
         # Not ignorable, and blank in every font: Braille's empty cell, and symbols for nothing.
-        *((0x2800, 0x2800), (0x1D159, 0x1D159), (0xFFFC, 0xFFFC)),
+        *((0x2800, 0x2800), (0x1D159, 0x1D159), (0xFFFC, 0xFFFC), (0x13441, 0x13442)),
     )
     for code in range(first, last + 1)
 )
 """Code points that show nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), below the last
 plane, and others that are known to be blank."""
 _IGNORABLE_PLANE = range(0xE0000, 0xE1000)
-_PRINTED_VARIABLES = frozenset(("undefined", "null", "None", "NaN", "[object Object]"))
+PRINTED_VARIABLE = re.compile(r"undefined|null|None|NaN|nil|<nil>|<null>|\(null\)|\[object [A-Za-z]+\]")
 """How programs print a variable without a value. As an id, each would be shared by everyone."""
 
 
@@ -123,7 +123,7 @@ def _is_noncharacter(character: str) -> bool:
 
 
 def _is_blank(character: str) -> bool:
-    return character in _BLANK or ord(character) in _IGNORABLE_PLANE or unicodedata.category(character) in ("Zs", "Cf")
+    return character in _BLANK or ord(character) in _IGNORABLE_PLANE or unicodedata.category(character) == "Zs"
 
 
 def identifier(max_length: int) -> Check[str]:
@@ -132,7 +132,7 @@ def identifier(max_length: int) -> Check[str]:
 
     def check(value: object) -> str:
         checked = check_text(value)
-        if checked in _PRINTED_VARIABLES:
+        if PRINTED_VARIABLE.fullmatch(checked):
             raise ValueError("must not be the text that a program prints for a missing value")
         return checked
 
