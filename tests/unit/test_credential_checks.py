@@ -202,6 +202,7 @@ def test_a_pasted_mistake_is_refused_by_field_and_reason(form: str, field: str) 
     ("value", "reason"),
     [
         (JWT, "is a token (JWT), not a value that the vendor issues for signing"),
+        (JWT[:51], "is a token (JWT), not a value that the vendor issues for signing"),
         (f"Bearer {JWT}", "begins with Bearer, which belongs to a header"),
         ("NETLESSSDK_" + SECRET, "is a token, not a value for signing"),
         ("007eJx" + SECRET, "is a token, not a value for signing"),

@@ -127,7 +127,7 @@ _REFUSED = tuple(
         (r"[<>{}]", "looks like a placeholder"),
         (r"^[(\[]|[)\]]$", "is wrapped in brackets"),
         (r"^(authorization\s*[:=]\s*)?bearer\b", "begins with Bearer, which belongs to a header"),
-        (r"^ey[\w-]{8,}\.[\w-]+\.", "is a token (JWT), not a value that the vendor issues for signing"),
+        (r"^ey[\w-]{8,}\.", "is a token (JWT), not a value that the vendor issues for signing"),
         (r"^(007eJ|006[0-9a-f]{32}|NETLESS(ROOM|SDK|TASK)_|T1==)", "is a token, not a value for signing"),
         (r"^(-----BEGIN|LS0tLS1CRUdJTi|ssh-)", "is a key of another algorithm"),
         (r"^(export\s+)?[a-z_][\w.-]*\s*=(?!=*$)", "is an assignment: only what follows the = belongs here"),
@@ -141,7 +141,7 @@ _REFUSED = tuple(
         (r"^[,;:=]|[,;:.]$", "begins or ends with punctuation of the text around it"),
         (
             r"change[-_]?me|replace[-_]?me|place[-_]?holder|your[-_]|insert[-_]|paste[-_]|[-_]here$|undefined|redacted"
-            r"|process\.env|os\.environ|^\$|^(null|none|nan|true|false)$|^arn:aws|^(op|ssm|vault|env|file)://",
+            r"|process\.env|os\.environ|^\$|^(null|none|nan|nil|true|false)$|^arn:aws|^(op|ssm|vault|env|file)://",
             "looks like a placeholder",
         ),
         (r"(?-i:(.)\1{7})", "repeats one character"),
