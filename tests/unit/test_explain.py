@@ -448,6 +448,7 @@ def test_ice_servers_are_explained(text: str) -> None:
 STRANGERS: Mapping[str, tuple[str, str, str | None]] = {
     "an-apps-own": (jwt({"type": "access", "iss": "https://app.example"}), "iss https://app.example", None),
     "an-apps-own-with-version": (jwt({"type": "access", "version": 2, "iss": "me"}), "another issuer (iss me)", None),
+    "an-apps-own-with-a-kind": (jwt({"type": "app", "version": 1, "iss": "me"}), "another issuer (iss me)", None),
     "an-apps-own-with-room": (jwt({"room_id": "r", "role": "host", "iss": "me"}), "another issuer (iss me)", None),
     "without-iss": (jwt({"sub": "ada", "permissions": ["read"]}), "another issuer (it has no iss)", None),
     "with-participant": (jwt({"participantId": "p", "iss": "me"}), "another issuer (iss me)", None),
