@@ -125,6 +125,7 @@ def classroom(start: Callable[..., LocalStack]) -> LocalStack:
     return start(
         *("--access", "jwt", "--policy", "cli/roomkey_cli/data/policies/classroom.json"),
         *("--user-id-claim", "uid", "--groups-claim", "roles", "--scope", "rooms:join"),
+        *("--groups-format", "json"),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from roomkey.settings import Access, Settings, SettingsError
+from roomkey.settings import Access, GroupsFormat, Settings, SettingsError
 from roomkey_cli import credential_file
 from roomkey_cli.commands import files
 from roomkey_cli.commands.options import CredentialsFile, IssuerUrl
@@ -28,6 +28,9 @@ def run(
     groups_claim: Annotated[
         str, typer.Option(help="Claim with the user's groups, as the stack's GroupsClaim.")
     ] = "groups",
+    groups_format: Annotated[
+        GroupsFormat, typer.Option(help="How the groups claim is written, as the stack's GroupsFormat.")
+    ] = GroupsFormat.LIST,
     scope: Annotated[
         list[str] | None,
         typer.Option(help="Scope of which an access token must have one. May be repeated.", show_default=False),
@@ -82,6 +85,7 @@ def run(
         audience=audience,
         user_id_claim=user_id_claim,
         groups_claim=groups_claim,
+        groups_format=groups_format,
         scopes=scope or [],
         origins=origin or [],
         json_logs=json_logs,

@@ -7,7 +7,7 @@ import json
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jwt
@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from roomkey.settings import GroupsFormat
 from roomkey_cli.local.jwt_authorizer import JwtAuthorizer
 
 TOKEN_LIFETIME_SECONDS = 3600
@@ -25,6 +26,11 @@ DEMO_GROUPS = {"teacher": ["teachers"], "student": ["students"]}
 """The demo users and their groups."""
 
 _ALGORITHM = "RS256"
+_WRITTEN: Mapping[GroupsFormat, Callable[[list[str]], object]] = {
+    GroupsFormat.LIST: list,
+    GroupsFormat.COMMA: ",".join,
+    GroupsFormat.JSON: json.dumps,
+}
 
 
 class DemoIssuer:
@@ -40,12 +46,14 @@ class DemoIssuer:
         *,
         user_id_claim: str = "sub",
         groups_claim: str = "groups",
+        groups_format: GroupsFormat = GroupsFormat.LIST,
         scope: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.issuer = base_url.rstrip("/") + "/demo"
         self._user_id_claim = user_id_claim
         self._groups_claim = groups_claim
+        self._groups_format = groups_format
         self._scope = scope
         self._clock = clock
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -68,7 +76,7 @@ class DemoIssuer:
         Raises:
             KeyError: `user` is not a demo user.
         """
-        groups = DEMO_GROUPS[user]
+        groups = _WRITTEN[self._groups_format](DEMO_GROUPS[user])
         now = int(self._clock())
         claims = {
             "iss": self.issuer,

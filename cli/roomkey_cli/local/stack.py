@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
-from roomkey.settings import Access, Settings
+from roomkey.settings import Access, GroupsFormat, Settings
 from roomkey_cli.credential_file import Secrets
 from roomkey_cli.local import examples, guard
 from roomkey_cli.local.audit_lines import FunctionOutput
@@ -68,6 +68,7 @@ class Options(NamedTuple):
     audience: str
     user_id_claim: str
     groups_claim: str
+    groups_format: GroupsFormat
     scopes: Sequence[str]
     origins: Sequence[str]
     json_logs: bool = False
@@ -82,6 +83,7 @@ def function_environment(options: Options, endpoint: str, key: LocalKey) -> dict
         "PLATFORMS": ",".join(options.secrets),
         "USER_ID_CLAIM": options.user_id_claim,
         "GROUPS_CLAIM": options.groups_claim,
+        "GROUPS_FORMAT": options.groups_format,
         "ALLOWED_ORIGINS": ",".join(options.origins),
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": key.id,
@@ -161,6 +163,7 @@ def _application(
         base_url,
         user_id_claim=options.user_id_claim,
         groups_claim=options.groups_claim,
+        groups_format=options.groups_format,
         scope=" ".join(options.scopes),
     )
     authorizer = (
