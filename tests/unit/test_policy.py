@@ -810,7 +810,7 @@ EMPTY = "must be a list with at least one entry"
 NOT_A_LIST = "must be a list"
 WORDS = "must be one of {}, or * alone for all of them"
 WHO = 'must be "anyone", "signed-in", "invite", or one of {"user": …}, {"group": …}, {"principal": …}'
-GROUP = "must name one group, without spaces, brackets, braces or *"
+GROUP = "must name one group, without brackets, braces, * or outer spaces"
 LIFE = "must be a whole number of seconds, at least 60"
 NAME = "must be 1 to 64 plain characters"
 FIXED = "must be text with * for anything and no braces"
@@ -924,8 +924,25 @@ FIELDS: list[tuple[dict[str, Any], Problems]] = [
     *(
         ({"who": ["anyone", {"group": wrong}]}, [(f"{HERE}.who[1]", GROUP)])
         for wrong in (
-            *("", " ", "a b", "a\tb", "a\n", "a\u00a0b", "\u2003", "[a", "a]", "[]", "*", "a*", "{sub}", "a}"),
-            *(1, None, True, [], ["g"], {}, QUOTED + " x"),
+            *(
+                "",
+                " ",
+                " a",
+                "a ",
+                "a  b",
+                "a\tb",
+                "a\n",
+                "a\u00a0b",
+                "\u2003",
+                "[a",
+                "a]",
+                "[]",
+                "*",
+                "a*",
+                "{sub}",
+                "a}",
+            ),
+            *(1, None, True, [], ["g"], {}, QUOTED + "  x"),
         )
     ),
     *(
@@ -979,7 +996,11 @@ def test_of_thousands_of_problems_twenty_are_reported() -> None:
         {"rules": [rule(kinds=["management"], rooms=...)]},
         {"rules": [rule(kinds=["app", "app"], platforms=["agora"] * 2, services=["rtc", "rtc"])]},
         {"rules": [rule(kinds=["management", "app"]), rule(kinds=["*"])]},
-        {"rules": [rule(who=[{"group": name}]) for name in ("g", "cognito:g", "a,b", "\u00e9", "\u200b")]},
+        {
+            "rules": [
+                rule(who=[{"group": name}]) for name in ("g", "Room Hosts", "cognito:g", "a,b", "\u00e9", "\u200b")
+            ]
+        },
         {"rules": [rule(rooms=["{sub}", "{sub}{sub}", "*{claim:x}*", "\n", " ", "{claim:!}", "a.b?"])]},
         {"rules": [rule(who=[{"user": " "}, {"principal": "\n"}], roles=["[a-z]", "\ud800"])]},
     ],

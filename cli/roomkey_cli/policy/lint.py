@@ -224,8 +224,6 @@ def _explained(problems: Iterable[tuple[str, str]], document: Any) -> Iterator[t
                 yield f"{prefix}{name}", f"is unknown{hint}"
         elif choices and isinstance(value, str):
             yield where, f'"{value}" is unknown{did_you_mean(value, re.split(", | or ", choices[1])) or f": it {why}"}'
-        elif isinstance(value, dict) and re.search(r"\s", str(value.get("group", ""))):
-            yield where, "names a group with spaces, which API Gateway cannot pass on: rename or map it at the issuer"
         else:
             yield where, why
 
@@ -360,6 +358,8 @@ def _who(rule: Rule) -> Iterator[tuple[str, str]]:
         where = f".who[{index}]"
         if subject.kind in ("anyone", "signed-in") and TokenKind.MANAGEMENT in rule.kinds:
             yield where, 'means any IAM principal for management tokens: write {"principal": "*"} in a separate rule'
+        if subject.kind == "group" and " " in subject.pattern.text:
+            yield where, "matches only with GroupsFormat comma or json: API Gateway separates a list's names by spaces"
         if subject.kind == "principal":
             for why in _principal(subject.pattern.text):
                 yield where, why
@@ -373,7 +373,7 @@ def _principal(arn: str) -> Iterator[str]:
     elif re.search(r":role/[^*/]+/", arn):
         yield "matches no session of the role: the ARN of a session's role has no path"
     elif arn != "*":
-        if not re.search(r":[0-9]+:", arn):
+        if not re.search(r":[0-9]+:|:[0-9]{12}\*|\*[0-9]{12}:", arn):
             yield "matches in every AWS account: write the account id"
         if _matches_federated_user(arn):
             yield "also matches federated users, whose names callers of sts:GetFederationToken choose"

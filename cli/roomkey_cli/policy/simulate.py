@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from roomkey.errors import InvalidRequest, NotAllowed
-from roomkey.identity import Caller, check_user_id, normalised_principal
+from roomkey.identity import Caller, normalised_principal
 from roomkey.limits import MAX_INVITE_LIFETIME, MIN_INVITE_LIFETIME
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Agent, Platform, TokenKind
+from roomkey.platforms.fields import check_id
 from roomkey.policy import Policy, Rule, Subject
 from roomkey.settings import DEFAULT_LIFETIMES, Access, LifetimeLimits
 from roomkey.token_requests import INVITE, KINDS, RESTRICTED_VALUES, TokenRequest, bind_to_user, parse
@@ -139,12 +140,12 @@ def _body(columns: Mapping[str, str]) -> dict[str, Any]:
 def _caller(columns: Mapping[str, str]) -> Caller:
     """Return the caller that the columns `as`, `groups` and `claims` describe."""
     who, _, name = columns.get("as", "").partition(":")
-    groups = tuple(columns.get("groups", "").split(" ")) if columns.get("groups") else ()
+    groups = _groups(columns.get("groups", ""))
     claims = _claims(columns.get("claims", ""))
     if (groups or claims) and who != "user":
         raise ValueError("groups and claims need as=user:ID")
     if any(not group or re.search(r"[\[\]]", group) for group in groups):
-        raise ValueError("groups must be names without brackets, separated by one space")
+        raise ValueError("groups must be names without brackets, separated by one space, or by commas")
     match who:
         case "anyone" if not name:
             return Caller(Access.OPEN)
@@ -152,7 +153,7 @@ def _caller(columns: Mapping[str, str]) -> Caller:
             return Caller(Access.OPEN, invite_id="invite")
         case "user":
             try:
-                return Caller(Access.JWT, user_id=check_user_id(name), groups=groups, claims=claims)
+                return Caller(Access.JWT, user_id=check_id(name), groups=groups, claims=claims)
             except ValueError as error:
                 raise ValueError(f"as has an invalid user id: it {error}") from None
         case "principal" if name.startswith("arn:"):
@@ -161,6 +162,13 @@ def _caller(columns: Mapping[str, str]) -> Caller:
                 raise ValueError("as must name a role without its path")
             return Caller(Access.IAM, principal=principal)
     raise ValueError("as must be anyone, invite, user:ID or principal:ARN")
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    """Return names that commas separate, as names with spaces need, or one space each."""
+    if "," in text:
+        return tuple(name.strip() for name in text.removesuffix(",").split(","))
+    return tuple(text.split(" ")) if text else ()
 
 
 def _claims(text: str) -> dict[str, str]:

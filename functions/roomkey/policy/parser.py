@@ -11,6 +11,8 @@ from roomkey.policy.pattern import NO_PATTERN, Pattern, PatternSet
 from roomkey.policy.rules import Mode, Policy, Rule, Subject
 from roomkey.token_requests import KINDS, RESTRICTED_VALUES
 
+_GROUP = re.compile(r"[^\s\[\]*{}]+( [^\s\[\]*{}]+)*")
+
 
 class InvalidPolicy(ValueError):
     """The policy is invalid. `problems` are (path, message) pairs; messages never quote the document."""
@@ -101,8 +103,8 @@ class _Parser:
             )
             return Subject("", NO_PATTERN)
         [(kind, name)] = subject.items()
-        if kind == "group" and (not isinstance(name, str) or not name or re.search(r"[\s\[\]*{}]", name)):
-            self._problem(where, "must name one group, without spaces, brackets, braces or *")
+        if kind == "group" and not (isinstance(name, str) and _GROUP.fullmatch(name)):
+            self._problem(where, "must name one group, without brackets, braces, * or outer spaces")
             return Subject(kind, NO_PATTERN)
         return Subject(kind, self._pattern(where, name))
 

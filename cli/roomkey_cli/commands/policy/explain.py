@@ -22,7 +22,9 @@ def explain(
     platform: RequiredPlatformOption,
     output: Output,
     kind: PolicyKindOption = "app",
-    groups: Annotated[str, typer.Option(metavar="NAMES", help="The user's groups, separated by spaces.")] = "",
+    groups: Annotated[
+        str, typer.Option(metavar="NAMES", help="The user's groups, separated by spaces or by commas.")
+    ] = "",
     claims: Annotated[
         str, typer.Option(metavar="CLAIMS", help="The user's other claims: NAME=VALUE, separated by ;")
     ] = "",
