@@ -6,8 +6,12 @@ from typing import Any
 
 import typer
 
+from roomkey.platforms import PLATFORMS
+
 COMMON = ("--json", "--profile", "--region", "--dry-run", "--yes", "--help")
-"""Options that the page explains once."""
+"""Options that the page explains once, as the argument ENV."""
+
+_PLATFORMS = ", ".join(PLATFORMS)
 
 
 def markdown(app: typer.Typer) -> str:
@@ -44,16 +48,18 @@ def _section(path: tuple[str, ...], command: Any, root: Any) -> Iterator[str]:
         yield from ("| argument or option | |", "| --- | --- |", *rows, "")
     common = [option for option in COMMON[:-1] if any(option in param.opts for param in params)]
     if common:
-        yield from (f"And {', '.join(f'`{option}`' for option in common)} ([common options](#common-options)).", "")
+        yield from (f"And {', '.join(f'`{option}`' for option in common)}.", "")
 
 
 def _usage(param: Any) -> str:
     name = str(param.metavar or param.name).upper()
-    return name if param.required else f"[{name}]"
+    return (name if param.required else f"[{name}]") + ("..." if param.nargs == -1 else "")
 
 
 def _row(param: Any, context: Any) -> str | None:
-    if any(option in COMMON for option in param.opts):
+    if any(option in COMMON for option in param.opts) or (
+        param.param_type_name == "argument" and _usage(param) == "ENV"
+    ):
         return None
     if param.param_type_name == "argument":
         label = f"`{_usage(param)}`"
@@ -62,7 +68,8 @@ def _row(param: Any, context: Any) -> str | None:
         label = ", ".join(f"`{option}{f' {kind}' if kind else ''}`" for option in param.opts)
     default = param.default
     shown = param.show_default and default not in (None, "", False, ()) and not callable(default)
-    return f"| {_escaped(label)} | {_escaped(param.help)}{f' Default: `{default}`.' if shown else ''} |"
+    meaning = _escaped(param.help).replace(_PLATFORMS, "the [platforms](tokens.md)")
+    return f"| {_escaped(label)} | {meaning}{f' Default: `{default}`.' if shown else ''} |"
 
 
 def _escaped(text: str) -> str:

@@ -11,8 +11,8 @@ from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
 from roomkey.errors import Blocked, FieldError, InvalidRequest, InviteInvalid, NotAllowed, RoomkeyError
 from roomkey.event import ApiEvent
-from roomkey.identity import Caller
-from roomkey.invites import GUEST_PREFIX, Invite, InviteRequest, Redemption, UnverifiedInvite
+from roomkey.identity import GUEST_PREFIX, Caller
+from roomkey.invites import Invite, InviteRequest, Redemption, UnverifiedInvite
 from roomkey.minting import mint
 from roomkey.operator_config import OperatorConfig
 from roomkey.platforms.base import Platform, TokenKind
@@ -93,7 +93,7 @@ class Actions:
         config.kill_switch.require_on(platform.name, INVITE)
         decision = self._decide(token_request, caller, config, record, budget)
 
-        keys = self._deps.invite_keys.read(budget).value
+        record.invite_keys = self._deps.invite_keys.read(budget)
         now = int(budget.require_time().wall)
         expires_in = request.lifetime(decision.max_lifetime if decision.allowed else None)
         invite = Invite(
@@ -105,7 +105,8 @@ class Actions:
             id=self._deps.randomness.invite_id(),
             guest_name=request.guest_name,
         )
-        record.created_invite = CreatedInvite(invite, keys.sign(invite, settings.environment), expires_in)
+        text = record.invite_keys.value.sign(invite, settings.environment)
+        record.created_invite = CreatedInvite(invite, text, expires_in)
 
     def redeem_invite(self, event: ApiEvent, route: MintingRoute, record: RequestRecord, budget: Budget) -> None:
         """Mint a token for a guest, if the policy grants it to invites."""
@@ -128,8 +129,10 @@ class Actions:
 
         config = self._read_config(record, budget)
         config.kill_switch.require_on(platform.name, INVITE, TokenKind.APP)
-        keys = self._deps.invite_keys.read(budget).value
-        invite = record.invite = keys.verify(unverified, settings.environment, budget.require_time().wall)
+        record.invite_keys = self._deps.invite_keys.read(budget)
+        invite = record.invite = record.invite_keys.value.verify(
+            unverified, settings.environment, budget.require_time().wall
+        )
         record.platform = platform.name
         caller = record.caller = Caller(Access.OPEN, invite_id=invite.id)
 

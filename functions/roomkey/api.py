@@ -52,11 +52,11 @@ class Api:
             with self._never_fail(api_event):
                 if source := api_event.foreign_source:
                     self._deps.observability.foreign_event(source, api_event.request_id)
-            return self._responses.failed(api_event, failure)
+            return self._failed(api_event, failure)
         except RoomkeyError as failure:
-            return self._responses.failed(api_event, failure)
+            return self._failed(api_event, failure)
         except Exception as error:
-            return self._responses.failed(api_event, self._unexpected(error, api_event))
+            return self._failed(api_event, self._unexpected(error, api_event))
 
     def _answer(self, event: ApiEvent, budget: Budget) -> dict[str, Any]:
         cold, self._cold = self._cold, False
@@ -87,7 +87,7 @@ class Api:
             record.failure = failure.without_traceback()
         except Exception as error:
             record.failure = self._unexpected(error, event)
-        return self._finish(record, route, budget)
+        return self._finish(record, budget)
 
     # --- routes ----------------------------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class Api:
 
     # --- records and response ---------------------------------------------------------------------------------------
 
-    def _finish(self, record: RequestRecord, route: MintingRoute, budget: Budget) -> dict[str, Any]:
+    def _finish(self, record: RequestRecord, budget: Budget) -> dict[str, Any]:
         """Write the audit line, then the log and the metrics, and only then return the response."""
         event, usage = record.event, budget.usage()
         try:
@@ -156,22 +156,25 @@ class Api:
             record.failure = record.failure or unwritten
         with self._never_fail(event):
             self._deps.observability.request_finished(record, usage)
-        return self._response(record, route)
+        return self._response(record)
 
-    def _response(self, record: RequestRecord, route: MintingRoute) -> dict[str, Any]:
+    def _response(self, record: RequestRecord) -> dict[str, Any]:
         event, responses = record.event, self._responses
         if record.created_invite and not record.failure:
             return responses.invited(event, record.created_invite, self._deps.settings.invite_url)
         if record.failure or record.minted is None or record.token_request is None:
-            failure = record.failure or InternalError()
-            if route.action is Action.REDEEM_ROOM_CODE:
-                return responses.room_code_failed(event, failure)
-            return responses.failed(event, failure)
+            return self._failed(event, record.failure or InternalError())
         if record.endpoint:
             return responses.minted_in_vendor_format(record.endpoint, event, record.minted)
         if record.redeems_invite:
             return responses.redeemed(event, record.token_request, record.minted)
         return responses.minted(event, record.token_request, record.minted)
+
+    def _failed(self, event: ApiEvent, failure: RoomkeyError) -> dict[str, Any]:
+        route = MINTING_ROUTES.get(event.route_key)
+        room_code = route is not None and route.action is Action.REDEEM_ROOM_CODE
+        respond = self._responses.room_code_failed if room_code else self._responses.failed
+        return respond(event, failure)
 
     @contextmanager
     def _never_fail(self, event: ApiEvent) -> Iterator[None]:

@@ -86,6 +86,7 @@ class AuditTrail:
                 requested=self._requested(record),
                 kill_switch=record.kill_switch and _reading(record.kill_switch.age, record.kill_switch.failure),
                 policy=_policy(record),
+                invite_keys=record.invite_keys and _reading(record.invite_keys.age, record.invite_keys.failure),
                 credentials=_credentials(record),
                 token=self._token(record),
                 invite=created and {"expires_at": created.invite.expires_at},

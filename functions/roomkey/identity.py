@@ -13,6 +13,9 @@ from roomkey.errors import NotAllowed, Unauthenticated
 from roomkey.platforms.fields import check_id
 from roomkey.settings import Access, ClaimNames, GroupsFormat
 
+GUEST_PREFIX = "guest-"
+"""How the user id of every guest with an invite begins. A signed-in user with such an id would be a guest to others."""
+
 
 class Caller(NamedTuple):
     """The caller. `user_id`, `groups` and `claims` come from a JWT, `principal` from SigV4, `invite_id` from an invite.
@@ -65,16 +68,24 @@ def _from_jwt(claims: Mapping[str, Any], names: ClaimNames) -> Caller:
     texts = {name: value for name, value in claims.items() if isinstance(value, str)}
     return Caller(
         access=Access.JWT,
-        user_id=_valid_id(texts.get(names.user_id)),
+        user_id=_valid_user_id(texts.get(names.user_id)),
         issuer=texts.get("iss"),
         groups=_GROUPS[names.groups_format](texts.get(names.groups, "")),
         claims=texts,
     )
 
 
-def _valid_id(claim: str | None) -> str | None:
+def check_user_id(value: object) -> str:
+    """Return the id of a user who can sign in. Raises `ValueError`."""
+    user_id = check_id(value)
+    if user_id.lower().startswith(GUEST_PREFIX):
+        raise ValueError(f"must not begin with {GUEST_PREFIX}: such ids are of guests")
+    return user_id
+
+
+def _valid_user_id(claim: str | None) -> str | None:
     try:
-        return check_id(claim)
+        return check_user_id(claim)
     except ValueError:
         return None
 

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 
 from roomkey import strict_json
 from roomkey.errors import FieldError, InvalidRequest, InviteInvalid
+from roomkey.identity import GUEST_PREFIX
 from roomkey.limits import DEFAULT_INVITE_LIFETIME, MAX_INVITE_LIFETIME, MIN_INVITE_LIFETIME
 from roomkey.platforms.fields import check_id, text
 from roomkey.token_requests import unknown_field
 
 PREFIX = "rki1"
-GUEST_PREFIX = "guest-"
-"""The user id of every guest begins with this. Ids of members must not."""
 
 _FORMAT = re.compile(rf"{PREFIX}\.([A-Za-z0-9_-]{{1,8000}})\.([A-Za-z0-9_-]{{43}})")
 _KEY = re.compile(r"[A-Za-z0-9_-]{43,128}")

@@ -73,7 +73,7 @@ class Observability:
         failure = record.failure
         if isinstance(failure, Fault) and not _is_logged(failure):
             self.fault(failure, record.event.request_id)
-        if record.minted:
+        if record.minted or record.created_invite:
             for name, dependency_failure in _stale_reads(record):
                 self._line("warning", f"{name}-stale", record.event.request_id, dependency_failure)
         self._write_metrics(record, usage)
@@ -118,10 +118,13 @@ class Observability:
         values["Duration"] = round(usage.seconds * 1000, 1)
 
         failed_reads = int(isinstance(failure, Fault) and _is_a_read(failure.failure))
-        for reading, name in ((record.kill_switch, "KillSwitch"), (record.credentials, "Credentials")):
-            if reading and reading.failure:
-                values[f"{name}StaleSeconds"] = round(reading.age, 1)
-                failed_reads += 1
+        for metric, readings in (
+            ("KillSwitchStaleSeconds", (record.kill_switch,)),
+            ("CredentialsStaleSeconds", (record.credentials, record.invite_keys)),
+        ):
+            if ages := [reading.age for reading in readings if reading and reading.failure]:
+                values[metric] = round(max(ages), 1)
+                failed_reads += len(ages)
         if failed_reads:
             values["DependencyFailure"] = failed_reads
 
@@ -139,7 +142,11 @@ class Observability:
 
 
 def _stale_reads(record: RequestRecord) -> list[tuple[str, DependencyFailure]]:
-    reads = (("kill-switch", record.kill_switch), ("credentials", record.credentials))
+    reads = (
+        ("kill-switch", record.kill_switch),
+        ("credentials", record.credentials),
+        ("invite-keys", record.invite_keys),
+    )
     return [(name, reading.failure) for name, reading in reads if reading and reading.failure]
 
 

@@ -5,7 +5,7 @@ from roomkey.credentials import VersionedCredentials
 from roomkey.errors import RoomkeyError
 from roomkey.event import ApiEvent
 from roomkey.identity import Caller
-from roomkey.invites import Invite
+from roomkey.invites import Invite, InviteKeys
 from roomkey.kill_switch import KillSwitchReading
 from roomkey.minting import MintedToken
 from roomkey.platforms.base import Endpoint
@@ -41,6 +41,7 @@ class RequestRecord:
         "event",
         "failure",
         "invite",
+        "invite_keys",
         "kill_switch",
         "kind",
         "minted",
@@ -68,6 +69,7 @@ class RequestRecord:
         self.redeems_invite = redeems_invite
         self.caller: Caller | None = None
         self.invite: Invite | None = None
+        self.invite_keys: CachedValue[InviteKeys] | None = None
         self.created_invite: CreatedInvite | None = None
         self.token_request: TokenRequest | None = None
         self.kill_switch: KillSwitchReading | None = None

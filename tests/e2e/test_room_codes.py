@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from e2e.test_clients import NODE, npm
+from roomkey.errors import NotFound
 from roomkey.invites import Invite, InviteKeys
 from roomkey.settings import Access
 from roomkey_cli.local.gateway import Gateway
@@ -50,6 +51,7 @@ def room_code(deployed: Deployed, **changes: Any) -> str:
 
 def test_the_sdk_makes_one_request_and_shows_the_message(sdk: Path, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     aws.lead_here(monkeypatch)
+    elsewhere = Deployed.on(aws, platforms=["agora"], policy=json.dumps(POLICY))
     open_stack, off, broken = (
         Deployed.on(aws, policy=json.dumps(POLICY)),
         Deployed.on(aws, policy=json.dumps(POLICY), flag="invite"),
@@ -62,6 +64,7 @@ def test_the_sdk_makes_one_request_and_shows_the_message(sdk: Path, aws: Aws, mo
         with (
             serve(lambda _: Gateway(off.api.answer, Access.OPEN)) as url_off,
             serve(lambda _: Gateway(broken.api.answer, Access.OPEN)) as url_broken,
+            serve(lambda _: Gateway(elsewhere.api.answer, Access.OPEN)) as url_elsewhere,
         ):
             asks = [
                 (f"{url}/v2/token", room_code(open_stack)),
@@ -71,6 +74,7 @@ def test_the_sdk_makes_one_request_and_shows_the_message(sdk: Path, aws: Aws, mo
                 (f"{url}/v2/token", "abc-defg-hij"),
                 (f"{url_off}/v2/token", room_code(off)),
                 (f"{url_broken}/v2/token", room_code(broken)),
+                (f"{url_elsewhere}/v2/token", room_code(open_stack)),
             ]
             program = [NODE or "node", "room_code.mjs", json.dumps(asks)]
             done = subprocess.run(program, cwd=sdk, capture_output=True, text=True, timeout=60, check=False)
@@ -87,4 +91,5 @@ def test_the_sdk_makes_one_request_and_shows_the_message(sdk: Path, aws: Aws, mo
         (404, invalid, 1),
         (403, "Generating token using the room_id and role is disabled.", 1),
         (4503, "The policy could not be read, so no token is issued.", 1),
+        (404, NotFound.msg, 1),
     ]

@@ -283,8 +283,7 @@ class Model:
             raise Problem("minting-disabled")
         if state.age > ON_FOR:
             raise Problem("kill-switch-unavailable", passes=True)
-        if ask.invite:
-            self._verify(ask)
+        keys = self._verify(ask) if ask.invite else None
         if blocks is None:
             raise Problem("blocklist-unavailable")
         if any(blocks(user, ask.platform, started.wall) for user in ask.users(self.access)):
@@ -301,7 +300,8 @@ class Model:
         if self._left() + GRACE <= 0:
             raise BUDGET_EXCEEDED
         expires_in = ask.expires_in or int(min(DEFAULT_LIFE[ask.kind], longest or math.inf))
-        stale = [f"{name}-stale" for name, of in (("kill-switch", state), ("credentials", signing)) if of.problem]
+        reads = (("kill-switch", state), ("credentials", signing), ("invite-keys", keys))
+        stale = [f"{name}-stale" for name, found in reads if found and found.problem]
         number, version_id = signing.value
         return Granted(number, version_id, expires_in, stale)
 
@@ -314,12 +314,13 @@ class Model:
         if ask.invite == "malformed":
             raise Problem("invite-invalid")
 
-    def _verify(self, ask: Ask) -> None:
-        self._read(self.keys, _secret_said)
+    def _verify(self, ask: Ask) -> Found:
+        keys = self._read(self.keys, _secret_said)
         if self._left() + GRACE <= 0:
             raise BUDGET_EXCEEDED
         if ask.invite != "good":
             raise Problem("invite-invalid")
+        return keys
 
     # How a value is kept fresh.
 

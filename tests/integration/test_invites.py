@@ -115,6 +115,7 @@ def test_a_host_creates_an_invite_and_a_guest_joins_the_room(deploy: Deploy) -> 
     line = stack.line
     assert (line["decision"], line["kind"], line["invite_id"]) == ("invited", "invite", created.body["invite_id"])
     assert line["invite"] == {"expires_at": NOW + 3600}
+    assert line["invite_keys"].keys() == {"age_s"}
     assert line["policy"]["rule"] == "hosts invite"
 
     reply = stack.redeem(created.body["invite"])
@@ -127,6 +128,7 @@ def test_a_host_creates_an_invite_and_a_guest_joins_the_room(deploy: Deploy) -> 
     line = stack.line
     assert (line["decision"], line["kind"], line["invite_id"]) == ("minted", "app", created.body["invite_id"])
     assert (line["caller"], line["policy"]["rule"]) == ({"access": "open"}, "guests join")
+    assert line["invite_keys"].keys() == {"age_s"}
 
 
 def test_a_guest_who_repeats_the_id_stays_the_same_guest_and_is_never_a_member(deploy: Deploy) -> None:
@@ -539,6 +541,12 @@ def test_room_codes_answer_with_integer_codes(deploy: Deploy) -> None:
     stack.wait(36)
     answer = room_code(stack, "POST /v2/token", {"code": code})
     assert (answer["status"], answer["code"], answer["reason"]) == (503, 4503, "policy-unavailable")
+
+
+def test_without_100ms_a_room_code_is_not_found_in_the_same_format(deploy: Deploy) -> None:
+    answer = room_code(Stack(deploy, platforms=("agora",)), "POST /v2/token", {"code": "abc-defg-hij"})
+
+    assert (answer["status"], answer["code"], answer["reason"]) == (404, 404, "not-found")
 
 
 # --- the form --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from roomkey.credentials import VersionedCredentials
 from roomkey.errors import DependencyFailure
 from roomkey.event import ApiEvent
 from roomkey.identity import Caller
+from roomkey.invites import InviteKeys
 from roomkey.kill_switch import KillSwitch, KillSwitchReading
 from roomkey.minting import MintedToken
 from roomkey.platforms import PLATFORMS
@@ -69,7 +70,11 @@ def minted(token: str = TOKEN, **known: Any) -> RequestRecord:
 
 
 def stale(
-    record: RequestRecord, *, kill_switch: float | None = None, credentials: float | None = None
+    record: RequestRecord,
+    *,
+    kill_switch: float | None = None,
+    credentials: float | None = None,
+    invite_keys: float | None = None,
 ) -> RequestRecord:
     """Return `record` with readings of these ages that could not be refreshed."""
     if kill_switch is not None:
@@ -77,6 +82,8 @@ def stale(
     if credentials is not None:
         keys = VersionedCredentials(Credentials({"app_certificate": "s3cret" * 8}), VERSION)
         record.credentials = CachedValue(keys, credentials, DOWN)
+    if invite_keys is not None:
+        record.invite_keys = CachedValue(InviteKeys({"a": "s3cret" * 8}, "a"), invite_keys, DOWN)
     return record
 
 

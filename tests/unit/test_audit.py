@@ -419,7 +419,7 @@ def test_the_schema_is_valid_and_has_the_number_of_the_lines() -> None:
 
 def test_the_schema_describes_every_field() -> None:
     sometimes = {
-        "": {"reason", "cold_start", "invite_id", "invite"},
+        "": {"reason", "cold_start", "invite_id", "invite", "invite_keys"},
         "caller": {"principal"},
         "requested": {"user_id", "sets", "agent", "expires_in"},
         "kill_switch": {"stale"},

@@ -92,6 +92,8 @@ def test_which_claims_say_so_is_a_setting() -> None:
         True,
         ["ada"],
         {"a": "b"},
+        "guest-ada",
+        "Guest-1",
     ],
 )
 def test_a_missing_or_invalid_claim_is_no_user(sub: object) -> None:

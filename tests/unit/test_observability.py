@@ -113,6 +113,18 @@ def test_stale_values_are_counted_with_their_age(
     assert line["DependencyFailure"] == 2
 
 
+def test_stale_invite_keys_count_as_credentials_and_are_logged(
+    observability: Observability, capsys: pytest.CaptureFixture[str]
+) -> None:
+    observability.request_finished(stale(minted(), credentials=40.0, invite_keys=700.0), usage())
+
+    out = capsys.readouterr().out
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["message"] for line in lines if "message" in line] == ["credentials-stale", "invite-keys-stale"]
+    assert lines[-1]["CredentialsStaleSeconds"] == 700.0
+    assert lines[-1]["DependencyFailure"] == 2
+
+
 @pytest.mark.parametrize(
     ("failure", "age", "reads"),
     [

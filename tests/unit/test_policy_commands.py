@@ -881,6 +881,10 @@ def test_explain_reports_the_audit_mode(file: Path) -> None:
     [
         (("--as", "ada", *IN_AGORA), "as must be anyone, invite, user:ID or principal:ARN"),
         (("--as", "user:ada", "--platform", "100ms", "--role", "host"), "room is missing"),
+        (
+            ("--as", "user:guest-ada", *IN_AGORA),
+            "as has an invalid user id: it must not begin with guest-: such ids are of guests",
+        ),
         (("--as", "anyone", "--groups", "g", *IN_AGORA), "groups and claims need as=user:ID"),
         (("--as", "user:ada", *IN_AGORA, "--lifetime", "1h"), "lifetime must be a whole number of seconds"),
         (("--as", "user:ada", *IN_AGORA, "--sets", "metadata"), "sets must be empty: agora has no such app token"),

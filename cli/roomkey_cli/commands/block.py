@@ -49,9 +49,9 @@ def block(
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Until when: ISO 8601, such as 2026-12-31T18:00:00Z.", show_default=False),
+        typer.Option(metavar="TIME", help="The end, in ISO 8601, such as 2026-12-31T18:00:00Z.", show_default=False),
     ] = None,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for other operators.")] = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="The reason, for other operators.")] = "",
 ) -> None:
     """Block a user or an invite: they get no more tokens.
 

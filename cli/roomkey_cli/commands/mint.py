@@ -82,7 +82,7 @@ def mint_command(
 ) -> None:
     """Mint a token without an endpoint, and print it.
 
-    The key comes from a file (--credentials) or from a deployed environment (--env), if your AWS permissions allow to
+    The key comes from a file (--credentials) or from a deployed environment (--env), if your AWS permissions let you
     read it. With --env, the kill switch applies and the policy does not, and the token is recorded in
     ~/.local/state/roomkey/audit.jsonl on this machine, or under $XDG_STATE_HOME.
 

@@ -116,7 +116,7 @@ KindArgument = Annotated[
 ]
 KindOption = Annotated[TokenKind, typer.Option(metavar="KIND", help="The kind of token: app or management.")]
 PolicyKindOption = Annotated[
-    PolicyKind, typer.Option("--kind", metavar="KIND", help=f"One of {', '.join(KINDS)}; invite: to create one.")
+    PolicyKind, typer.Option("--kind", metavar="KIND", help="app, management, or invite (a request to create one).")
 ]
 PlatformArgument = Annotated[PlatformName, typer.Argument(metavar="PLATFORM", help=f"One of {_PLATFORMS}.")]
 SecretArgument = Annotated[
@@ -142,7 +142,7 @@ ScopesArgument = Annotated[
     list[Scope] | None,
     typer.Argument(
         metavar="SCOPE",
-        help=f"A kind, a platform, or one kind on one platform: {', '.join(SCOPES)}. Default: everything.",
+        help=f"A kind ({', '.join(KINDS)}), a platform, or PLATFORM/KIND such as agora/app. Default: everything.",
         show_default=False,
     ),
 ]

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from roomkey.errors import InvalidRequest, NotAllowed
-from roomkey.identity import Caller, normalised_principal
+from roomkey.identity import Caller, check_user_id, normalised_principal
 from roomkey.limits import MAX_INVITE_LIFETIME, MIN_INVITE_LIFETIME
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Agent, Platform, TokenKind
-from roomkey.platforms.fields import check_id
 from roomkey.policy import Policy, Rule, Subject
 from roomkey.settings import DEFAULT_LIFETIMES, Access, LifetimeLimits
 from roomkey.token_requests import INVITE, KINDS, RESTRICTED_VALUES, TokenRequest, bind_to_user, parse
@@ -153,7 +152,7 @@ def _caller(columns: Mapping[str, str]) -> Caller:
             return Caller(Access.OPEN, invite_id="invite")
         case "user":
             try:
-                return Caller(Access.JWT, user_id=check_id(name), groups=groups, claims=claims)
+                return Caller(Access.JWT, user_id=check_user_id(name), groups=groups, claims=claims)
             except ValueError as error:
                 raise ValueError(f"as has an invalid user id: it {error}") from None
         case "principal" if name.startswith("arn:"):

@@ -65,9 +65,7 @@ def enable(
     session: Session,
     options: ApplyOptions,
     scopes: ScopesArgument = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Return once the deployed endpoint reports that minting is on.")
-    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the change is in effect everywhere.")] = False,
 ) -> None:
     """Turn minting on for SCOPE and the scopes within it (default: everything).
 
