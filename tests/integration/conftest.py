@@ -1,4 +1,4 @@
-"""The real handler's API over moto's server; every test has an environment of its own."""
+"""The real handler's API over moto's server; every test has its own environment."""
 
 import functools
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from support.stack import Deploy, Deployed
 
 @pytest.fixture(scope="session")
 def aws_for_all() -> Iterator[Aws]:
-    """AWS, as long as there are tests. `aws` is it as one test wants it."""
+    """AWS for the whole run. `aws` prepares it for one test."""
     with aws_double() as aws:
         yield aws
 
 
 @pytest.fixture
 def aws(aws_for_all: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
-    """AWS without a failure and with no calls yet; the SDK's own variables lead to it and nowhere else."""
+    """AWS without failures and recorded calls; the SDK's variables point to it and nowhere else."""
     aws_for_all.lead_here(monkeypatch)
     aws_for_all.forget()
     return aws_for_all
@@ -28,13 +28,13 @@ def aws(aws_for_all: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
 
 @pytest.fixture
 def deploy(aws: Aws) -> Deploy:
-    """Makes stacks, each in an environment of its own."""
+    """Create stacks, each in its own environment."""
     return functools.partial(Deployed.on, aws)
 
 
 @pytest.fixture
 def account(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Account:
-    """AWS as the commands reach it, all its services; what they write down is written down elsewhere."""
+    """AWS with all its services, for the commands, whose local files are in a temporary directory."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws.moto_url)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return Account(aws, monkeypatch)
@@ -42,5 +42,5 @@ def account(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Accoun
 
 @pytest.fixture
 def interleaved(monkeypatch: pytest.MonkeyPatch) -> Interleaved:
-    """Another operator, who acts in the middle of a command."""
+    """Another operator, who acts during a command."""
     return Interleaved(monkeypatch)

@@ -1,9 +1,8 @@
-"""What an environment knows and must answer, and the function held against it. `test_model` lets them loose.
+"""A model of the caches and the rules, and an environment that compares the real API with it. `test_model` runs both.
 
-`Model` sees what AWS was asked and what it said, and says what must be answered: it is "How a value is kept fresh" of
-docs/architecture.md in other words, and can be read beside it. `Environment` is the real API, its caches and botocore
-in front of an AWS in virtual time; it holds every answer against the model, and against what is always true.
-"""
+`Model` sees each AWS call and its response, and computes the expected answer: "How a value is kept fresh" of
+docs/architecture.md as code. `Environment` is the real API, its caches and its AWS client in front of an AWS in virtual
+time. It compares every answer with the model and with the invariants."""
 
 import contextlib
 import hashlib
@@ -34,12 +33,12 @@ SSM, SM = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
 FLAG, POLICY, BLOCKED = "/roomkey/dev/disabled", "/roomkey/dev/policy", "/roomkey/dev/blocked"
 PLATFORMS, KINDS = tuple(FIRST_SECRETS), ("app", "management")
 
-# --- what operators store, and what it means -----------------------------------------------------------------------
+# --- the operator's data ---------------------------------------------------------------------------------------------
 
 SWITCHED = (*KINDS, "invite")
 SCOPES = [*SWITCHED, *PLATFORMS, *(f"{platform}/{kind}" for platform in PLATFORMS for kind in SWITCHED)]
 ENCRYPTED = "encrypted"
-"""In the place of a text: it is what it should be, but of another type (`SecureString`)."""
+"""Stands for a value of another type (`SecureString`)."""
 
 NOT_FLAGS = ["", "TRUE", " false", "false\n", "off", "0", "null", "true,app", "app,app", "app, agora", "nosuch"]
 
@@ -60,7 +59,7 @@ BACKEND = "arn:aws:iam::999999999999:role/Sentinel-backend"
 
 
 class Caller(NamedTuple):
-    """Somebody who asks, and what API Gateway's authorizers say of them: nothing, a JWT's claims, an IAM principal."""
+    """A caller, and the result of API Gateway's authorizers: nothing, a JWT's claims or an IAM principal."""
 
     kind: str
     authorizer: Mapping[str, Any] | None
@@ -75,7 +74,7 @@ TEACHER, STUDENT = _signed_in("Sentinel-teacher", "teachers"), _signed_in("Senti
 SERVER = Caller("management", {"iam": {"userArn": BACKEND}})
 STRANGER = Caller("management", {"iam": {"userArn": "arn:aws:iam::888888888888:role/Sentinel-stranger"}})
 GUEST = Caller("app", None, "guest-Sentinel-anybody")
-"""Somebody with an invite."""
+"""A caller with an invite."""
 CALLERS = (TEACHER, STUDENT, SERVER, STRANGER, Caller("app", None), Caller("management", None))
 
 _ANYTHING = {"who": ["anyone"], "kinds": ["*"], "platforms": ["*"], "roles": ["*"], "services": ["*"], "rooms": ["*"]}
@@ -85,7 +84,7 @@ _TEACHERS = _SHORT | {"who": [{"group": "teachers"}], "kinds": ["app"]}
 _BACKEND = {"who": [{"principal": BACKEND}], "kinds": ["management"], "platforms": ["100ms"], "roles": ["*"]}
 
 type Grants = Callable[[Caller | None, str], float | None]
-"""The longest life that a caller (None: anyone at all) may have on a platform; None is nothing at all."""
+"""The longest lifetime that a caller (None: anyone) may have on a platform; None grants nothing."""
 
 
 def _some(caller: Caller | None, platform: str) -> float | None:
@@ -107,7 +106,7 @@ OPEN_POLICY = next(iter(POLICIES))
 NOT_POLICIES = ["", "{", "null", "[]", '{"version":1}', OPEN_POLICY + " x", OPEN_POLICY.replace("*", "", 1)]
 
 type Blocks = Callable[[str, str, float], bool]
-"""Whether a user is blocked on a platform at a time on the wall clock."""
+"""Return whether a user is blocked on a platform at a time on the wall clock."""
 
 BLOCK_LISTS: Mapping[str, Blocks] = {
     "{}": lambda user, platform, at: False,
@@ -129,7 +128,7 @@ INVITES = "roomkey/dev/invites"
 
 
 def secret(platform: str, number: int) -> dict[str, str]:
-    """The platform's `number`-th secret, all of them good."""
+    """Return the platform's valid secret with this number."""
     digest = hashlib.sha256(f"{platform} {number}".encode()).hexdigest()
     key = digest[:32] if platform == "agora" else f"Sentinel{digest}"
     return {**FIRST_SECRETS[platform], KEY_NAMES[platform]: key}
@@ -149,7 +148,7 @@ SPOILED: Mapping[str, Callable[[dict[str, str], str], str | bytes]] = {
     "binary": lambda values, _: json.dumps(values).encode(),
 }
 
-# --- what AWS does -------------------------------------------------------------------------------------------------
+# --- AWS -------------------------------------------------------------------------------------------------------------
 
 PASSING: Sequence[Behaviour] = (
     *(faults.throttled, faults.bare_429, faults.server_error, faults.html, faults.unavailable_html, faults.empty),
@@ -177,12 +176,12 @@ class Moment(NamedTuple):
     monotonic: float
 
     def age(self, now: "Moment") -> float:
-        """By the clock that has gone further."""
+        """Return the age by the clock that advanced further."""
         return max(now.wall - self.wall, now.monotonic - self.monotonic)
 
 
 class Problem(Exception):
-    """Why something cannot be had: the code that it is answered with, and whether it passes by itself."""
+    """The error code of an unavailable value, and whether the failure is temporary."""
 
     def __init__(self, code: str, *, passes: bool = False) -> None:
         super().__init__(code)
@@ -194,7 +193,7 @@ BUDGET_EXCEEDED = Problem("deadline-exceeded", passes=True)
 
 @dataclass
 class Known:
-    """What is known of one thing, and what came of the last try to know it. At first nothing."""
+    """The cached value and the result of the last attempt to read it. Empty at first."""
 
     of: Operation
     value: Any = None
@@ -206,7 +205,7 @@ class Known:
 
 
 class Found(NamedTuple):
-    """What is believed, its age, and why it is not newer, if it should be."""
+    """The value in use, its age, and the reason if a newer one was due."""
 
     value: Any
     age: float
@@ -229,7 +228,7 @@ class Ask:
         return self.caller.kind
 
     def users(self, access: str) -> list[str]:
-        """The users that the token is for or that signed in, and the invite."""
+        """Return the users of the token and of the authentication, and the invite."""
         if self.invite:
             return ["invite x", self.caller.user]
         bound = self.kind == "app" and (access == "jwt" or self.platform != "agora-whiteboard")
@@ -237,7 +236,7 @@ class Ask:
 
 
 class Granted(NamedTuple):
-    """A token is due: signed with which secret, for how long, and with what to be said in the log."""
+    """The expected token: the secret that signs it, its lifetime, and the expected log line."""
 
     number: int
     version_id: str
@@ -246,7 +245,7 @@ class Granted(NamedTuple):
 
 
 class Model:
-    """What is known, and what must be answered. `chance` is what every draw of chance gives, from 0 to 1."""
+    """The cached values and the expected answers. `chance` is the result of every random draw, from 0 to 1."""
 
     def __init__(self, access: str, chance: float) -> None:
         self.access, self.chance = access, chance
@@ -256,10 +255,10 @@ class Model:
         self.started = self.now = Moment(0, 0)
         self.calls: deque[Call] = deque()
 
-    # One request. What was asked of AWS meanwhile is looked at in turn: what is left over was one call too many.
+    # One request. The expected AWS calls are compared in order: a remaining one is an error.
 
     def health(self, started: Moment, calls: Sequence[Call]) -> str:
-        """What health says: it goes by the flag alone, and tries to read it at most once per fresh bound."""
+        """Return the expected health. It depends on the kill switch alone, which it reads at most once per TTL."""
         self.started, self.now, self.calls = started, started, deque(calls)
         try:
             state = self._read(self.state, _state_said, between_tries=FRESH[SSM])
@@ -344,9 +343,9 @@ class Model:
         try:
             value = self._asked(known.of, understand)
         except Problem as problem:
-            if not problem.passes:  # An authoritative no.
+            if not problem.passes:  # A definite refusal.
                 known.value = known.asked = None
-            # Whose time it was that ran out is nothing to those who ask later.
+            # A timeout does not count against later requests.
             known.problem = Problem(_unavailable(known.of), passes=True) if problem is BUDGET_EXCEEDED else problem
             known.failed = self.now
             return self._old(known, problem)
@@ -354,14 +353,14 @@ class Model:
         return Found(value, now.age(self.now))
 
     def _old(self, known: Known, problem: Problem) -> Found:
-        """What was known before. How long "on" may be believed is looked at later: "off" always may."""
+        """Return the previous value. The age limit of "on" is checked later: "off" has none."""
         age = known.asked.age(self.now) if known.asked else math.inf
         if age == math.inf or (known.of is SM and age >= CREDENTIALS_FOR):
             raise problem
         return Found(known.value, age, problem)
 
     def _asked(self, operation: Operation, understand: Callable[[Any], Any]) -> Any:
-        """What AWS says: asked once, and once more if the first failure passes and there is time to wait a little."""
+        """Return the response of AWS: one attempt, and another if the first failure is temporary and time remains."""
         try:
             return self._attempt(operation, understand)
         except Problem as problem:
@@ -380,8 +379,8 @@ class Model:
             raise BUDGET_EXCEEDED if late else Problem(_unavailable(operation), passes=True)
         if call.behaviour in LASTING:
             raise Problem(_unavailable(operation))
-        value = understand(call)  # A no is a no, however late it comes.
-        if late:  # A yes has not been said.
+        value = understand(call)  # A refusal counts however late it comes.
+        if late:  # A success does not.
             raise BUDGET_EXCEEDED
         return value
 
@@ -391,7 +390,7 @@ def _unavailable(operation: Operation) -> str:
 
 
 def _state_said(call: Call) -> Any:
-    """Flag and policy. No flag is no answer; no policy is one."""
+    """Return kill switch and policy. A missing kill switch is an error; a missing policy is not."""
     said = {one["Name"]: one["Value"] for one in call.said["Parameters"] if one["Type"] == "String"}
     off = off_by(said.get(FLAG))
     if off is None:
@@ -400,7 +399,7 @@ def _state_said(call: Call) -> Any:
 
 
 def _secret_said(call: Call) -> Any:
-    """Which secret it is, and its version's id."""
+    """Return the secret and the id of its version."""
     if "__type" in call.said:
         raise Problem("credentials-unavailable")
     platform = call.asked["SecretId"].removeprefix("roomkey/dev/")
@@ -415,7 +414,7 @@ def _secret_said(call: Call) -> Any:
 
 
 class AuditStream(io.StringIO):
-    """Where audit lines go, and at times cannot."""
+    """A stream of audit lines that can be set to fail."""
 
     full = False
 
@@ -433,7 +432,7 @@ OUTCOMES = {503: "Fault", 200: "TokenMinted"}
 
 
 class Environment:
-    """The real API, what it is connected to, and the model of what it knows."""
+    """The real API, its AWS, and the model of its state."""
 
     def __init__(self, aws: VirtualAws, access: str, chance: float) -> None:
         self.aws, self.audit, self.model = aws, AuditStream(), Model(access, chance)
@@ -453,7 +452,7 @@ class Environment:
         return f"health {minting}"
 
     def mint(self, ask: Ask) -> str:
-        """What a request is answered, which is what the model says, with an audit line that says the same."""
+        """Return the answer, which must be the model's, with a matching audit line."""
         started = self.now
         answer, logs, calls = self._answer(_event(ask, started), secrets=2 if ask.invite else 1)
         (metrics,) = [one for one in logs if "_aws" in one]
@@ -484,7 +483,7 @@ class Environment:
         return " ".join([answer.code or "minted", *wrong])
 
     def _answer(self, event: Mapping[str, Any], secrets: int = 1) -> tuple[Answer, list[Any], list[Call]]:
-        """An answer, after what is true of every one; what was logged, and what AWS was asked."""
+        """An answer that passed the invariants, with its log lines and AWS calls."""
         started, printed = self.now, io.StringIO()
         self.aws.calls.clear()
         self.audit.seek(0)
@@ -503,7 +502,7 @@ class Environment:
         return answer, [json.loads(line) for line in printed.getvalue().splitlines()], calls
 
     def _assert_is_due(self, ask: Ask, answer: Answer, due: Granted) -> None:
-        """The token says what was granted and nothing else, and is signed with the secret that counts: I5."""
+        """Check that the token has exactly the granted claims and the signature of the right secret: I5."""
         secrets = {ask.platform: secret(ask.platform, due.number)}
         app, seconds = ask.kind == "app", int(self.now.wall)
         says = token_readers.due(
@@ -521,7 +520,7 @@ class Environment:
         assert (answer.body["expires_in"], answer.body["expires_at"]) == (due.expires_in, seconds + due.expires_in)
 
     def _assert_audited(self, answer: Answer, calls: list[Call], due: Granted | Problem) -> None:
-        """There is one line, it agrees with the answer, and shows nothing that nobody may see: I1 and I7."""
+        """Check that one audit line exists, matches the answer and contains no secret: I1 and I7."""
         text = self.audit.getvalue().removeprefix("\n")  # After a failed write.
         assert text.count("\n") == 1, "an answer has one audit line"
         line = checked(text)

@@ -25,7 +25,7 @@ from roomkey_cli.data import OPEN_POLICY
 from roomkey_cli.main import _ORDER, app
 from roomkey_cli.tokens.minimal_request import minimal_request
 from support.aws.moto_proxy import SSM, Failure
-from support.commands import Account, roomkey
+from support.commands import Account, command_tree, roomkey
 from support.platforms import every_token
 
 ROOT = Path(__file__).parents[2]
@@ -150,6 +150,7 @@ def test_the_shell_completes(words: list[str], offered: set[str]) -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_can_be_installed(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    command_tree.cache_clear()  # The options for completion depend on this variable.
     result = roomkey("--show-completion", shell)
 
     assert result.status == 0

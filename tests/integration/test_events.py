@@ -50,7 +50,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.fil
 
 @dataclass(frozen=True)
 class Says:
-    """What a token is to say beside what every token says."""
+    """The claims of a token besides those that every token has."""
 
     room_id: str | None = "633fcdd84208780bf665346a"
     role: str | None = "guest"
@@ -184,13 +184,13 @@ PRINCIPALS = {
 
 
 def _platform(event: Any) -> str:
-    """The platform in the path; of a path without one it is 100ms."""
+    """Return the platform in the path, 100ms by default."""
     return str(event.get("pathParameters", {}).get("platform", "100ms"))
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """An event, what was answered, and what was written down."""
+    """An event, its answer and its output."""
 
     event: Any
     answer: Answer
@@ -212,10 +212,9 @@ Exchanges = Callable[[Case], Exchange]
 
 @pytest.fixture(scope="module")
 def exchange(aws_for_all: Aws) -> Exchanges:
-    """Sends a case's event to a new stack of all platforms: once, however many tests look at what came of it.
+    """Send a case's event to a new stack of all platforms, once for all tests of the result.
 
-    Of the secrets, only the one of the event's own platform is there.
-    """
+    Of the secrets, only that of the event's own platform exists."""
 
     @functools.cache
     def send(case: Case) -> Exchange:
@@ -232,7 +231,7 @@ def exchange(aws_for_all: Aws) -> Exchanges:
     return send
 
 
-# --- the documents and the files -----------------------------------------------------------------------------------
+# --- documents and files ---------------------------------------------------------------------------------------------
 
 
 def test_every_file_has_a_row_and_every_row_a_file() -> None:
@@ -413,7 +412,7 @@ def test_health_shows_version_and_platforms(deploy: Deploy, access: str, platfor
 def test_the_handler_that_lambda_calls_answers_the_same(
     deploy: Deploy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Through `roomkey.handler`, built from the function's own environment and with the machine's clock."""
+    """Run `roomkey.handler`, built from the function's own environment and with the machine's clock."""
     deployed = deploy()
     monkeypatch.setenv("ENVIRONMENT", deployed.environment)
     monkeypatch.setenv("APP_TOKEN_ACCESS", "open")

@@ -1,8 +1,7 @@
-"""SSM and Secrets Manager fail in every way they can: what the real API answers, and what it costs them.
+"""SSM and Secrets Manager fail in every way, and the real API answers.
 
-The ids of the tests name the threats of the project's table that they prove: A secrets, B the switch, C the runtime.
-Every answer, in every test here, is also held against what must always be true: `Stack.ask`.
-"""
+The ids of the cases are rows of tests/threats.toml: A secrets, B the kill switch, C the runtime. `Stack.ask` checks the
+invariants on every answer."""
 
 import base64
 import contextlib
@@ -52,7 +51,7 @@ def secret(app_secret: str = APP_SECRET) -> str:
     return json.dumps({"app_access_key": ACCESS_KEY, "app_secret": app_secret})
 
 
-# --- a stack, and what must be true of whatever it answers ---------------------------------------------------------
+# --- a stack and its invariants --------------------------------------------------------------------------------------
 
 
 class Calls(NamedTuple):
@@ -68,7 +67,7 @@ NO_CALLS = Calls(0, 0)
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, and what it took. `problem` is status, code and Retry-After: what a caller who is refused sees."""
+    """An answer and its cost. `problem` is the status, code and Retry-After that a refused caller sees."""
 
     status: int
     body: Mapping[str, Any]
@@ -98,7 +97,7 @@ class Reply:
 
 @dataclass
 class Stack:
-    """One execution environment: the real API, on a clock of its own, in front of the stand-in."""
+    """One execution environment: the real API with its own clock, in front of the faulty AWS."""
 
     stand_in: FaultyAws
     clock: Clock
@@ -114,7 +113,7 @@ class Stack:
         )
 
     def ask(self, kind: str = "app", context: LambdaContext | None = None) -> Reply:
-        """Asks for a token, and holds the answer against what is true of every answer."""
+        """Request a token, and check the invariants on the answer."""
         event, context = _event(kind), context or LambdaContext()
         with self.stand_in.counting() as arrived:
             started = time.monotonic()
@@ -165,7 +164,7 @@ def assert_nothing_leaks(text: str) -> None:
 
 @contextlib.contextmanager
 def working_stand_in() -> Iterator[FaultyAws]:
-    """A stand-in with minting on and good credentials."""
+    """Return a faulty AWS with minting on and valid credentials."""
     with FaultyAws() as stand_in:
         stand_in.put_parameter(FLAG, "false")
         stand_in.put_parameter(POLICY, OPEN_POLICY)
@@ -194,13 +193,13 @@ def stack(stand_in: FaultyAws, clock: FakeClock, capsys: pytest.CaptureFixture[s
 
 
 def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """The lines of the log so far, metrics left out. The lines stay to be looked at once more when the test ends."""
+    """Return the log lines so far without metrics. They stay for the check at the end of the test."""
     printed = capsys.readouterr().out
     assert_nothing_leaks(printed)
     return [line for line in map(json.loads, printed.splitlines()) if "level" in line]
 
 
-# --- faults that pass by themselves --------------------------------------------------------------------------------
+# --- temporary failures ----------------------------------------------------------------------------------------------
 
 TRANSIENT: Mapping[str, tuple[Behaviour, str, str, str]] = {
     # The fault, what the log calls it, its row for secrets, its row for the switch.
@@ -354,17 +353,17 @@ def test_off_stays_off_for_ever_while_ssm_is_down(stack: Stack, clock: FakeClock
 
 
 def _deps(**fields: Any) -> Behaviour:
-    """The healthy answer, some of its fields replaced."""
+    """Return the healthy response with some fields replaced."""
     return faults.amended(lambda document: document.update(fields))
 
 
 def _parameter_with(**fields: Any) -> Behaviour:
-    """The healthy answer, some fields of the flag replaced."""
+    """Return the healthy response with some fields of the kill switch replaced."""
     return faults.amended(lambda document: document["Parameters"][0].update(fields))
 
 
 def _without(*path: Any) -> Behaviour:
-    """The healthy answer without one of its fields."""
+    """Return the healthy response without one field."""
 
     def amend(document: Any) -> None:
         for step in path[:-1]:
@@ -375,7 +374,7 @@ def _without(*path: Any) -> Behaviour:
 
 
 def _also(**fields: Any) -> Behaviour:
-    """The healthy answer with one more parameter: a second statement about the flag, or what nobody asked for."""
+    """Return the healthy response with another parameter: a duplicate of the kill switch, or an unknown one."""
     return faults.amended(
         lambda document: document["Parameters"].append({**document["Parameters"][0], "Value": "false", **fields})
     )
@@ -457,7 +456,7 @@ def test_an_unknown_response_is_a_temporary_failure(stack: Stack, at: Operation,
     assert reply.calls.of(at) == 2
 
 
-# --- an authoritative no -------------------------------------------------------------------------------------------
+# --- definite refusals -----------------------------------------------------------------------------------------------
 
 NO: Mapping[str, tuple[Operation, Behaviour, str]] = {
     "B4-ssm-not-found": (SSM, faults.not_found, "not-found"),
@@ -502,7 +501,7 @@ def test_warm_an_authoritative_no_fails_closed_at_once_and_nothing_old_comes_bac
     assert reply.problem == (503, CODE[at], "60")
     assert reply.calls.of(at) == 1
 
-    stack.stand_in.behave(at, faults.server_error)  # What was forgotten is not there to bridge this.
+    stack.stand_in.behave(at, faults.server_error)  # A dropped value cannot be served.
     assert stack.ask().calls.of(at) == 0
     clock.advance(6.1)
     reply = stack.ask()
@@ -678,7 +677,7 @@ def test_a_secret_that_cannot_sign_is_invalid_cold_and_warm_and_its_log_line_nam
     assert stack.ask().problem == (503, "credentials-invalid", "60")
 
 
-# --- the switch and rotation, with everything well -----------------------------------------------------------------
+# --- kill switch and rotation without failures -----------------------------------------------------------------------
 
 
 @pytest.mark.threat("B1", "I3")
@@ -859,7 +858,7 @@ def test_a_thaw_after_hours_refreshes_before_it_mints(stack: Stack, clock: FakeC
 
 
 class TestAnAnswerThatComesAfterAThaw:
-    """The environment is frozen while a read is under way, and thaws with an answer that was true hours ago."""
+    """The environment freezes during a read, and thaws with a response that is hours old."""
 
     def freeze_during(self, stack: Stack, at: Operation, happen: Callable[[], object]) -> None:
         def freeze() -> None:
@@ -931,7 +930,7 @@ def test_a_dead_connection_after_a_thaw_costs_a_retry_and_no_token(
 def test_a_request_takes_at_most_the_time_that_lambda_has_left(stack: Stack) -> None:
     running = Stack(stack.stand_in, ShiftedClock())
     stack.stand_in.behave(SSM, faults.server_error)
-    running.ask()  # Makes the client: that takes its time, once.
+    running.ask()  # Make the client, which takes a while once.
     stack.stand_in.behave(SSM, faults.hang)
     reply = running.ask(context=LambdaContext(remaining_ms=700))
     assert reply.problem == (503, "deadline-exceeded", "5")
@@ -955,7 +954,7 @@ def test_a_token_is_good_for_a_vendor_whose_clock_is_half_a_minute_behind(stack:
     assert claims["exp"] == int(clock.wall) + 3600
 
 
-# --- many at once --------------------------------------------------------------------------------------------------
+# --- concurrent requests ---------------------------------------------------------------------------------------------
 
 
 def _all_at_once(number: int, do: Callable[[int], Reply]) -> list[Reply]:
@@ -970,7 +969,7 @@ def _all_at_once(number: int, do: Callable[[int], Reply]) -> list[Reply]:
 
 
 def _statuses(stack: Stack, number: int) -> list[int]:
-    """The statuses of so many requests to one environment at the same time."""
+    """Return the statuses of so many requests to one environment at the same time."""
     barrier = threading.Barrier(number)
 
     def ask(_: int) -> int:
@@ -1032,7 +1031,7 @@ def test_a_cold_storm_costs_two_calls_an_environment_and_is_over_when_the_quota_
     with contextlib.redirect_stdout(io.StringIO()):
         stand_in.behave(SSM, faults.server_error)
         for index in range(environments):
-            ask(index)  # Makes the clients, one after the other: that takes its time.
+            ask(index)  # Make the clients one after the other, which takes a while.
 
         stand_in.behave(SSM, faults.limited(per_second=0, burst=6))
         with stand_in.counting() as arrived:
@@ -1059,17 +1058,16 @@ def test_health_never_reads_a_secret_and_asks_a_dead_ssm_once_per_fresh_bound(st
     assert stack.stand_in.calls == {SSM: 3, SECRETS: 1}
 
 
-# --- a service that keeps one waiting: real time, all cases at once ------------------------------------------------
+# --- a slow service: real time, all cases at once --------------------------------------------------------------------
 
 UNAVAILABLE = frozenset((CODE[SSM], CODE[SECRETS], "deadline-exceeded"))
 
 
 @dataclass(frozen=True)
 class Wait:
-    """A case in real time: what an environment knows, how old that is, what then keeps it waiting, what it answers.
+    """A case in real time: the cached values, their age, the delay, the answer.
 
-    `known` are the operations that have answered before; `flag` is what the flag was then.
-    """
+    `known` are the operations that answered before; `flag` is the kill switch at that time."""
 
     faults: Mapping[Operation, Behaviour]
     expected: int
@@ -1108,7 +1106,7 @@ WAITS: Mapping[str, Wait] = {
     "A4-warm-sm-drip": Wait({SECRETS: faults.drip_body}, 200, _ALL, age=301),
     "A4-warm-sm-drip-header": Wait({SECRETS: faults.drip_header}, 200, _ALL, age=301),
     "B9-warm-ssm-drip": Wait({SSM: faults.drip_body}, 200, _ALL, age=31),
-    # With the least jitter and no pause both are past their fresh bounds, and the flag is not too old when it has hung.
+    # With the least jitter and no pause, both are stale, and the kill switch is still valid after the timeout.
     "A4-warm-both-hang": Wait({SSM: faults.hang, SECRETS: faults.hang}, 200, _ALL, age=250, jitter=0),
     "A4-warm-sm-unreachable": Wait({SECRETS: faults.unreachable}, 200, _ALL, age=301),
 }
@@ -1116,12 +1114,12 @@ WAITS: Mapping[str, Wait] = {
 
 @pytest.fixture(scope="module")
 def waited() -> Mapping[str, Reply | BaseException]:
-    """The answers to all `WAITS`, which wait at the same time."""
+    """Return the answers of all `WAITS`, which wait at the same time."""
     with contextlib.ExitStack() as open_stacks, contextlib.redirect_stdout(io.StringIO()) as printed:
         stacks = {name: open_stacks.enter_context(_waiting_stack(wait)) for name, wait in WAITS.items()}
 
         def ask(name: str) -> Reply | BaseException:
-            time.sleep(0.03 * list(WAITS).index(name))  # Not all of them end in the same moment.
+            time.sleep(0.03 * list(WAITS).index(name))  # Spread the ends.
             try:
                 return stacks[name].ask()
             except AssertionError as error:
@@ -1141,7 +1139,7 @@ def _waiting_stack(wait: Wait) -> Iterator[Stack]:
             stand_in.behave(operation, faults.server_error)
         clock = ShiftedClock()
         stack = Stack(stand_in, clock, wait.jitter)
-        stack.ask()  # Fills the caches with what is to be known.
+        stack.ask()  # Fill the caches.
         clock.advance(wait.age)
         stand_in.heal()
         for operation, fault in wait.faults.items():
@@ -1166,7 +1164,7 @@ def test_a_service_that_keeps_one_waiting_is_waited_for_three_seconds_at_most(
 
 @pytest.mark.threat("B9", "I6")
 def test_the_very_first_request_too(stand_in: FaultyAws) -> None:
-    """Nothing has been made yet, the SDK's clients least of all."""
+    """No part exists yet, least of all the AWS clients."""
     stand_in.behave(SSM, faults.drip_header)
     with contextlib.redirect_stdout(io.StringIO()):
         reply = Stack(stand_in, ShiftedClock()).ask()

@@ -1,8 +1,6 @@
-"""Requests that no honest client sends: each gets its 4xx, none a token that is not due, none a 5xx.
+"""Hostile requests: each gets 4xx, never 5xx and never a token that it may not have.
 
-The ids of the tests name the threats of the project's table that they prove: C the runtime, D the body, E routes and
-headers, F who may have what.
-"""
+The sections are those of tests/threats.toml: C the runtime, D the body, E routes and headers, F authorization."""
 
 import base64
 import copy
@@ -28,7 +26,7 @@ JSON = "application/json"
 
 @pytest.fixture(scope="module")
 def stacks(aws_for_all: Any) -> Iterable[Mapping[str, Deployed]]:
-    """A warm stack of each access. What a refused request leaves behind is nothing, so tests may share them."""
+    """A stack of each access with a full cache. Tests share them, since a refused request leaves nothing."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         aws_for_all.lead_here(monkeypatch)
         stacks = {access: Deployed.on(aws_for_all, access) for access in MODES}
@@ -39,12 +37,12 @@ def stacks(aws_for_all: Any) -> Iterable[Mapping[str, Deployed]]:
 
 @pytest.fixture(scope="module")
 def anyone(stacks: Mapping[str, Deployed]) -> Deployed:
-    """A warm stack that lets anyone in."""
+    """A stack with open access and a full cache."""
     return stacks["open"]
 
 
 def _with_body(name: str, body: object, content_type: str | None = JSON, *, encoded: bool | None = None) -> Any:
-    """The event of `name` with another body, encoded as API Gateway would have it unless told otherwise."""
+    """Return the event of `name` with another body, encoded as API Gateway does by default."""
     event = load_event(name)
     event["headers"].pop("content-type", None)
     if content_type is not None:
@@ -234,7 +232,7 @@ BAD_TEXT = {
 @pytest.mark.parametrize("value", BAD_TEXT.values(), ids=BAD_TEXT)
 def test_an_id_that_is_not_plain_text_is_refused_by_name(anyone: Deployed, name: str, value: object) -> None:
     for field in ("room_id", "role", "user_id"):
-        if (name, field, value) != (LENIENT, "user_id", ""):  # There it is as good as missing.
+        if (name, field, value) != (LENIENT, "user_id", ""):  # It counts as missing there.
             answer = _refused(anyone, _with_body(name, json.dumps({**ASK, field: value})), 400, "invalid-request")
             assert answer.faulty_fields == [field]
 
@@ -329,7 +327,7 @@ LIMIT = 16 * 1024
 def test_a_body_over_the_limit_is_413_before_it_is_parsed(
     anyone: Deployed, name: str, encoded: bool, size: int
 ) -> None:
-    body = "[" * size  # Parsed, it would be a 400.
+    body = "[" * size  # Parsed, it would be 400.
 
     _refused(anyone, _with_body(name, body.encode() if encoded else body), 413, "body-too-large")
 
@@ -521,7 +519,7 @@ def test_a_form_is_held_to_the_same_rules(anyone: Deployed, name: str, value: st
     _refused(anyone, _with_body(LENIENT, body, FORM), 400)
 
 
-# --- F8: how long --------------------------------------------------------------------------------------------------
+# --- F8: lifetimes ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("F8")
@@ -617,7 +615,7 @@ def _spelt(route_key: str, path: str, method: str, authorizer: Any, body: str | 
 def test_no_spelling_leads_from_another_route_to_a_management_token(
     stacks: Mapping[str, Deployed], access: str, who: str
 ) -> None:
-    """What the gateway authorised is what runs: with any other route key, path and method lead nowhere."""
+    """The function runs the authorised route: with any other route key, path and method lead nowhere."""
     deployed, minted = stacks[access], set[str]()
     for route_key, path, method, body in itertools.product(
         ROUTE_KEYS, PATHS, ("POST", "GET", "OPTIONS"), (json.dumps(ASK), "{}")
@@ -657,7 +655,7 @@ def test_a_management_token_requires_an_iam_block_with_a_principal(
 
 @pytest.mark.threat("F5")
 def test_headers_prove_nothing(anyone: Deployed) -> None:
-    """Under `sam local` there is no authorizer: a signature that nobody has checked is none."""
+    """Under `sam local` there is no authorizer, so a signature is not verified and authenticates no caller."""
     event = load_event(MANAGEMENT)
     assert event["headers"]["authorization"].startswith("AWS4-HMAC-SHA256 ")
     del event["requestContext"]["authorizer"]
@@ -719,7 +717,7 @@ def test_a_platform_is_one_of_a_list(anyone: Deployed, name: str, platform: obje
 
 @pytest.mark.threat("E2", "F15")
 def test_a_platform_that_this_stack_does_not_serve_is_not_there(deploy: Deploy) -> None:
-    """Whether Roomkey knows it or not: the two answers are the same to the byte, but for the request's id."""
+    """A known and an unknown one get the same answer to the byte, except for the request id."""
     event, unknown = load_event(STRICT), load_event(STRICT)
     event["pathParameters"], unknown["pathParameters"] = {"platform": "agora"}, {"platform": "carrier-pigeon"}
     deployed = deploy()
@@ -847,7 +845,7 @@ def test_an_invalid_request_id_is_not_repeated(anyone: Deployed, name: str, requ
     assert _last_line(anyone)["request_id"] == answer.headers["x-request-id"]
 
 
-# --- F: who may have what ------------------------------------------------------------------------------------------
+# --- F: authorization ------------------------------------------------------------------------------------------------
 
 UNPROVEN: dict[str, Any] = {
     "nothing": None,
@@ -874,7 +872,7 @@ UNPROVEN: dict[str, Any] = {
 def test_without_an_authorizer_block_the_caller_is_unauthenticated(
     stacks: Mapping[str, Deployed], name: str, authorizer: Any
 ) -> None:
-    """The event still carries the bearer token that a caller sent: nobody reads it."""
+    """The event still contains the caller's bearer token, which the function never reads."""
     event = load_event(name)
     assert event["headers"]["authorization"].startswith("Bearer ")
     event["requestContext"]["authorizer"] = authorizer
@@ -963,7 +961,7 @@ def test_an_empty_user_on_the_drop_in_route_is_the_signed_in_one(
     assert stacks["jwt"].answer(event).body["user_id"] == "teacher-1"
 
 
-# --- C: what is no request at all ----------------------------------------------------------------------------------
+# --- C: events that are not requests ---------------------------------------------------------------------------------
 
 ELSEWHERE: dict[str, Any] = {
     "c11-rest-api-v1": {
@@ -1054,7 +1052,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterable[tuple[Any, ...]]
 
 
 def _put(event: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """A copy of `event` with `value` at `path`."""
+    """Return a copy of `event` with `value` at `path`."""
     changed = place = copy.deepcopy(event)
     for key in path[:-1]:
         place = place[key]
@@ -1080,7 +1078,7 @@ def test_a_lone_surrogate_anywhere_ends_in_an_answer_that_can_be_sent(
         assert stacks[access].stream.getvalue().isascii()
 
 
-# --- any event at all ----------------------------------------------------------------------------------------------
+# --- any event -------------------------------------------------------------------------------------------------------
 
 TEXT = st.text(st.characters(), max_size=20) | st.sampled_from(
     ["\ud800", "POST", "100ms", "$default", *PATHS, *ROUTE_KEYS]
@@ -1093,7 +1091,8 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
 FILES = [
     event
     for event in (load_event(path.name) for path in sorted(EVENTS.glob("*.json")))
-    if event.get("pathParameters", {}).get("platform", "100ms") == "100ms"  # The others' are bent in test_platforms.py.
+    if event.get("pathParameters", {}).get("platform", "100ms")
+    == "100ms"  # test_platforms.py changes the others' events.
 ]
 
 
@@ -1107,7 +1106,7 @@ def _all_places(value: Any, path: tuple[Any, ...] = ()) -> Iterable[tuple[Any, .
 
 @st.composite
 def bent_events(draw: st.DrawFn) -> Any:
-    """An event of ours with up to three values in it replaced by anything."""
+    """An event of events/ with up to three values replaced by anything."""
     event = draw(st.sampled_from(FILES))
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.sampled_from(list(_all_places(event)) or [()]))
@@ -1141,7 +1140,7 @@ SHAPED = st.fixed_dictionaries(
 
 
 def _due(event: Any, access: str) -> str | None:
-    """The kind of token that `event` can at best be due, by the rules of the API and nothing of its code."""
+    """Return the kind of token that `event` may get, by the rules of docs/api.md and independent of the code."""
 
     def at(*path: str) -> Any:
         value = event

@@ -1,8 +1,7 @@
-"""Nothing that is secret, and nothing that a caller sent without being asked, gets out: into an answer or a log.
+"""No secret and no unrequested input of a caller appears in an answer or a log.
 
-Every event and every failure is driven through the real API at the most talkative log level, with values that can be
-told from all others, and all that was printed and answered is searched for them.
-"""
+Every event and every failure goes through the real API at the most verbose log level, with unique values, and a search
+of all output and all answers looks for them."""
 
 import json
 import re
@@ -49,7 +48,7 @@ A_TOKEN = re.compile(
 
 
 def _sent_secrets() -> set[str]:
-    """What the events' headers hold that nobody else may see: tokens, signatures, session tokens."""
+    """The private values in the events' headers: tokens, signatures, session tokens."""
     found: set[str] = set()
     for name in NAMES:
         headers = load_event(name)["headers"]
@@ -64,7 +63,7 @@ SENT = _sent_secrets()
 
 @dataclass
 class Observed:
-    """All that came out: the answers, and every line that was printed."""
+    """The output: the answers, and every printed line."""
 
     answers: list[Answer]
     out: str
@@ -83,7 +82,7 @@ class Observed:
         return [line for line in self.printed if "level" in line]
 
     def assert_clean(self) -> None:
-        """Nothing got out that may not. Of a caller the audit line knows the principal, and nothing else knows that."""
+        """Check that no private value appears. Only the audit line may contain the caller's principal."""
         assert self.err == ""
         for line in self.printed:
             assert isinstance(line, dict), "a line that is no JSON object"
@@ -110,7 +109,7 @@ def _to_stdout(deployed: Deployed) -> AuditTrail:
 
 @pytest.fixture
 def talkative(deploy: Deploy) -> Deploy:
-    """Stacks of all platforms that say all they can say, to standard output as they do in Lambda."""
+    """Stacks of all platforms with the most verbose settings, which print to standard output as in Lambda."""
 
     def deploy_talkative(access: str = "open", **options: Any) -> Deployed:
         talk: dict[str, Any] = {"LOG_LEVEL": "DEBUG", "ALLOWED_ORIGINS": "https://app.example.com"}
@@ -169,7 +168,7 @@ def test_no_event_makes_anything_secret_come_out(
     assert {record.name for record in caplog.records} <= {"roomkey"}, "Lambda would print these too"
     tokens = [answer.token for answer in answers if answer.token]
     assert bool(tokens) == (flag == "false")
-    # VideoSDK's tokens hold no id: two that say the same within a second are the same.
+    # VideoSDK's tokens have no id: two with equal claims within a second are equal.
     told_apart = [
         answer.token for answer, name in zip(answers, NAMES, strict=True) if answer.token and "videosdk" not in name
     ]
@@ -205,7 +204,7 @@ def test_a_token_comes_out_once_in_its_own_answer_and_in_no_other_place(
 
 @pytest.mark.threat("H8")
 def test_metrics_and_logs_name_no_user_room_or_token(talkative: Deploy, capfd: pytest.CaptureFixture[str]) -> None:
-    """Only the audit line does. Dimensions are few words each, or every user would be a metric of their own."""
+    """Only the audit line has it. Dimensions are words of closed lists, or every user would be a metric."""
     deployed = talkative("jwt")
 
     answers = [_ask(deployed, load_event(name)) for name in NAMES]
@@ -228,7 +227,7 @@ def test_metrics_and_logs_name_no_user_room_or_token(talkative: Deploy, capfd: p
         assert word not in others
 
 
-# --- what a caller sends without being asked -----------------------------------------------------------------------
+# --- unrequested input of a caller -----------------------------------------------------------------------------------
 
 STRAY = {
     "a stray value": json.dumps({"room_id": "r", "role": "guest", "stray": MARKER}),
@@ -285,7 +284,7 @@ def test_claims_beside_those_that_are_asked_for_come_out_nowhere(
 
 @pytest.mark.threat("H5")
 def test_no_line_can_be_forged(talkative: Deploy, capfd: pytest.CaptureFixture[str]) -> None:
-    """What a caller may choose and the audit line repeats stays inside one line of ASCII."""
+    """A caller's values stay inside one line of ASCII in the audit log."""
     forged = 'x"}\n{"log_type": "audit", "decision": "minted"}\r\u2028\u2029\x1b[2J\x85'
     deployed = talkative()
     event = load_event("app-token-unknown-field.json")
@@ -305,7 +304,7 @@ def test_no_line_can_be_forged(talkative: Deploy, capfd: pytest.CaptureFixture[s
     assert observed.audit[1]["requested"]["role"] == '","role":"host'
 
 
-# --- what is broken ------------------------------------------------------------------------------------------------
+# --- failures --------------------------------------------------------------------------------------------------------
 
 FAILURES = {
     "denied": Failure.error(400, "AccessDeniedException", MESSAGE),
@@ -383,7 +382,7 @@ def test_an_invalid_secret_is_reported_by_field_and_appears_nowhere(
 
 
 class _Broken:
-    """A part whose every method raises with more in hand than it should tell."""
+    """A part whose methods all raise with secrets in their arguments."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def broken(*arguments: object, **_: object) -> Any:
@@ -409,7 +408,7 @@ def test_the_words_of_an_exception_come_out_nowhere(
 
 @pytest.mark.threat("H3")
 def test_nothing_shows_a_secret_when_it_is_printed(talkative: Deploy, capfd: pytest.CaptureFixture[str]) -> None:
-    """`repr` is how values get into logs, debuggers and tracebacks."""
+    """`repr` puts values into logs, debuggers and tracebacks."""
     deployed = talkative("jwt")
     _ask(deployed, load_event("app-token-jwt.json"))
     capfd.readouterr()

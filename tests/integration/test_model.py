@@ -1,9 +1,8 @@
-"""Operators, AWS and time do what they like to an environment; hypothesis looks for a way to a wrong answer.
+"""Operators, AWS and time change the state of an environment at random; hypothesis looks for a wrong answer.
 
-What is wrong, `integration.model` says. `BREAKS` are mistakes in the code, each with what brings it to light.
+`integration.model` decides which answer is wrong. `BREAKS` are bugs, each with the steps that reveal it.
 
-`ROOMKEY_MODEL_EXAMPLES=2000` makes it a long run, and another one each time.
-"""
+`ROOMKEY_MODEL_EXAMPLES=2000` makes a long run with other examples each time."""
 
 import __future__
 
@@ -73,13 +72,13 @@ EXAMPLES = int(os.environ.get("ROOMKEY_MODEL_EXAMPLES", "0"))
 
 # --- the machine ---------------------------------------------------------------------------------------------------
 
-# No sum of these is a bound to the second: whether a bound itself is in or out is nobody's promise.
+# No sum of these is exactly a time limit: whether the limit itself is included is undefined.
 A_WHILE = st.sampled_from([0.113, 1.07, 5.23, 7.19, 31.37, 61.41, 301.59, 1201.61, 3607.67, 8 * 3600.71, 10 * 86400.73])
 HELD_UP = st.sampled_from([0.91, 1.79, 2.71, 7.29, 47.31, 307.37, 7200.41, 3 * 86400.43])
 type Clocks = tuple[int, int]
 
 CLOCKS = st.sampled_from([(1, 1), (1, 1), (1, 0), (1, 0), (0, 1), (-1, 0), (-1, 1)])
-"""What a while means to wall and monotonic clock: both run, an environment is frozen, the wall clock is set back."""
+"""The advance of wall clock and monotonic clock: both run, an environment is frozen, the wall clock is set back."""
 
 flags = st.one_of(
     st.just("false"),
@@ -93,11 +92,11 @@ behaviours = st.sampled_from([*PASSING, *PASSING, *LASTING])
 bounds, around = st.sampled_from(["fresh", "rest", "kept"]), st.sampled_from([-0.17, 0.43])
 clocks_that_move = st.sampled_from([(1, 1), (1, 0), (0, 1)])
 SEEN: Counter[str] = Counter()
-"""How often which answer was met."""
+"""The number of times that each answer was seen."""
 
 
 class RoomkeyMachine(RuleBasedStateMachine):
-    """One environment at a time, asked about `platform` mostly, so that things come together."""
+    """One environment at a time, mostly asked about `platform`, so that events coincide."""
 
     @initialize(access=st.sampled_from(["jwt", "open"]), chance=st.sampled_from([0.5, 0.0, 1.0]), platform=platforms)
     def deploy(self, access: str, chance: float, platform: str) -> None:
@@ -111,7 +110,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self._installed.close()
 
-    # What operators do, and what comes of it when it counts.
+    # Operators.
 
     @rule(text=flags, counts=st.booleans())
     def turn_the_flag(self, text: str | None, counts: bool) -> None:
@@ -146,7 +145,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
         stage=st.sampled_from(["AWSCURRENT", "AWSCURRENT", "AWSPENDING"]),
     )
     def put_a_secret(self, what: int | str, stage: str) -> None:
-        """A good one, by its number, or one that is spoiled."""
+        """Return a valid secret by its number, or an invalid one."""
         good = secret(self.platform, what if isinstance(what, int) else 0)
         text = json.dumps(good) if isinstance(what, int) else SPOILED[what](good, KEY_NAMES[self.platform])
         self.aws.put_secret(f"roomkey/dev/{self.platform}", text, stage)
@@ -170,7 +169,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
 
     @rule()
     def put_everything_right(self) -> None:
-        """All is well, and known."""
+        """Make everything valid and cached."""
         self._put(FLAG, "false")
         self._put(POLICY, OPEN_POLICY)
         self._put(BLOCKED, "{}")
@@ -182,7 +181,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
         self._pass(601.61, (1, 1))
         self.mint_both()
 
-    # What AWS does, and Lambda.
+    # AWS and Lambda.
 
     @rule(operation=operations, behaviour=behaviours)
     def fail_once(self, operation: Operation, behaviour: Behaviour) -> None:
@@ -194,7 +193,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
 
     @rule(operation=operations, seconds=HELD_UP, clocks=CLOCKS, known=st.booleans())
     def hold_up_an_answer(self, operation: Operation, seconds: float, clocks: Clocks, known: bool) -> None:
-        """An answer is under way for so long, for AWS is slow or Lambda freezes who asked, and all is off then."""
+        """Delay a response, since AWS is slow or Lambda freezes the environment, and turn minting off meanwhile."""
 
         def happen() -> None:
             self._put(FLAG, "true")
@@ -210,10 +209,10 @@ class RoomkeyMachine(RuleBasedStateMachine):
 
     @rule()
     def start_anew(self) -> None:
-        """Lambda starts another environment, which knows nothing."""
+        """Start another environment, with an empty cache."""
         self.environment = Environment(self.aws, self.access, self.chance)
 
-    # What time does.
+    # Time.
 
     @rule(seconds=A_WHILE, clocks=CLOCKS)
     def let_time_pass(self, seconds: float, clocks: Clocks) -> None:
@@ -225,7 +224,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
 
     @rule(operation=operations, bound=bounds, by=around, clocks=clocks_that_move)
     def wait_for_a_bound(self, operation: Operation, bound: str, by: float, clocks: Clocks) -> None:
-        """Until just before or just after what is known changes its worth; and somebody asks."""
+        """Advance until just before or just after a time limit, and send a request."""
         model = self.environment.model
         known = model.state if operation is SSM else model.credentials[self.platform]
         since, seconds = {
@@ -249,7 +248,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
     def live_through_an_outage(  # noqa: PLR0917 - hypothesis passes them by name
         self, operation: Operation, behaviour: Behaviour, flag: str, bound: str, by: float, clocks: Clocks, over: bool
     ) -> None:
-        """All is well and known, then the flag is turned, and then nothing can be read, for long."""
+        """Cache everything, turn the kill switch, then fail every read for a long time."""
         self.put_everything_right()
         self.turn_the_flag(flag, counts=True)
         self.aws.always[operation] = behaviour
@@ -259,7 +258,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
         if over:
             self.aws.heal()
 
-    # What callers do.
+    # Callers.
 
     @rule(
         caller=st.sampled_from(CALLERS),
@@ -272,7 +271,7 @@ class RoomkeyMachine(RuleBasedStateMachine):
 
     @rule()
     def mint_both(self) -> None:
-        """As much as one may have: the first may have to ask AWS, the second then need not."""
+        """Request all tokens: the first request may call AWS, the second then need not."""
         for caller in (TEACHER, SERVER):
             self._mint(Ask(caller, self.platform))
         self.redeem(self.platform, "good")
@@ -286,14 +285,14 @@ class RoomkeyMachine(RuleBasedStateMachine):
 
     @rule()
     def ask_health(self) -> None:
-        """Twice: whoever asks for a token may try again by then, and who only asks for health may not."""
+        """Send it twice: a request for a token may try to read again by then, one for health may not."""
         for _ in range(2):
             SEEN[self.environment.health()] += 1
             self._pass(7.19, (1, 1))
 
 
 def look(examples: int) -> None:
-    """Lets hypothesis look for a way. Raises what it finds."""
+    """Run hypothesis. Raises its finding."""
     run_state_machine_as_test(
         RoomkeyMachine,
         settings=settings(
@@ -309,12 +308,12 @@ def look(examples: int) -> None:
     )
 
 
-# --- what must be found, and is not ---------------------------------------------------------------------------------
+# --- the search finds nothing ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def machine() -> Iterator[RoomkeyMachine]:
-    """A machine to be driven by hand, through what chance might miss."""
+    """A machine that tests drive step by step, through cases that random steps could miss."""
     SEEN.clear()
     machine = RoomkeyMachine()
     machine.deploy("jwt", 1.0, "100ms")
@@ -323,7 +322,7 @@ def machine() -> Iterator[RoomkeyMachine]:
 
 
 class TestByHand:
-    """Everything once: the model foresees it, and it is met."""
+    """Every case once: the answer is the model's."""
 
     @pytest.mark.threat("B1", "B3", "B4", "B5", "B7")
     def test_every_flag(self, machine: RoomkeyMachine) -> None:
@@ -398,7 +397,7 @@ class TestByHand:
     @pytest.mark.threat("C2", "B10")
     @pytest.mark.parametrize("operation", Operation)
     def test_every_answer_that_is_held_up(self, machine: RoomkeyMachine, operation: Operation) -> None:
-        """With something known to fall back on, and with nothing."""
+        """With a cached value and without one."""
         every_clock = ((1, 1), (1, 0), (0, 1), (-1, 0))
         for seconds, clocks, known in itertools.product((0.91, 2.71, 7.29, 7200.41), every_clock, (True, False)):
             machine.put_everything_right()
@@ -427,18 +426,18 @@ def test_no_chance_finds_an_answer_that_the_model_does_not_give() -> None:
     assert SEEN["minted"] > 100
 
 
-# --- mistakes ------------------------------------------------------------------------------------------------------
+# --- bugs ------------------------------------------------------------------------------------------------------------
 
 type Break = Callable[[pytest.MonkeyPatch], None]
 
 
 def setting(module: Any, name: str, value: float) -> Break:
-    """A number that is wrong."""
+    """Replace a number by a wrong one."""
     return lambda patch: patch.setattr(module, name, value)
 
 
 def editing(owner: Any, name: str, old: str, new: str) -> Break:
-    """A function whose source says `new` where it says `old`."""
+    """Replace `old` in a function's source by `new`."""
 
     def apply(patch: pytest.MonkeyPatch) -> None:
         source = textwrap.dedent(inspect.getsource(inspect.getattr_static(owner, name)))

@@ -1,4 +1,4 @@
-"""docs/openapi.yaml, held against the template's routes, the code, and what running stacks answer over HTTP."""
+"""docs/openapi.yaml matches the template's routes, the code, and the responses of running stacks over HTTP."""
 
 import functools
 import json
@@ -46,7 +46,7 @@ from support.stack import Deployed
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 
 GATEWAYS_OWN = {429}
-"""Statuses that are never Roomkey's."""
+"""Statuses of API Gateway alone."""
 
 HMS_ROUTE = "/api/token"
 _PLATFORM_PATH = re.compile(r"/v1/(?P<platform>[a-z0-9-]+)/(?P<kind>app|management)-token")
@@ -62,13 +62,13 @@ class Operation:
 
     @property
     def route(self) -> str:
-        """As the template has it: `POST /v1/{platform}/app-token`."""
+        """Return the template's spelling: `POST /v1/{platform}/app-token`."""
         path = _PLATFORM_PATH.sub(r"/v1/{platform}/\g<kind>-token", self.path)
         return f"{self.method.upper()} {path}"
 
     @property
     def mints(self) -> tuple[str, TokenKind] | None:
-        """For which platform, and which kind of token; None where nothing is minted."""
+        """Return the platform and the kind of token; None if the operation mints nothing."""
         if self.path == HMS_ROUTE:
             return "100ms", TokenKind.APP
         found = _PLATFORM_PATH.fullmatch(self.path)
@@ -80,7 +80,7 @@ class Operation:
 
     @property
     def request_schemas(self) -> dict[str, Any]:
-        """By media type."""
+        """Return the schemas by media type."""
         content = self.definition.get("requestBody", {}).get("content", {})
         return {media_type: resolved(media["schema"]) for media_type, media in content.items()}
 
@@ -103,7 +103,7 @@ def platform_of(operation: Operation) -> tuple[Platform, TokenKind]:
     return PLATFORMS[name], kind
 
 
-# --- the document by itself ----------------------------------------------------------------------------------------
+# --- the document ----------------------------------------------------------------------------------------------------
 
 
 def test_the_document_is_openapi() -> None:
@@ -167,7 +167,7 @@ def test_the_document_requires_the_authentication_of_the_template_in_all_access_
         security = stack(**ACCESS[access]).routes[operation.route].get("security", [{}])
         let_in |= {tuple(schemes[name] for name in alternative) for alternative in security}
 
-    # An empty list, unlike one with an empty alternative, says that there is nothing to present.
+    # An empty list means no authentication; one with an empty alternative would mean optional authentication.
     documented = {tuple(alternative) for alternative in operation.definition["security"]} or {()}
     assert documented == let_in
     assert set(DOCUMENT["components"]["securitySchemes"]) == set(schemes.values())
@@ -260,7 +260,7 @@ def _passes(field: RequestField, value: object) -> bool:
 @pytest.mark.parametrize("services", [None, ["rtc"], ["rtm"], ["chat", "rtc"]], ids=str)
 @pytest.mark.parametrize("length", [64, 65, 255, 256])
 def test_an_agora_user_has_the_length_limit_of_the_code(services: list[str] | None, length: int) -> None:
-    """The one rule over two fields: what is right one by one may be wrong together."""
+    """A rule over two fields: each may be valid, and both together invalid."""
     platform = PLATFORMS["agora"]
     body = {"room_id": "lobby", "role": "publisher", "user_id": "x" * length} | (
         {"services": services} if services else {}
@@ -276,7 +276,7 @@ def test_an_agora_user_has_the_length_limit_of_the_code(services: list[str] | No
 
 @pytest.mark.parametrize("operation", MINTING, ids=lambda operation: operation.path)
 def test_the_tokens_in_the_examples_are_the_platforms(operation: Operation) -> None:
-    """Minted with the credentials of the local stack: whoever wants to can look into them."""
+    """Minted with the public credentials of the local stack, so readers can decode them."""
     platform, kind = platform_of(operation)
     credentials = platform.check_credentials(credential_file.demo()[platform.name])
 
@@ -320,7 +320,7 @@ def test_every_status_is_there_with_exactly_its_codes(operation: Operation) -> N
 
 
 def _enumerated_codes(schema: Any) -> list[str]:
-    """The codes that `schema` narrows the failure's to."""
+    """Return the codes that `schema` allows."""
     match schema:
         case {"oneOf": [{"$ref": "#/components/schemas/GatewayRefusal"}, failure]}:
             return _enumerated_codes(failure)
@@ -342,14 +342,14 @@ def test_the_example_of_an_error_has_the_message_of_the_code(code: str) -> None:
     assert [example["msg"] for example in examples] == [failure.msg for failure in failures]
 
 
-# --- what running stacks answer ------------------------------------------------------------------------------------
+# --- running stacks --------------------------------------------------------------------------------------------------
 
 
 KEY = sigv4.LocalKey("ROOMKEYTESTKEY", "s3cret")
 
 
 class Signed(AuthBase):
-    """Signs a request with the demo key, as `curl --aws-sigv4` does."""
+    """Sign a request with the demo key, as `curl --aws-sigv4` does."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         body = request.body or b""
@@ -360,7 +360,7 @@ class Signed(AuthBase):
 
 
 class Bearer(AuthBase):
-    """Signs a user in."""
+    """Authenticate a user."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -372,7 +372,7 @@ class Bearer(AuthBase):
 
 @dataclass(frozen=True)
 class Running:
-    """A stack behind the local gateway, and how its callers sign in."""
+    """A stack behind the local gateway, and the authentication of its callers."""
 
     url: str
     app_auth: AuthBase | None
@@ -383,7 +383,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def run(aws_for_all: Aws) -> Iterator[Callable[[str], Running]]:
-    """The stack with this `AppTokenAccess` and all platforms."""
+    """Run the stack with this `AppTokenAccess` and all platforms."""
     with ExitStack() as stacks:
         aws_for_all.lead_here(stacks.enter_context(pytest.MonkeyPatch.context()))
 
@@ -407,7 +407,7 @@ def run(aws_for_all: Aws) -> Iterator[Callable[[str], Running]]:
 
 @pytest.fixture(scope="module")
 def open_stack(run: Callable[[str], Running]) -> Running:
-    """A stack that anyone may ask for app tokens."""
+    """A stack with open access."""
     return run("open")
 
 
@@ -417,7 +417,7 @@ def _json_as_text(_: schemathesis.SerializationContext, value: Any) -> bytes:
 
 
 def _schema(**generation: Any) -> Any:
-    """The document as Schemathesis tests it: the same requests every time."""
+    """Return the document as Schemathesis tests it: the same requests every time."""
     steady = {"database": "none", "deterministic": True, "with-security-parameters": False}
     config = schemathesis.Config.from_dict(
         {
@@ -441,9 +441,9 @@ CHECKS = [
 ]
 
 anything = _schema(**{"max-examples": 15})
-"""Good and bad requests, in all of Unicode."""
+"""Valid and invalid requests, in all of Unicode."""
 good = _schema(**{"max-examples": 15, "mode": "positive", "codec": "ascii"})
-"""Good requests. In ASCII, where the pattern says all there is to say about a text."""
+"""Valid requests, in ASCII: outside it, the patterns are weaker than the code."""
 
 
 @pytest.mark.threat("D14")
@@ -483,7 +483,7 @@ def test_with_and_without_signing_in_the_answer_is_as_documented(
 
 
 def _answer(running: Running, operation: Operation, body: Any, auth: AuthBase | None) -> requests.Response:
-    """What a running stack answers, which is one of the operation's documented responses."""
+    """Return the response of a running stack, which must be documented."""
     response = requests.request(operation.method, running.url + operation.path, json=body, auth=auth, timeout=10)
     media = operation.responses[response.status_code]["content"]["application/json"]
     validator(media["schema"]).validate(response.json())

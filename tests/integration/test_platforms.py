@@ -1,8 +1,7 @@
-"""All platforms on one stack: what comes out is what was asked for, and none of them gets in another's way.
+"""All platforms on one stack: each token matches its request, and no platform affects another.
 
-The properties draw requests by the words of docs/api.md, as events of the gateway, and read every token with the
-independent readers of `token_readers`.
-"""
+The properties draw requests by the rules of docs/api.md, as events of the gateway, and read every token with the
+independent readers of `token_readers`."""
 
 import base64
 import itertools
@@ -40,7 +39,7 @@ ASKS: Mapping[str, Mapping[str, Any]] = {
     "agora": {"room_id": "algebra-2", "role": "subscriber", "user_id": "42"},
     "agora-whiteboard": {"room_id": UUID_OF_A_ROOM, "role": "reader"},
 }
-"""For each platform an app token's request with all that is required, and a user where one can be named."""
+"""For each platform, an app token's request with all required fields, and a user if the platform has one."""
 
 every_platform = pytest.mark.parametrize("platform", EVERY_PLATFORM)
 every_token = pytest.mark.parametrize(("platform", "kind"), list(itertools.product(EVERY_PLATFORM, KINDS)))
@@ -51,14 +50,14 @@ _ENTRANCES = {
     "iam": "app-token-iam-role.json",
     "management": "management-token-iam-role.json",
 }
-"""By access, and for management tokens: the event that a request is made from."""
+"""The event that a request starts from, by access and for management tokens."""
 
 FRAME = {"success", "status", "msg", "api_version"}
-"""What every answer with a token says besides."""
+"""The other fields of every response with a token."""
 
 
 def request(platform: str, kind: str, body: str | bytes | None, access: str = "open", sub: str = "teacher-1") -> Any:
-    """The event of a request for this token, with `body` as text, as base64 (bytes) or none; signed in with `sub`."""
+    """Return the event of a request for this token. `body` is text, base64 (bytes) or missing; `sub` is the user."""
     event = load_event(_ENTRANCES["management" if kind == "management" else access])
     path = f"/v1/{platform}/{kind}-token"
     event |= {"rawPath": path, "pathParameters": {"platform": platform}}
@@ -77,28 +76,27 @@ def _with_body(event: Any, body: str | bytes | None) -> Any:
 
 
 def asking(platform: str, kind: str = "app", access: str = "open", sub: str = "teacher-1", **more: Any) -> Any:
-    """The event of an honest request: with `ASKS` for an app token, and `more`."""
+    """Return the event of a valid request: `ASKS` for an app token, and `more`."""
     body = {**(ASKS[platform] if kind == "app" else {}), **more}
     return request(platform, kind, json.dumps(body), access, sub)
 
 
 def minted(answer: Answer) -> str:
-    """The token in `answer`, which must be one."""
+    """Return the token in `answer`, which must be a success."""
     assert answer.status == 200, answer.text
     assert answer.token
     return answer.token
 
 
 def milliseconds(deployed: Deployed) -> int:
-    """What the stack's clock says."""
+    """Return the time of the stack's clock."""
     return round(deployed.clock.wall * 1000)
 
 
 def assert_says(deployed: Deployed, platform: str, kind: str, asked: Mapping[str, Any], event: Any) -> None:
-    """The answer to `event`, its token and its audit line say what `asked` asks for, to the last field.
+    """Check that the answer to `event`, its token and its audit line match `asked` in every field.
 
-    `asked` is the body, with the user that the token is for, where that is known.
-    """
+    `asked` is the body, with the user of the token if it is known."""
     at, before = milliseconds(deployed), deployed.stream.tell()
     answer = deployed.answer(event)
     token = minted(answer)
@@ -133,14 +131,14 @@ def assert_says(deployed: Deployed, platform: str, kind: str, asked: Mapping[str
 
 @pytest.fixture(scope="module")
 def stacks(aws_for_all: Aws) -> Iterable[Mapping[str, Deployed]]:
-    """A stack of each access, with all platforms. The clock moves on, and nothing else stays of a request."""
+    """A stack of each access, with all platforms. Its clock advances; a request leaves nothing else."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         aws_for_all.lead_here(monkeypatch)
         aws_for_all.forget()
         yield {access: Deployed.on(aws_for_all, access, platforms=EVERY_PLATFORM) for access in MODES}
 
 
-# --- what a request may hold, and what not --------------------------------------------------------------------------
+# --- valid and invalid fields ----------------------------------------------------------------------------------------
 
 NOT_SHOWN: Any = ("Cc", "Cs", "Cn", "Co", "Zl", "Zp")
 REFUSED: Any = ("Cc", "Cs", "Co", "Zl", "Zp")
@@ -158,7 +156,7 @@ LETTERS = st.text(string.ascii_letters, min_size=1, max_size=3)
 
 @dataclass(frozen=True)
 class Words:
-    """What a field may hold, and what it may not: `takes` and `refuses` are each tried, of the others some are."""
+    """The valid and invalid values of a field: each of `takes` and `refuses` is tried, of the others some."""
 
     good: st.SearchStrategy[Any]
     bad: st.SearchStrategy[Any]
@@ -176,7 +174,7 @@ class Words:
 
 
 PRINTED = ("undefined", "null", "None", "NaN", "[object Object]", "nil", "<nil>", "<null>", "(null)")
-"""How programs print a missing value: no ids."""
+"""Texts that programs print for a missing value: invalid ids."""
 
 
 def _shows(text: str) -> bool:
@@ -190,7 +188,7 @@ def _with_one_of(characters: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 
 def text(longest: int, *, required: bool = False) -> Words:
-    """Ids and roles of the vendors that set no rules of their own."""
+    """Ids and roles of the vendors without rules of their own."""
     shown = st.text(st.characters(exclude_categories=NOT_SHOWN, exclude_characters=BIDI_CONTROLS), min_size=1)
     return Words(
         good=shown.filter(lambda text: len(text) <= longest and _shows(text)),
@@ -228,7 +226,7 @@ def text(longest: int, *, required: bool = False) -> Words:
 
 
 def word(*words: str, required: bool = True) -> Words:
-    """One of a closed list."""
+    """Return the values of a closed list."""
     return Words(
         good=st.sampled_from(words),
         bad=NO_TEXT | st.text(max_size=12).filter(lambda text: text not in words),
@@ -401,7 +399,7 @@ FIELDS: Mapping[tuple[str, str], Mapping[str, Words]] = {
     ("agora", "management"): {},
     ("agora-whiteboard", "management"): {"role": word("admin", "writer", "reader", required=False)},
 }
-"""By docs/api.md; `expires_in` is everywhere. VideoSDK's `permissions` stand in for its `role`."""
+"""From docs/api.md; `expires_in` is in every request. VideoSDK's `permissions` replace its `role`."""
 
 SHOWN_AS = {name: name for name in ("type", "env", "exp", "apikey", "permissions", "services", "user_id", "room_id")}
 SHOWN_AS |= {
@@ -411,7 +409,7 @@ SHOWN_AS |= {
     "": "(unprintable)",
     "é": "(unprintable)",
 }
-"""Fields that a request may not have, unless it is one that has them, and what they are called in the answer."""
+"""Fields that only some requests may have, and their names in the response."""
 
 
 def _fields(platform: str, kind: str) -> Mapping[str, Words]:
@@ -424,7 +422,7 @@ def _takes_permissions(platform: str, kind: str) -> bool:
 
 @st.composite
 def asks(draw: st.DrawFn, platform: str, kind: str) -> dict[str, Any]:
-    """The body of a request that is in order."""
+    """The body of a valid request."""
     fields = _fields(platform, kind)
     body = {name: draw(words.right) for name, words in fields.items() if words.required or draw(st.booleans())}
     if _takes_permissions(platform, kind) and draw(st.booleans()):
@@ -439,7 +437,7 @@ def asks(draw: st.DrawFn, platform: str, kind: str) -> dict[str, Any]:
 
 @st.composite
 def spellings(draw: st.DrawFn, body: Mapping[str, Any]) -> str | bytes | None:
-    """A body as a client may write it and the gateway may deliver it."""
+    """A body as a client writes it and the gateway delivers it."""
     if not body and draw(st.booleans()):
         return draw(st.sampled_from([None, "", b""]))
     written = json.dumps(
@@ -453,10 +451,9 @@ def spellings(draw: st.DrawFn, body: Mapping[str, Any]) -> str | bytes | None:
 
 @st.composite
 def flaws(draw: st.DrawFn, platform: str, kind: str, *, signed_in: bool) -> tuple[dict[str, Any], set[str]]:
-    """The body of a request with one or more things wrong, and the fields that the answer is to name.
+    """The body of a request with one or more invalid fields, and the fields that the response must name.
 
-    Who has `signed_in` with a JWT need not say who they are.
-    """
+    A caller who has `signed_in` with a JWT may omit the user id."""
     fields, body, faulty = _fields(platform, kind), draw(asks(platform, kind)), set[str]()
     alternatives = _takes_permissions(platform, kind)
     strays = sorted(SHOWN_AS.keys() - fields.keys() - ({"permissions"} if alternatives else set()))
@@ -479,7 +476,7 @@ def flaws(draw: st.DrawFn, platform: str, kind: str, *, signed_in: bool) -> tupl
 
 @st.composite
 def _wrong_roles(draw: st.DrawFn, body: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
-    """`body` with VideoSDK's `role` and `permissions` wrong in one of five ways."""
+    """Return `body` with VideoSDK's `role` and `permissions` wrong in one of five ways."""
     role, permissions = FIELDS["videosdk", "app"]["role"], PERMISSION_LISTS
     chosen, wrong = draw(
         st.sampled_from(
@@ -496,11 +493,11 @@ def _wrong_roles(draw: st.DrawFn, body: Mapping[str, Any]) -> tuple[dict[str, An
     return rest | {name: draw(strategy) for name, strategy in chosen.items()}, set(wrong)
 
 
-# --- where the bounds are ------------------------------------------------------------------------------------------
+# --- limits ----------------------------------------------------------------------------------------------------------
 
 
 def _deps(platform: str, kind: str, name: str, value: object) -> dict[str, Any]:
-    """An honest request's body but for one field. `permissions` take `role`'s place."""
+    """Return a valid request's body with one field replaced. `permissions` replace `role`."""
     body = {**(ASKS[platform] if kind == "app" else {}), name: value}
     if name == "permissions":
         del body["role"]
@@ -544,7 +541,7 @@ def test_a_missing_required_field_is_named(stacks: Mapping[str, Deployed], platf
 
 @pytest.mark.parametrize("role", PERMISSIONS)
 def test_a_role_and_permissions_are_never_taken_together(stacks: Mapping[str, Deployed], role: str) -> None:
-    """Not even where they say the same."""
+    """Not even with equal values."""
     for permissions in PERMISSION_LISTS.takes:
         answer = stacks["open"].answer(asking("videosdk", role=role, permissions=permissions))
         assert (answer.status, answer.faulty_fields) == (400, ["role"])
@@ -624,7 +621,7 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
 
 @st.composite
 def mixtures(draw: st.DrawFn, platform: str, kind: str) -> dict[str, Any]:
-    """A body with a platform's own fields and others' in it, good values and any."""
+    """A body with the fields of this platform and of others, with valid values and any."""
     body = draw(asks(platform, kind))
     for name in draw(st.lists(st.sampled_from(sorted(ANY_FIELD)), max_size=2)):
         body[name] = draw(ANY_FIELD[name] | ANYTHING)
@@ -637,7 +634,7 @@ def mixtures(draw: st.DrawFn, platform: str, kind: str) -> dict[str, Any]:
 def test_any_request_is_minted_as_requested_or_refused_by_name(
     stacks: Mapping[str, Deployed], platform: str, kind: str, data: st.DataObject
 ) -> None:
-    """No word here on what is right: only that a token never says anything else than what was sent."""
+    """This test does not decide which request is valid: a token never differs from its request."""
     body, deployed = data.draw(mixtures(platform, kind)), stacks["open"]
     event = request(platform, kind, json.dumps(body))
 
@@ -666,7 +663,7 @@ def test_the_drop_in_mints_the_same_from_a_form_or_from_json_of_any_type(
     assert_says(stacks["open"], "100ms", "app", asked, _with_body(event, body))
 
 
-# --- any event at all ------------------------------------------------------------------------------------------------
+# --- any event -------------------------------------------------------------------------------------------------------
 
 FILES_OF_OTHERS = sorted(
     path.name for path in EVENTS.glob("*.json") if re.search("-(videosdk|agora|whiteboard)[-.]", path.name)
@@ -681,7 +678,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterable[tuple[Any, ...]]
 
 @st.composite
 def bent_events(draw: st.DrawFn) -> Any:
-    """An event for one of the other three platforms, with up to three values in it replaced by anything."""
+    """An event for one of the other three platforms, with up to three values replaced by anything."""
     event = load_event(draw(st.sampled_from(FILES_OF_OTHERS)))
     for _ in range(draw(st.integers(0, 3))):
         *path, last = draw(st.sampled_from(list(_places(event))))
@@ -724,11 +721,11 @@ def test_any_event_is_answered_below_500_and_its_token_matches_route_and_body(
         assert_says(deployed, platform, kind, asked, event)
 
 
-# --- each by itself --------------------------------------------------------------------------------------------------
+# --- platforms are independent ---------------------------------------------------------------------------------------
 
 
 def _statuses(deployed: Deployed) -> dict[tuple[str, str], tuple[int, str | None]]:
-    """What each platform answers to an honest request for each kind of token. Every token is its platform's own."""
+    """The answer of each platform to a valid request for each kind of token. Every token is its platform's own."""
     answers = {}
     for platform, kind in itertools.product(EVERY_PLATFORM, KINDS):
         answer = deployed.answer(asking(platform, kind))
@@ -739,7 +736,7 @@ def _statuses(deployed: Deployed) -> dict[tuple[str, str], tuple[int, str | None
 
 
 def _secrets_read(deployed: Deployed) -> list[str]:
-    """The platforms whose secrets were read, in order."""
+    """Return the platforms whose secrets were read, in order."""
     calls = [call.asked["SecretId"] for call in deployed.aws.calls if call.operation == GET_SECRET]
     assert all(secret_id.startswith(f"roomkey/{deployed.environment}/") for secret_id in calls)
     return [secret_id.rpartition("/")[2] for secret_id in calls]
@@ -785,7 +782,7 @@ def test_a_platform_signs_with_its_own_secret_even_if_all_secrets_have_all_field
     "served", [served for many in (1, 3) for served in itertools.combinations(EVERY_PLATFORM, many)], ids=",".join
 )
 def test_a_platform_that_the_stack_does_not_serve_is_not_there(deploy: Deploy, served: tuple[str, ...]) -> None:
-    """Its secret is, and nobody reads it. The answer is the one of a platform that there is not, but for the id."""
+    """Its secret exists, and is never read. The answer is that of an unknown platform, except for the request id."""
     deployed = deploy(platforms=EVERY_PLATFORM, PLATFORMS=",".join(served))
 
     assert deployed.answer(load_event(HEALTH)).body["platforms"] == list(served)
@@ -855,7 +852,7 @@ def test_health_is_off_only_when_all_that_the_stack_serves_is(deploy: Deploy) ->
 BROKEN = {
     "missing": None,
     "cut-off": '{"app_access_key": "5f8d0a3c',
-    "of-another": "",  # Filled in by the test.
+    "of-another": "",  # The test sets it.
     "empty": "{}",
 }
 
@@ -885,7 +882,7 @@ def test_a_broken_secret_stops_its_own_platform_and_no_other(
         assert not [key for key in SIGNING_KEYS if key in json.dumps(line)]
 
 
-# --- lives, users, policy --------------------------------------------------------------------------------------------
+# --- lifetimes, users, policy ----------------------------------------------------------------------------------------
 
 
 @every_token
@@ -970,7 +967,7 @@ def test_another_claim_can_be_the_user_id_on_agora(deploy: Deploy, claim: str | 
 @every_platform
 @pytest.mark.parametrize("sub", ["teacher-1", "00042"])
 def test_a_signed_in_user_gets_no_token_for_another(stacks: Mapping[str, Deployed], platform: str, sub: str) -> None:
-    """Nor for another spelling of the same number. A whiteboard's token is for nobody, so its request names nobody."""
+    """Nor for another spelling of the same number. A whiteboard's token has no user, and neither has its request."""
     answer = stacks["jwt"].answer(asking(platform, "app", "jwt", sub, user_id="42"))
 
     if platform == "agora-whiteboard":
@@ -1024,7 +1021,7 @@ RULES = [{"name": f"rule {number}", "roles": ["*"], **rule} for number, rule in 
 def test_the_policy_judges_every_platforms_words(
     policed: Deployed, platform: str, kind: str, more: Mapping[str, Any], allowed: bool
 ) -> None:
-    """Also those that the token does not say (Agora without RTC) or that were not sent (a whiteboard's admin)."""
+    """Also roles that are not in the token (Agora without RTC) or were not sent (a whiteboard's admin)."""
     answer = policed.answer(asking(platform, kind, **more))
 
     assert (answer.status, answer.code) == ((200, None) if allowed else (403, "not-allowed"))
@@ -1032,7 +1029,7 @@ def test_the_policy_judges_every_platforms_words(
 
 @pytest.fixture(scope="module")
 def policed(aws_for_all: Aws) -> Iterable[Deployed]:
-    """A stack under `RULES`."""
+    """Return a stack with the policy `RULES`."""
     policy = json.dumps({"version": 1, "mode": "enforce", "rules": RULES})
     with pytest.MonkeyPatch.context() as monkeypatch:
         aws_for_all.lead_here(monkeypatch)
@@ -1041,7 +1038,7 @@ def policed(aws_for_all: Aws) -> Iterable[Deployed]:
 
 @pytest.mark.threat("F4", "F15")
 def test_a_room_of_another_tenant_is_refused_like_an_unknown_room(deploy: Deploy) -> None:
-    """To the byte, but for the request's id: what is not granted says nothing of what there is."""
+    """Equal to the byte, except for the request id: a refusal does not reveal which rooms exist."""
     policy = (POLICIES / "tenants.json").read_text()
     deployed = deploy("jwt", platforms=("agora",), policy=policy)
 
@@ -1076,7 +1073,7 @@ def test_permissions_are_judged_as_the_role_that_they_are(
 def test_no_two_tokens_are_the_same_though_they_say_the_same(
     stacks: Mapping[str, Deployed], platform: str, kind: str
 ) -> None:
-    """VideoSDK's have nothing in them that could differ."""
+    """VideoSDK's have no random part."""
     tokens = [minted(stacks["open"].answer(asking(platform, kind))) for _ in range(3)]
 
     assert len(set(tokens)) == 3
@@ -1085,7 +1082,7 @@ def test_no_two_tokens_are_the_same_though_they_say_the_same(
 
 @pytest.fixture
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The machine's time zone, for the time of a test."""
+    """Set the machine's time zone for a test."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
     yield request.param
@@ -1096,7 +1093,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.mark.threat("C9", "G4")
 @pytest.mark.parametrize("zone", ["America/Los_Angeles", "Asia/Kolkata", "Pacific/Kiritimati"], indirect=True)
 def test_the_machines_time_zone_changes_no_time(deploy: Deploy, zone: str) -> None:
-    """Nor does the hour that a zone skips or repeats: in Los Angeles on 10 March and 3 November 2024."""
+    """Nor does an hour that a zone skips or repeats: in Los Angeles on 10 March and 3 November 2024."""
     deployed = deploy(platforms=EVERY_PLATFORM)
     assert time.timezone != 0, "there is no such zone here, and nothing was tried"
 

@@ -1,7 +1,6 @@
-"""What is done before what: what costs an AWS call, what reads a secret, and what is not handed out.
+"""The order of work: which step calls AWS, which reads a secret, and which answers are not returned.
 
-route and method, who is calling, the body, is minting on, credentials, mint, verify, the audit line, the answer.
-"""
+Route and method, identity, body, kill switch, credentials, mint, verify, audit line, response."""
 
 import gc
 import io
@@ -23,11 +22,11 @@ MINTING = ("api-token-web.json", "app-token-open.json", "management-token-iam-us
 DOWN = Failure(503, "Service Unavailable")
 
 
-# --- one thing after the other -------------------------------------------------------------------------------------
+# --- one step after the other ----------------------------------------------------------------------------------------
 
 
 def test_a_request_that_is_wrong_in_every_way_is_refused_for_the_first_of_them(deploy: Deploy) -> None:
-    """Put right one thing at a time, it is refused for the next, until it is not refused."""
+    """A request with all faults, corrected one by one, is refused for the next fault until it succeeds."""
     deployed = deploy("jwt", flag="true", secret="nonsense")
     event = load_event("app-token-jwt.json")
     claims = event["requestContext"]["authorizer"]["jwt"]["claims"]
@@ -135,7 +134,7 @@ REFUSED_BEFORE_ANY_CALL = {
 @pytest.mark.threat("F13")
 @pytest.mark.parametrize(("name", "access"), REFUSED_BEFORE_ANY_CALL.items())
 def test_an_unauthenticated_or_unreadable_request_causes_no_aws_call(deploy: Deploy, name: str, access: str) -> None:
-    """And so it is refused the same whether minting is on or not, or nothing is set up at all."""
+    """So its refusal is the same whether minting is on or off, or nothing is configured."""
     deployed = deploy(access, flag=None, secret=None)
 
     answer = deployed.answer(load_event(name))
@@ -212,7 +211,7 @@ def test_a_missing_secret_has_a_long_retry_after(deploy: Deploy) -> None:
 
 
 class _FullDisk(io.StringIO):
-    """A stream that fails where it is told to."""
+    """A stream that fails when set to."""
 
     def __init__(self, method: str, error: Exception) -> None:
         super().__init__()
@@ -296,7 +295,7 @@ def test_a_context_without_remaining_time_is_accepted(deploy: Deploy) -> None:
 
 @pytest.mark.threat("C2")
 def test_a_secret_that_arrives_after_the_deadline_signs_nothing(deploy: Deploy) -> None:
-    """The environment freezes in the middle of the read and thaws an hour later."""
+    """The environment freezes during the read and thaws an hour later."""
     deployed = deploy()
     real = deployed.dependencies.credentials
 
@@ -311,13 +310,13 @@ def test_a_secret_that_arrives_after_the_deadline_signs_nothing(deploy: Deploy) 
     assert (answer.status, answer.code) == (503, "deadline-exceeded")
 
 
-# --- what nobody expects -------------------------------------------------------------------------------------------
+# --- unexpected failures ---------------------------------------------------------------------------------------------
 
 UNEXPECTED = "something with SENTINEL-IN-AN-EXCEPTION in it"
 
 
 class _Broken:
-    """A part of which every method raises."""
+    """A part whose methods all raise."""
 
     def __init__(self, error: Exception) -> None:
         self._error = error
@@ -335,7 +334,7 @@ class _BrokenPlatform(Hms):
 
 
 def _part(step: str, error: Exception) -> dict[str, Any]:
-    """The parts of a stack in which `step` raises `error`."""
+    """Return the parts of a stack in which `step` raises `error`."""
     if step in ("operator_config", "credentials", "randomness"):
         return {step: _Broken(error)}
     return {"platforms": {"100ms": _BrokenPlatform(step, error)}}
@@ -486,7 +485,7 @@ def test_any_other_origin_gets_the_answer_and_no_leave_to_read_it(deploy: Deploy
 
 @pytest.mark.threat("E8")
 def test_an_origin_that_is_not_listed_still_gets_its_token(deploy: Deploy) -> None:
-    """Native apps send none; and CORS is the browser's to enforce, not ours."""
+    """Native apps send none, and browsers enforce CORS, not the function."""
     answer = deploy(ALLOWED_ORIGINS=ORIGINS).answer(_from("api-token-web.json", "https://elsewhere.example"))
 
     assert answer.token
@@ -561,7 +560,7 @@ def test_health_reads_the_flag_once_per_fresh_bound(deploy: Deploy) -> None:
 def test_health_asks_no_oftener_for_a_flag_that_it_cannot_get(
     deploy: Deploy, failure: Failure | None, calls_a_read: int
 ) -> None:
-    """Anyone may ask for it: a flood of questions must not eat the account's forty reads a second."""
+    """Anyone may call it: a flood must not use up the account's forty reads a second."""
     deployed = deploy(flag=None)
     if failure:
         deployed.aws.fail(SSM, failure)
@@ -583,7 +582,7 @@ def test_health_and_minting_share_the_cache(deploy: Deploy) -> None:
 
 
 def test_a_health_check_that_fails_does_not_hold_minting_up(deploy: Deploy) -> None:
-    """What was never read is tried by every request that wants a token, however lately health has tried."""
+    """Every request for a token tries to read an empty cache, however recently health has tried."""
     deployed = deploy()
     deployed.aws.fail(SSM, DOWN)
     assert _minting(deployed) == "unknown"

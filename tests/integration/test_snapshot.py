@@ -1,9 +1,8 @@
-"""What an environment holds when it is frozen or copied, and what it does when it wakes: nothing old, nothing twice.
+"""An environment that was frozen or copied uses no old value and repeats no random one.
 
-Lambda freezes environments between requests and in the middle of them, and under SnapStart makes many out of one that
-has never answered a request. Here they are real processes, imported, stopped and forked, where that makes a difference,
-and elsewhere one on a clock that stands still. What else time can do is in `test_model`.
-"""
+Lambda freezes environments between and during requests. SnapStart makes many out of one that has never answered a
+request. These tests use real processes, stopped and forked, where that matters, and one process with a fake clock
+otherwise. `test_model` covers the other effects of time."""
 
 import base64
 import contextlib
@@ -66,7 +65,7 @@ LAMBDA = {
     "LAMBDA_TASK_ROOT": "/var/task",
     "TZ": ":UTC",
 }
-"""What Lambda sets, beside the role's credentials."""
+"""The variables that Lambda sets, besides the role's credentials."""
 
 
 def event(platform: str = "100ms", kind: str = "app") -> dict[str, Any]:
@@ -76,7 +75,7 @@ def event(platform: str = "100ms", kind: str = "app") -> dict[str, Any]:
 
 
 def set_up(aws: faults.AwsState) -> None:
-    """Minting is on, and there are good credentials for every platform."""
+    """Turn minting on, with valid credentials for every platform."""
     aws.put_parameter(FLAG, "false")
     aws.put_parameter(POLICY, OPEN_POLICY)
     aws.put_parameter(BLOCKED, "{}")
@@ -97,7 +96,7 @@ def stand_in() -> Iterator[FaultyAws]:
         yield stand_in
 
 
-# --- a process that is an environment ------------------------------------------------------------------------------
+# --- a process as an environment -------------------------------------------------------------------------------------
 
 _ENVIRONMENT = """
 import json, logging, os, sys, time
@@ -120,7 +119,7 @@ for line in sys.stdin:
 
 
 class Reply(NamedTuple):
-    """An answer, and the seconds that it took, by the process's own clock."""
+    """An answer, and its duration in seconds by the process's own clock."""
 
     answer: Answer
     seconds: float
@@ -135,7 +134,7 @@ class Reply(NamedTuple):
 
 
 class Environment:
-    """The function in a process of its own, imported as Lambda imports it, and led to `environ`'s AWS."""
+    """The function in another process, imported as Lambda imports it, with the AWS of `environ`."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._printed = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed when the process ends
@@ -158,10 +157,9 @@ class Environment:
         self._printed.close()
 
     def ask(self, environ: Mapping[str, str] = {}, *, remaining_ms: int = 10_000, frozen: bool = False) -> Reply:
-        """Asks for a token. `environ` changes in the process before: after a snapshot it is another's.
+        """Request a token. First set `environ` in the process: after a snapshot, it has another environment.
 
-        It takes three seconds at most, or less where Lambda leaves less, unless it is `frozen` meanwhile.
-        """
+        The answer must come within three seconds, or less if Lambda has less left, unless the process is `frozen`."""
         assert self._process.stdin is not None
         command = {"event": event(), "environ": dict(environ), "remaining_ms": remaining_ms}
         self._process.stdin.write(json.dumps(command) + "\n")
@@ -181,7 +179,7 @@ class Environment:
 
     @property
     def printed(self) -> str:
-        """All that it has logged: audit lines, log, metrics, and whatever else went to a stream."""
+        """Return its output: audit lines, log, metrics and the other streams."""
         return Path(self._printed.name).read_text()
 
     def _read(self, seconds: float) -> Any:
@@ -267,11 +265,11 @@ DRAWN = [
     ("agora-whiteboard", "app", "nonce"),
     ("agora-whiteboard", "management", "nonce"),
 ]
-"""All that is drawn by chance, in all tokens. (VideoSDK's management tokens have nothing of the kind.)"""
+"""Return the random parts of all tokens. (VideoSDK's management tokens have none.)"""
 
 
 def drawn_by_chance(platform: str, token: str, name: str) -> str:
-    """What of a token was drawn by chance, by what the vendor calls it."""
+    """Return the random parts of a token, by the vendor's names."""
     if platform == "agora":
         content = zlib.decompress(base64.b64decode(token.removeprefix("007")))
         (signature,) = struct.unpack_from("<H", content)
@@ -334,7 +332,7 @@ COPIES = 4
 
 @pytest.fixture(scope="module")
 def copies() -> list[dict[str, Any]]:
-    """What copies of one process did that was imported and built, and had never answered a request."""
+    """The answers of copies of a process that was imported and built, and had answered no request."""
     if not hasattr(os, "fork"):
         pytest.skip("processes cannot be forked here")
     with working_stand_in() as stand_in:
@@ -368,12 +366,12 @@ def test_no_two_copies_of_a_process_refresh_in_step(copies: list[dict[str, Any]]
     assert all(24 <= seconds <= 36.125 for copy in refreshed for seconds in copy)
 
 
-# --- a thaw after hours, on a clock that stands still --------------------------------------------------------------
+# --- a thaw after hours, with a fake clock ---------------------------------------------------------------------------
 
 
 @dataclass
 class Stack:
-    """The real API in this process, warm, in front of AWS in virtual time."""
+    """The real API in this process, with a full cache, in front of AWS in virtual time."""
 
     aws: VirtualAws
     audit: io.StringIO = field(default_factory=io.StringIO)
@@ -414,7 +412,7 @@ def test_the_same_seed_at_the_same_moment_draws_another(stack: Stack, platform: 
 
 @pytest.mark.parametrize("hours", [1, 8, 24 * 30], ids=lambda hours: f"{hours}h")
 class TestAThawAfterHours:
-    """The monotonic clock stood still. Whatever was turned meanwhile counts for the first request after it."""
+    """The monotonic clock stood still. The first request after the thaw sees every change."""
 
     @pytest.fixture(autouse=True)
     def _frozen(self, stack: Stack, hours: int) -> None:
@@ -462,7 +460,7 @@ class TestAThawAfterHours:
 
 @pytest.mark.threat("C2")
 def test_a_snapshot_wakes_on_another_machine_months_later(stack: Stack) -> None:
-    """Neither clock says anything about the other machine's."""
+    """Neither clock is comparable with the other machine's."""
     stack.aws.clock.wall += 90 * 86400
     stack.aws.clock.monotonic = 3.0
     assert stack.ask().answer.body["expires_at"] == int(stack.aws.clock.wall) + 3600
@@ -475,7 +473,7 @@ def test_a_snapshot_wakes_on_another_machine_months_later(stack: Stack) -> None:
 def test_an_answer_that_a_frozen_environment_finds_when_it_thaws_is_not_kept(
     stand_in: FaultyAws, at: Operation
 ) -> None:
-    """It was true when it was asked for, and is not now. For a process that was stopped it came at once."""
+    """The response was valid at the time of the call, and is not now. For the stopped process it was immediate."""
 
     def turn() -> None:
         stand_in.put_parameter(FLAG, "true" if at is SSM else "false")
@@ -498,11 +496,11 @@ def test_an_answer_that_a_frozen_environment_finds_when_it_thaws_is_not_kept(
 # --- the role's credentials under SnapStart ------------------------------------------------------------------------
 
 GOOD_FOR, GOOD_FOR_LITTLE, GOOD_FOR_MINUTES = timedelta(hours=6), timedelta(minutes=5), timedelta(minutes=12)
-"""Until they expire. A call renews them fifteen minutes before, and fails without new ones ten minutes before."""
+"""Valid until they expire. A call renews them fifteen minutes before, and fails without new ones ten minutes before."""
 
 
 class RoleCredentials:
-    """What Lambda serves under SnapStart: the role's credentials, a new access key each time."""
+    """Lambda's endpoint under SnapStart: the role's credentials, a new access key each time."""
 
     def __init__(self, behaviour: Behaviour, good_for: timedelta = GOOD_FOR) -> None:
         self.behaviour, self._good_for = behaviour, good_for
@@ -535,7 +533,7 @@ class RoleCredentials:
 
 @contextlib.contextmanager
 def under_snapstart(stand_in: FaultyAws, role: RoleCredentials) -> Iterator[Environment]:
-    """No access key, but where to get one. Nothing of it is ever printed."""
+    """The variables with the address of the access keys. They never appear in output."""
     environ = {name: value for name, value in stand_in.environ.items() if "KEY" not in name}
     with Environment(environ | role.environ) as environment:
         yield environment
@@ -549,7 +547,7 @@ def test_the_roles_credentials_are_fetched_with_the_first_request_and_not_before
         assert role.authorizations == []
         assert stand_in.requests == []
 
-        # The snapshot was made with one authorization, and wakes with another.
+        # The snapshot has one authorization, and the copy wakes with another.
         reply = environment.ask({"AWS_CONTAINER_AUTHORIZATION_TOKEN": "Sentinel-after-restore"})
         assert reply.signed_with(SECRETS["100ms"]["app_secret"])
         assert role.authorizations == ["Sentinel-after-restore"]

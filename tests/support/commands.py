@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+import typer
 from typer import testing
 
 from roomkey_cli import credential_file
@@ -17,8 +18,10 @@ from roomkey_cli.aws.client import Aws as CommandAws
 from roomkey_cli.main import app
 from support.aws.moto_proxy import REGION, Aws
 
-# The runner builds all commands at each call, which takes longer than most commands.
-testing._get_command = functools.cache(testing._get_command)  # type: ignore[attr-defined]
+command_tree = functools.cache(typer.main.get_command)
+"""Build all commands once: the runner does at each call, which takes longer than most commands."""
+
+testing._get_command = command_tree  # type: ignore[attr-defined]
 
 DEMO = {name: credential_file.as_text(secret) for name, secret in credential_file.demo().items()}
 """The input of `roomkey secret put`, by platform."""

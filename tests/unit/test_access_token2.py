@@ -1,7 +1,6 @@
-"""The "007" format, against what Agora's own builders made: the bytes inside, never the text around them.
+"""The "007" format compared with tokens of Agora's own builders: the packed bytes, not the compressed text.
 
-vectors/agora.json and vectors/agora_vendor_tests.json say in their "meta" where each known answer comes from.
-"""
+The "meta" of vectors/agora.json and vectors/agora_vendor_tests.json names the source of each known answer."""
 
 import base64
 import hashlib
@@ -53,7 +52,7 @@ TOKEN = AccessToken2(
 
 
 def service_of(fact: Mapping[str, Any]) -> Service:
-    """A service as the known answers spell it, in the order that they give."""
+    """Return a service in the form and order of the known answers."""
     fields = {name: fact[name] for name in fact.keys() - {"type", "name", "privileges"}}
     for name in fields.keys() & {"uid", "account"}:
         fields[name] = "" if fields[name] == 0 else str(fields[name])
@@ -72,7 +71,7 @@ def token_of(vector: Mapping[str, Any]) -> AccessToken2:
 
 
 def texts_of(vector: Mapping[str, Any]) -> set[str]:
-    """The token in every compression that Agora's builders and tests have of it: not every builder can make each."""
+    """Return the token in every compression that Agora's builders and tests have: not every builder makes each."""
     says = vector["expect"]
     built = {says[name] for name in says if name.startswith("token_")} - {None}
     return built | {one["token"] for one in says.get("tokens", ())}
@@ -88,13 +87,13 @@ def text_of(content: bytes) -> str:
 
 
 def resigned(info: bytes, token: AccessToken2 = TOKEN) -> str:
-    """`info` with a signature that is genuine: what only the form can give away."""
+    """Return `info` with a genuine signature, so that only its form can be wrong."""
     key = hashed(struct.pack("<I", token.salt), hashed(struct.pack("<I", token.issue_ts), CERTIFICATE.encode()))
     return text_of(struct.pack("<H", 32) + hashed(key, info) + info)
 
 
 def hashed(key: bytes, message: bytes) -> bytes:
-    """HMAC-SHA256 by hand (RFC 2104)."""
+    """Compute HMAC-SHA256 by hand (RFC 2104)."""
     padded = key.ljust(64, b"\0")
     inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded) + message).digest()
     return hashlib.sha256(bytes(byte ^ 0x5C for byte in padded) + inner).digest()
@@ -150,7 +149,7 @@ def test_services_are_sorted_from_the_order_that_the_vendors_builder_was_given(v
     assert pack(token_of(vector)._replace(services=given_order)).hex() == vector["expect"]["signing_info_hex"]
 
 
-# --- what is not a token -------------------------------------------------------------------------------------------
+# --- text that is not a token --------------------------------------------------------------------------------------
 
 CONTENT = content_of(sign(TOKEN, CERTIFICATE))
 COMPRESSED = zlib.compress(CONTENT)
@@ -229,7 +228,7 @@ def test_a_bomb_is_refused_without_being_inflated() -> None:
     assert peak < 1024 * 1024
 
 
-# --- faults in the form, under a genuine signature -----------------------------------------------------------------
+# --- an invalid form with a genuine signature ----------------------------------------------------------------------
 
 
 def test_a_signature_made_by_hand_is_taken() -> None:
@@ -307,7 +306,7 @@ def test_a_flipped_bit_anywhere_in_the_content_is_found() -> None:
         assert not reading.is_signed_with(CERTIFICATE)
 
 
-# --- what cannot be packed -----------------------------------------------------------------------------------------
+# --- values that cannot be packed ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -338,7 +337,7 @@ def test_the_largest_values_fit() -> None:
     assert reading.fault is None
 
 
-# --- anything that can be packed -----------------------------------------------------------------------------------
+# --- any content ---------------------------------------------------------------------------------------------------
 
 u16, u32 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -1,7 +1,6 @@
-"""Agora: what may be asked for, what is minted, and what is said of a token.
+"""Agora: requests, tokens, and reports about tokens.
 
-vectors/agora.json, agora_vendor_tests.json and negative_agora.json say in their "meta" where their facts come from.
-"""
+The "meta" of vectors/agora.json, agora_vendor_tests.json and negative_agora.json names the source of each fact."""
 
 import base64
 import json
@@ -49,7 +48,7 @@ CHARACTERS = string.ascii_letters + string.digits + " !#$%&()+-:;<=.>?@[]^_{}|~,
 
 
 def body(**changes: object) -> dict[str, object]:
-    """A request with `changes`; a field that is None there is left out."""
+    """Return a request with `changes`; None removes a field."""
     whole = {"room_id": "lobby", "role": "publisher", "user_id": "alice", "services": list(SERVICES), **changes}
     return {name: value for name, value in whole.items() if value is not None}
 
@@ -60,7 +59,7 @@ def asked(kind: TokenKind = TokenKind.APP, **changes: object) -> TokenRequest:
 
 
 def refusals(kind: TokenKind = TokenKind.APP, **changes: object) -> dict[str, str]:
-    """The fields that are named as wrong, each with the reason."""
+    """Return the invalid fields, each with the reason."""
     with pytest.raises(InvalidRequest) as refused:
         asked(kind, **changes)
     return {error.field: error.reason for error in refused.value.errors}
@@ -90,7 +89,7 @@ def services_of(report: TokenReport) -> list[dict[str, Any]]:
 
 
 def signed(*services: Service, expire: int = 600, issue_ts: int = NOW, app_id: str = SECRET["app_id"]) -> str:
-    """A token as anybody who has the certificate can make it."""
+    """Return a token as any owner of the certificate can make it."""
     return access_token2.sign(AccessToken2(app_id, issue_ts, expire, 1, services), SECRET["app_certificate"])
 
 
@@ -106,7 +105,7 @@ def chat(user: str = "5", privileges: Mapping[int, int] | None = None) -> Servic
     return Service(CHAT, privileges or {1: 600}, {"user_id": user})
 
 
-# --- what the platform is ------------------------------------------------------------------------------------------
+# --- the platform --------------------------------------------------------------------------------------------------
 
 
 # --- credentials ---------------------------------------------------------------------------------------------------
@@ -347,11 +346,11 @@ LEFT_OUT = {
     "agora-vendor-test-16": "the services FPA and APaaS",
     "agora-vendor-test-17": "the services Streaming and FCDN",
 }
-"""What Roomkey has no words for, and why."""
+"""Content that Roomkey never mints, and why."""
 
 
 def request_of(vector: Mapping[str, Any]) -> tuple[TokenKind, dict[str, object]] | None:
-    """The request that asks for the known token; None where its privileges and services are none of the contract's."""
+    """Return the request for the known token; None if Roomkey never mints its privileges and services."""
     says = vector["expect"]
     lifetimes = {lifetime for service in says["services"] for lifetime in service["privileges"].values()}
     held = {service["name"]: {int(number) for number in service["privileges"]} for service in says["services"]}
@@ -412,7 +411,7 @@ BEYOND_A_LIMIT = {
     "agora-rtc_channel-07": "102 Invalid Channel Name",
     "agora-rtc_expiry-09": "109 Token Expired",
 }
-"""Packed as it should be, with a channel of 64 bytes, and with no life at all."""
+"""Valid packing, a channel of 64 bytes, and a lifetime of 0."""
 
 
 def known_text(vector: Mapping[str, Any]) -> str:
@@ -449,7 +448,7 @@ WITHOUT_CREDENTIALS_GENUINE = {
     "key_and_message_swapped",
     "certificate_hex_decoded",
 }
-"""What only the certificate gives away."""
+"""Faults that only the certificate reveals."""
 
 
 @pytest.mark.parametrize("negative", NEGATIVE, ids=lambda negative: negative["why"])
@@ -529,7 +528,7 @@ def test_a_grant_is_carried_whole_with_rtc_or_for_a_server() -> None:
     assert AGORA.expressible(server) == server
 
 
-# --- what is said of a token ---------------------------------------------------------------------------------------
+# --- reports about tokens ------------------------------------------------------------------------------------------
 
 
 def test_a_token_is_explained_in_its_own_words() -> None:

@@ -1,4 +1,4 @@
-"""Whiteboard tokens: those of the vendor's own package, to the letter; forged and broken ones, refused."""
+"""Whiteboard tokens: those of the vendor's own package are reproduced; forged and damaged ones are refused."""
 
 import base64
 import hashlib
@@ -58,14 +58,14 @@ def written(kind: str, query: str) -> str:
 
 
 def signed(kind: str, **fields: str) -> str:
-    """A token made without the code under test; its values are such as need no percent-encoding."""
+    """Return a token made without the code under test; its values need no percent-encoding."""
     message = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     sig = hmac.new(KEYS["secret_key"].encode(), message.encode(), hashlib.sha256).hexdigest()
     return written(kind, "&".join(f"{name}={value}" for name, value in {**fields, "sig": sig}.items()))
 
 
 def room(**other: str | None) -> dict[str, str]:
-    """The fields of a room token that is good at `NOW`, with `other` fields; None leaves one out."""
+    """Return the fields of a valid room token at `NOW`, with `other` fields; None removes one."""
     fields = {
         "ak": KEYS["access_key"],
         "expireAt": "1700003600750",
@@ -77,7 +77,7 @@ def room(**other: str | None) -> dict[str, str]:
 
 
 def decoded(token: str, kind: str, keys: Credentials = KEYS) -> dict[str, str]:
-    """The fields of a token whose signature holds and that is in order, read without the code under test."""
+    """Check the signature and the form without the code under test, and return the token's fields."""
     assert token.startswith(PREFIXES[kind])
     body = token.removeprefix(PREFIXES[kind])
     query = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True).decode()
@@ -131,11 +131,11 @@ LEFT_OUT = {
     "whiteboard-no_role-01": "names no role: ours is then admin, and says so",
     "whiteboard-extra_fields-01": "is a task token, with fields of the caller's own",
 }
-"""What no request can ask for, each with what makes it so. All the others are reproduced."""
+"""The vectors that no request expresses, each with the reason. All others are reproduced."""
 
 
 def reproduction(vector: dict[str, Any]) -> MintedToken:
-    """What Roomkey mints when it is asked for what the vector's token says, at the vector's millisecond."""
+    """Mint the vector's token at the vector's millisecond."""
     inputs = vector["inputs"]
     content = {"role": "0", **inputs["content"]}
     role = next(word for word, number in NUMBERS.items() if number == str(content["role"]))
@@ -201,7 +201,7 @@ def test_explain_accepts_the_vendors_tokens(vector: dict[str, Any]) -> None:
     assert report.issued_at is None
 
 
-# --- what must be refused --------------------------------------------------------------------------------------------
+# --- refused tokens --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", NEGATIVE.values(), ids=lambda bad: bad["why"])
@@ -288,7 +288,7 @@ def test_a_signature_in_capitals_is_invalid() -> None:
     assert report.signature is Signature.INVALID
 
 
-# --- what a request gets ---------------------------------------------------------------------------------------------
+# --- minting ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("F6", "G2")
@@ -352,8 +352,8 @@ def test_a_room_is_named_by_its_uuid_alone(room_id: str) -> None:
 
 
 def sent(name: str, good: st.SearchStrategy[Any], bad: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """A field as it may be sent: (name, value, whether it can be accepted). A good value of None is left out."""
+    """A field of a request: (name, value, whether it is valid). None removes a valid value."""
     return good.map(lambda value: (name, value, True)) | bad.map(lambda value: (name, value, False))
 
 
-# --- what it signs with ----------------------------------------------------------------------------------------------
+# --- credentials -----------------------------------------------------------------------------------------------------

@@ -265,7 +265,7 @@ def pipe_without_a_reader() -> Iterator[TextIO]:
     try:
         yield stream
     finally:
-        with suppress(OSError):  # What was not written is not written now either.
+        with suppress(OSError):  # The failed write is not repeated.
             stream.close()
 
 
@@ -357,7 +357,7 @@ def test_a_failing_stream_is_always_reported(broken: Callable[[], AbstractContex
 
 
 class Torn(io.StringIO):
-    """A stream that takes the start of the first line."""
+    """A stream that accepts the start of the first line."""
 
     def write(self, text: str) -> int:
         if not self.getvalue():
@@ -380,7 +380,7 @@ def test_the_line_after_a_torn_one_begins_on_a_new_line() -> None:
 
 
 def test_a_written_line_is_flushed() -> None:
-    """Through two buffers: an environment that is frozen loses what only lies in one of them."""
+    """Every buffer is flushed: a frozen environment loses buffered text."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(io.BufferedWriter(raw, buffer_size=1 << 20), write_through=False)
     AuditTrail("prod", user_ids=True, stream=stream).write(minted(), status=200, usage=usage())

@@ -1,4 +1,4 @@
-"""The function's AWS client, judged by botocore: signatures, endpoints, the role's credentials, error codes."""
+"""The function's AWS client compared with botocore: signatures, endpoints, the role's credentials, error codes."""
 
 import json
 import string
@@ -69,7 +69,7 @@ def test_repr_hides_credentials_and_secrets() -> None:
 
 
 def _regions(partitions: Iterable[Any]) -> Iterator[tuple[str, str]]:
-    """Every region of every partition, one that does not exist yet, and the suffix of their names."""
+    """Yield every region of every partition, an unknown region, and the domain suffix."""
     yield "eu-west-99", "amazonaws.com"
     for partition in partitions:
         for region in partition["regions"]:
@@ -112,7 +112,7 @@ def test_variables_replace_an_endpoint(environ: Mapping[str, str], url: str) -> 
 
 
 class Answers:
-    """A transport that gives each of `responses` once, and raises those that are exceptions."""
+    """A transport that returns each of `responses` once, and raises those that are exceptions."""
 
     def __init__(self, *responses: Response | Exception) -> None:
         self.responses = list(responses)
@@ -138,7 +138,7 @@ def role_document(key: str = "ASIA1", seconds: float = 21600, **fields: Any) -> 
 
 
 def role(*responses: Response | Exception, environ: Mapping[str, str] = SNAPSTART) -> tuple[Answers, Callable[[], str]]:
-    """The transport, and a function that reads the credentials and returns the access key."""
+    """Return the transport, and a function that reads the credentials and returns the access key."""
     answers, clock = Answers(*responses), FakeClock(wall=NOW.timestamp())
     transport: Any = answers
     credentials = RoleCredentials(transport, clock, environ)

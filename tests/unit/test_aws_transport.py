@@ -25,7 +25,7 @@ write_authorities = loaded("scripts/authorities.py").write
 
 
 class Server:
-    """A TLS server with a certificate for `HOST` that signs itself. It answers each connection with its request."""
+    """A TLS server with a self-signed certificate for `HOST`. It answers each connection with its request."""
 
     def __init__(self, folder: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -55,7 +55,7 @@ class Server:
         self._thread.start()
 
     def lookup(self, name: bytes, port: int, **_: Any) -> list[Any]:
-        """Stands in for `socket.getaddrinfo`."""
+        """Replaces `socket.getaddrinfo`."""
         self.looked_up.append(name)
         assert port == 443
         return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", self.port))]

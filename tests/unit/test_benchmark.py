@@ -58,9 +58,9 @@ GB_SECONDS = 1769 / 1024 * 0.0000133334
 @pytest.mark.parametrize(
     ("memory", "figures", "dollars"),
     [
-        # A whole processor: 2 ms warm, and 100 ms cold once in 200 requests, of which each start reads a secret.
+        # One vCPU: 2 ms warm, and 100 ms cold once in 200 requests, of which each start reads a secret.
         (1769, {}, 0.20 + GB_SECONDS * (0.995 * 2_000 + 0.005 * 100_000) + 5 / 200),
-        # Half a processor: processor time doubles, the wait does not.
+        # Half a vCPU: CPU time doubles, waiting does not.
         (884.5, {}, 0.20 + GB_SECONDS / 2 * (0.995 * 3_000 + 0.005 * 160_000) + 5 / 200),
         # 2 KB of log per request are 2 GB.
         (1769, {"log_bytes": 2000}, 1.20 + GB_SECONDS * (0.995 * 2_000 + 500) + 5 / 200),

@@ -1,4 +1,4 @@
-"""The block list: its grammar, and the requests that an entry covers. Its reading is in test_operator_config.py."""
+"""The block list: its grammar, and the requests that an entry covers. test_operator_config.py tests its reading."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""How old a value may be, what happens when it cannot be read again, and how often that is tried."""
+"""The cache: the age of a value, failed reads, and the number of attempts."""
 
 import threading
 import time
@@ -18,11 +18,11 @@ GONE = DependencyFailure("somewhere", "not-found", transient=False)
 
 FRESH, KEEP = 30.0, 3600.0
 A_MOMENT = 1 / 64
-"""Short, and exact on a clock that counts in binary fractions."""
+"""A short duration, exact on a clock that counts in binary fractions."""
 
 
 class Somewhere:
-    """Where the value comes from: says how often it was asked, and does what it is told to."""
+    """A source with prepared answers, which counts its reads."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -40,7 +40,7 @@ class Somewhere:
 
 
 class Subject:
-    """A value that is kept fresh, with all that it depends on in hand."""
+    """A cached value with all its dependencies."""
 
     def __init__(self, chance: float = 0.5) -> None:
         self.clock = FakeClock()
@@ -350,7 +350,7 @@ def test_a_late_response_neither_replaces_nor_renews_the_value(subject: Subject)
 
 
 def test_a_pause_after_another_threads_timeout_is_not_a_timeout(subject: Subject) -> None:
-    """The failure is remembered for those who come after: to them it is the dependency that was slow."""
+    """Later requests see the failure of the dependency, which was slow."""
     subject.read()
     subject.clock.advance(KEEP)
     subject.somewhere.meanwhile = lambda: subject.clock.advance(3)
@@ -362,7 +362,7 @@ def test_a_pause_after_another_threads_timeout_is_not_a_timeout(subject: Subject
     assert subject.somewhere.calls == 2
 
 
-# --- questions that anyone may ask ---------------------------------------------------------------------------------
+# --- health --------------------------------------------------------------------------------------------------------
 
 
 def test_a_glance_at_an_empty_cache_tries_once_per_ttl(subject: Subject) -> None:
@@ -505,9 +505,9 @@ def test_a_wait_that_times_out_returns_the_stale_value(subject: Subject) -> None
         first.result(timeout=10)
 
 
-# --- mutants that no test can kill, and why --------------------------------------------------------------------------
+# --- mutants that no test can kill -----------------------------------------------------------------------------------
 #
-# The look under the lock finds a fresh value as well. The one before it only saves the lock.
+# The check under the lock finds a fresh value as well. The one before only avoids the lock.
 #   cache.Refreshed.read: self._fresh_reading() or self._ref… → self._refreshed_reading(budget, le…
 #   cache.Refreshed.glance: self._fresh_reading() or self._ref… → self._refreshed_reading(budget, le…
 #

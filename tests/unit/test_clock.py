@@ -1,4 +1,4 @@
-"""Instants on two clocks, and what one request may spend."""
+"""Instants on two clocks, and the time budget of a request."""
 
 import time
 from contextlib import nullcontext

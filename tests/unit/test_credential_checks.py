@@ -19,7 +19,7 @@ GOOD = {"app_access_key": KEY_ID, "app_secret": SECRET}
 
 
 def refused(values: Mapping[str, object]) -> tuple[str, ...]:
-    """The problems that 100ms credentials have; none of them may repeat a value."""
+    """Return the problems of 100ms credentials, which must not repeat a value."""
     with pytest.raises(InvalidCredentials) as caught:
         Hms().check_credentials(values)
     _repeats_nothing(caught.value, values.values())
@@ -40,7 +40,7 @@ def _repeats_nothing(problem: InvalidCredentials, values: object) -> None:
         assert reason
 
 
-# --- what is good --------------------------------------------------------------------------------------------------
+# --- valid credentials ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_credentials_do_not_show_in_representations() -> None:
     assert SECRET not in f"{credentials}"
 
 
-# --- what is not ---------------------------------------------------------------------------------------------------
+# --- invalid credentials -------------------------------------------------------------------------------------------
 
 PEM = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEc0tWwq\n-----END PUBLIC KEY-----\n"
 DER = bytes.fromhex("3082010a0282010100") + bytes(range(256)) + bytes.fromhex("0203010001")
@@ -189,7 +189,7 @@ PASTED: Mapping[str, str] = {
     "{}--------": "repeats one character",
     "-----BEGIN{}": "is a key of another algorithm",
 }
-"""Wrappings that pasting adds around a value, each with the reason reported."""
+"""Wrappings that pasting adds around a value, each with the reported reason."""
 
 
 @pytest.mark.parametrize("field", GOOD)
@@ -380,7 +380,7 @@ def test_any_document_is_accepted_unchanged_or_refused(values: dict[str, object]
     assert credentials.values == {name: values[name] for name in GOOD}
 
 
-# --- the rules as a further vendor gets them -----------------------------------------------------------------------
+# --- the rules for other vendors -----------------------------------------------------------------------------------
 
 HEX = r"[0-9a-fA-F]{32}"
 STRICT = (CredentialField("id", pattern=HEX, strict=True), CredentialField("key", signs=True, pattern=HEX, strict=True))

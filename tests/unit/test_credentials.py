@@ -1,4 +1,4 @@
-"""Credentials: one secret per platform, read when asked for, kept fresh, and never shown."""
+"""Credentials: one secret per platform, read on demand, cached, and hidden."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ def stored(secret: str = OLD, version_id: str = "v1") -> Secret:
 
 
 class Other(Hms):
-    """A further platform."""
+    """Another platform."""
 
     name = "other"
 
@@ -36,7 +36,7 @@ HMS, OTHER = Hms(), Other()
 
 
 class Secrets:
-    """The injected reading: answers what it is told to, and notes what it was asked for."""
+    """A reader with prepared answers that records its calls."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -189,7 +189,7 @@ def test_the_platform_and_the_field_are_named(subject: Subject) -> None:
 
 
 def test_a_fault_drags_no_other_exception_along(subject: Subject) -> None:
-    """One of those would hold the secret."""
+    """It would contain the secret."""
     subject.secrets.says = Secret("Sentinel", "v2")
     with pytest.raises(CredentialsInvalid) as caught:
         subject.read()

@@ -1,4 +1,4 @@
-"""Ids and names: what is refused, and what passes whatever Unicode version the interpreter has."""
+"""Ids and names: which are refused, and which are valid for every Unicode version of the interpreter."""
 
 import unicodedata
 

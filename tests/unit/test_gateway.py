@@ -1,4 +1,4 @@
-"""HTTP to API Gateway's payload format 2.0 and back, over a real server, around a handler that the test gives."""
+"""HTTP to API Gateway's payload format 2.0 and back, over a real server, with the handler of each test."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ OK: dict[str, Any] = {"statusCode": 200, "headers": {"Content-Type": "applicatio
 
 
 class Function:
-    """A handler that keeps what it was called with, and answers what the test put into `result`."""
+    """A handler that records its calls, and returns the test's `result`."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -37,7 +37,7 @@ class Function:
         self.result: Callable[[], object] = lambda: OK
 
     def __call__(self, event: dict[str, Any], context: LambdaContext) -> object:
-        self.events.append(json.loads(json.dumps(event)))  # Lambda's events are JSON
+        self.events.append(json.loads(json.dumps(event)))  # Lambda's events are JSON.
         self.contexts.append(context)
         return self.result()
 
@@ -53,7 +53,7 @@ def demo() -> DemoIssuer:
 
 
 class Local:
-    """One gateway on one port, whose handler is new for each test."""
+    """One gateway on one port, with a new handler for each test."""
 
     def __init__(self, **options: Any) -> None:
         self.function = Function()
@@ -72,7 +72,7 @@ class Local:
         return self.function.event
 
     def answer(self, result: object) -> Reply:
-        """The response when the handler returns `result`, or raises it."""
+        """Return the response if the handler returns or raises `result`."""
         self.function = Function()
 
         def respond() -> object:
@@ -137,7 +137,7 @@ def web(the_web: Local) -> Local:
         ("OPTIONS", "/a%20b//c/", ("OPTIONS /{proxy+}", "/a b//c/", {"proxy": "a b//c/"})),
         ("OPTIONS", "/", ("$default", "/", None)),
         ("OPTIONS", "*", ("$default", "*", None)),
-        # A slash too many or too few, another case, dots, escapes: another path.
+        # Another number of slashes, another case, dots, escapes: another path.
         ("POST", "//api/token", ("$default", "//api/token", None)),
         ("POST", "/api/token/", ("$default", "/api/token/", None)),
         ("POST", "/api//token", ("$default", "/api//token", None)),
@@ -405,7 +405,7 @@ def test_slow_handlers_run_in_parallel(opened: Local) -> None:
     assert time.monotonic() - started < 1
 
 
-# The answer
+# The response
 
 
 def test_an_answer_becomes_a_response(opened: Local) -> None:
@@ -519,7 +519,7 @@ def test_a_handler_that_raises_is_500_and_the_log_shows_where(
     assert opened.answer(OK).status == 200
 
 
-# Who comes in
+# Authentication
 
 
 @pytest.fixture(scope="module")
@@ -739,7 +739,7 @@ def test_without_origins_the_function_sets_cors_headers(opened: Local) -> None:
     assert opened.function.event["routeKey"] == "OPTIONS /{proxy+}"
 
 
-# The local stack's own pages, and what is no HTTP request
+# The local stack's own pages, and invalid HTTP
 
 
 def test_extra_routes_come_first_and_keep_their_methods() -> None:

@@ -1,4 +1,4 @@
-"""The guard in front of every local listener: Host, Origin, the key of the run, and time."""
+"""The guard in front of every local listener: Host, Origin, the key of the run, and timeouts."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ EVIL = "http://evil.example"
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer with the path, once the whole request is there."""
+    """Answer with the path after the whole request has arrived."""
     if scope["type"] == "lifespan":
         return
     request = Request(scope, receive)
@@ -146,7 +146,7 @@ def client(service: str, url: str, *, secret: str = KEY.secret, key_id: str = KE
 def call(
     url: str, changed: dict[str, str], body: bytes = PARAMETER, *, target: str = "/", method: str = "POST"
 ) -> Reply:
-    """A signed call of SSM; `changed` headers come after signing."""
+    """Return a signed call of SSM; `changed` headers are added after signing."""
     request = AWSRequest(method, url + target, data=body, headers=dict(GET_PARAMETER))
     SigV4Auth(Credentials(KEY.id, KEY.secret), "ssm", "us-east-1").add_auth(request)
     return send(url, method, target, dict(request.headers.items()) | changed, body)
@@ -199,7 +199,7 @@ def test_a_browser_or_another_name_is_refused_even_with_the_key(aws: str, header
     ids=str,
 )
 def test_only_calls_of_two_services_are_served(aws: str, request_: dict[str, Any]) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # It may close while the large body is on its way.
+    with suppress(BrokenPipeError, ConnectionResetError):  # The connection may close during the large body.
         assert call(aws, request_.pop("changed", {}), **request_).status == 403
 
 

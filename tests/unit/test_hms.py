@@ -1,9 +1,8 @@
-"""100ms: known answers, what its vendor would refuse, and what its web client can read.
+"""100ms: known answers, tokens that its vendor would refuse, and tokens that its web client can read.
 
-The vectors were made with the vendor's own server SDK (`hms.json`), by the recipe of its documentation
-(`hms_docs_style.json`), for the ids that its web client chokes on (`hms_client_hostile.json`), and by damaging good
-ones (`negative_hms.json`); each file says how.
-"""
+The vectors come from the vendor's own server SDK (`hms.json`), the recipe of its documentation
+(`hms_docs_style.json`), ids that its web client cannot read (`hms_client_hostile.json`), and damaged tokens
+(`negative_hms.json`). Each file names its source."""
 
 import base64
 import hashlib
@@ -63,7 +62,7 @@ def _credentials(vector: Mapping[str, Any]) -> Credentials:
 
 
 def _minted(claims: Mapping[str, Any], credentials: Credentials) -> MintedToken:
-    """A token like `claims`, by the way every token goes: made, read back, handed out."""
+    """Mint a token with `claims` as every token is minted and verified."""
     at = claims["iat"] + 30
     for name, check in {"room_id": check_id, "user_id": check_id, "role": check_role}.items():
         assert name not in claims or check(claims[name]) == claims[name]
@@ -83,7 +82,7 @@ def _minted(claims: Mapping[str, Any], credentials: Credentials) -> MintedToken:
 
 
 def opened(token: str, key: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of a token that is signed with `key`, checked with nothing but the standard library."""
+    """Verify a token with the standard library and `key`, and return header and claims."""
     signed, _, signature = token.rpartition(".")
     digest = hmac.digest(key.encode(), signed.encode(), hashlib.sha256)
     assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == signature
@@ -144,10 +143,10 @@ def test_tokens_that_the_web_client_chokes_on_are_warned_of(name: str) -> None:
     assert bool(plain.warnings) is hostile
 
 
-# --- what the vendor would refuse ----------------------------------------------------------------------------------
+# --- tokens that the vendor would refuse ---------------------------------------------------------------------------
 
 NEGATIVE = _vectors("negative_hms")
-ABOUT = {  # What the refusal has to speak of: a token may be refused for the reason that it was damaged for, only.
+ABOUT = {  # The text that each refusal must contain: a token must be refused for its own damage.
     "payload_changed_signature_kept": "signature",
     "signature_bit_flipped": "signature",
     "signature_removed": "signature",
@@ -273,7 +272,7 @@ def _signed(header: str, claims: object) -> str:
     return f"{header}.{payload}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
 
 
-# --- what the web client can read ----------------------------------------------------------------------------------
+# --- tokens that the web client can read ---------------------------------------------------------------------------
 
 _HOSTILE = st.text(st.sampled_from(">?~\u00ff\u00bf\u0fff\U0001f3a5ab/+-_\"\\'<&\u2026\u3000\u0301"), max_size=24)
 _IDS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn", "Co", "Zl", "Zp")), max_size=60)

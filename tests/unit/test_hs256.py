@@ -34,7 +34,7 @@ def signature(signed: str, key: str = KEY, digest: Any = hashlib.sha256) -> str:
 
 
 def token_of(claims: object, header: object = HEADER, key: str = KEY, digest: Any = hashlib.sha256) -> str:
-    """A token by the standard library alone."""
+    """Make a token with the standard library alone."""
     signed = f"{encoded(json.dumps(header).encode())}.{encoded(json.dumps(claims).encode())}"
     return f"{signed}.{signature(signed, key, digest)}"
 
@@ -135,7 +135,7 @@ def test_a_signature_is_valid_for_its_key_only_and_unchecked_without_one() -> No
 @pytest.mark.parametrize("part", [0, 1, 2])
 def test_a_change_of_one_character_anywhere_is_noticed(part: int) -> None:
     segments = token_of({"room_id": "physics", "role": "guest"}).split(".")
-    for at in range(len(segments[part]) - 1):  # The last character's low bits may mean nothing.
+    for at in range(len(segments[part]) - 1):  # The low bits of the last character may be unused.
         changed = segments.copy()
         other = "A" if changed[part][at] != "A" else "B"
         changed[part] = changed[part][:at] + other + changed[part][at + 1 :]

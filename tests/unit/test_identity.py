@@ -1,4 +1,4 @@
-"""Who is calling, by what API Gateway puts into an event."""
+"""The caller's identity in API Gateway's events."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def _signed_in(**claims: object) -> Caller:
     return from_authorizer({"jwt": {"claims": claims, "scopes": None}}, Access.JWT, NAMES)
 
 
-# --- anyone --------------------------------------------------------------------------------------------------------
+# --- open access ---------------------------------------------------------------------------------------------------
 
 
 @settings(deadline=None)
@@ -124,7 +124,7 @@ def test_a_missing_or_invalid_claim_is_no_user(sub: object) -> None:
     ],
 )
 def test_groups_are_read_as_the_gateway_prints_them(printed: str, groups: tuple[str, ...]) -> None:
-    """A space parts two groups and nothing else does: any other blank is part of a name."""
+    """A space separates two groups; any other blank is part of a name."""
     assert _signed_in(sub="ada", groups=printed).groups == groups
 
 
@@ -137,7 +137,7 @@ def test_groups_are_read_as_the_gateway_prints_them(printed: str, groups: tuple[
     ],
 )
 def test_no_group_is_ever_read_out_of_a_nested_claim(printed: str) -> None:
-    """A bracket anywhere but around the whole leaves no group at all, whatever stands beside it."""
+    """Brackets anywhere except around the whole leave no group."""
     assert _signed_in(sub="ada", groups=printed).groups == ()
 
 
@@ -199,7 +199,7 @@ def test_no_session_name_makes_one_role_look_like_another(role: str, session: st
     assert normalised_principal(arn) == f"arn:aws:iam::111122223333:role/{role}"
 
 
-# --- nobody --------------------------------------------------------------------------------------------------------
+# --- unauthenticated callers ---------------------------------------------------------------------------------------
 
 UNPROVEN: list[Any] = [
     {},

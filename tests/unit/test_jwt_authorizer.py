@@ -1,4 +1,4 @@
-"""Bearer tokens as API Gateway's JWT authorizer judges them, and the issuers that sign them."""
+"""Bearer tokens as API Gateway's JWT authorizer verifies them, and their issuers."""
 
 import base64
 import hmac
@@ -61,14 +61,14 @@ def authorizer(**options: Any) -> JwtAuthorizer:
 
 
 def token(key: Any = KEY, kid: str | None = "k1", algorithm: str = "RS256", **changes: Any) -> str:
-    """A good token, but for `changes`; a claim of `...` is left out."""
+    """Return a valid token with `changes`; `...` removes a claim."""
     claims = {name: value for name, value in (CLAIMS | changes).items() if value is not ...}
     header = {"alg": algorithm, "typ": "JWT"} | ({"kid": kid} if kid is not None else {})
     return sign(header, json.dumps(claims).encode(), key)
 
 
 def sign(header: dict[str, Any], payload: bytes, key: Any) -> str:
-    """A JWS of anything at all: PyJWT's own encoder refuses what an attacker would not."""
+    """Return a JWS of any content: PyJWT's own encoder refuses some of it."""
     signing_input = b".".join(map(b64url, (json.dumps(header).encode(), payload)))
     if header["alg"] == "none":
         signature = b"x"
@@ -90,7 +90,7 @@ def refusal(judge: JwtAuthorizer, *authorization: str) -> TokenRefused:
     return caught.value
 
 
-# What lets in
+# Accepted tokens
 
 
 @pytest.mark.parametrize("prefix", ["Bearer ", "bearer ", "BEARER  ", ""])
@@ -129,7 +129,7 @@ def test_one_of_several_audiences_is_enough() -> None:
     assert authorizer(audience=["first", "second"]).authorize([token(aud="second")])
 
 
-# What does not
+# Refused tokens
 
 
 @pytest.mark.parametrize("authorization", [[], [""], ["", ""]])
@@ -336,12 +336,12 @@ def test_null_claims_are_left_out() -> None:
     assert "claim" not in authorizer().authorize([token(claim=None)])["claims"]  # type: ignore[operator]
 
 
-# Issuers elsewhere
+# Remote issuers
 
 
 @dataclass
 class Elsewhere:
-    """An OpenID Connect issuer whose pages a test can change; it counts how often each was asked for."""
+    """An OpenID Connect issuer whose pages a test can change; it counts the requests for each."""
 
     url: str = ""
     discovery: dict[str, Any] = field(default_factory=dict)
@@ -446,7 +446,7 @@ def test_unreachable_keys_admit_no_caller(elsewhere: Elsewhere) -> None:
 
 def test_a_silent_issuer_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jwt_authorizer, "ISSUER_TIMEOUT_SECONDS", 0.2)
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:  # takes connections, says nothing
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:  # It accepts connections and never answers.
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         started = time.monotonic()
         judge = JwtAuthorizer(url, ["roomkey"])

@@ -1,4 +1,4 @@
-"""The disable flag: its grammar, what it turns off, and how old it may be."""
+"""The kill switch: its grammar and its scopes."""
 
 import pytest
 from hypothesis import example, given, settings
@@ -120,7 +120,7 @@ def test_only_a_text_of_the_grammar_is_valid(text: str) -> None:
         assert any(flag.is_off(platform, kind) for platform in PLATFORMS for kind in TokenKind) is not on
 
 
-# --- what is known of it -------------------------------------------------------------------------------------------
+# --- scopes --------------------------------------------------------------------------------------------------------
 
 
 def _state(text: str, age: float, failure: DependencyFailure | None = None) -> KillSwitchReading:

@@ -1,4 +1,4 @@
-"""LiveKit's own contract for token endpoints: what its clients send, and what is refused."""
+"""LiveKit's own contract for token endpoints: requests of its clients, and refused requests."""
 
 import re
 from typing import Any

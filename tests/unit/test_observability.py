@@ -171,7 +171,7 @@ def test_a_line_that_could_not_be_printed_is_not_printed_later(
 def test_concurrent_requests_are_counted_separately(
     observability: Observability, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In the local stack one environment answers many requests at once."""
+    """In the local stack, one environment answers concurrent requests."""
     platforms = ["100ms", "videosdk", "agora", "agora-whiteboard"]
     together = threading.Barrier(len(platforms))
 

@@ -33,7 +33,7 @@ def _policy(*rules: object, mode: str = "enforce") -> str:
 
 
 class Parameters:
-    """The injected reading: answers both parameters, or fails."""
+    """A reader that returns both parameters, or fails."""
 
     def __init__(self) -> None:
         self.kill_switch: str | None = "false"
@@ -70,11 +70,11 @@ class Subject:
         return self.config.minting(platforms or ("100ms",), Budget.start(self.clock, 2.8))
 
     def rule(self) -> str | None:
-        """The rule by which anyone may manage rooms at 100ms."""
+        """The rule that lets anyone manage rooms at 100ms."""
         return self.read().require_policy().decide(TokenRequest(Hms(), TokenKind.MANAGEMENT), Caller(Access.OPEN)).rule
 
     def without_policy(self) -> DependencyFailure:
-        """Why there is no policy to decide by."""
+        """The reason why no policy is available."""
         state = self.read()
         with pytest.raises(PolicyUnavailable) as caught:
             state.require_policy()

@@ -25,7 +25,7 @@ from roomkey_cli.tokens.minimal_request import minimal_request
 NOW = 1_800_000_000
 DEMO = credential_file.demo()
 WIDE = LifetimeLimits(default=DEFAULT_LIFETIMES.default, longest=90 * 86400)
-"""The widest bounds that a stack can have."""
+"""The widest limits that a stack can have."""
 
 ID = "1b4e28ba-2fa1-41d2-883f-0016d3cca427"
 

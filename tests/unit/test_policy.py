@@ -1,4 +1,4 @@
-"""Who may have which token: the rules' decisions, cell by cell, and what a policy may say."""
+"""Policies: decisions cell by cell, and the grammar."""
 
 import json
 import re
@@ -35,7 +35,7 @@ UUID = "0123456789abcdef0123456789abcdef"
 
 
 def rule(**fields: Any) -> dict[str, Any]:
-    """A rule that grants everything to anyone, but for `fields`; those that are `...` are left out."""
+    """Return a rule that grants everything to anyone, with `fields` replaced; `...` removes a field."""
     everything = {
         "who": ["anyone"],
         "kinds": ["app"],
@@ -48,7 +48,7 @@ def rule(**fields: Any) -> dict[str, Any]:
 
 
 def document(*rules: Any, **fields: Any) -> dict[str, Any]:
-    """A policy of these rules."""
+    """Return a policy of these rules."""
     whole = {"version": 1, "mode": "enforce", "rules": list(rules), **fields}
     return {name: value for name, value in whole.items() if value is not ...}
 
@@ -66,7 +66,7 @@ def principal(arn: str) -> Caller:
 
 
 def ask(platform: str, kind: TokenKind = APP, **body: Any) -> TokenRequest:
-    """The request as the endpoint would know it. Raises `InvalidRequest` where it would refuse it as one."""
+    """Return the request as the endpoint parses it. Raises `InvalidRequest`."""
     return parse(PLATFORMS[platform], kind, body, lifetimes=LIVES, signed_in=True)
 
 
@@ -74,7 +74,7 @@ ANYONE = Caller(Access.OPEN)
 
 
 # --- an oracle -----------------------------------------------------------------------------------------------------
-# It reads the document itself, by other means: what it shares with the code is the meaning of a policy, and no line.
+# It reads the document itself and shares no line with the code.
 
 
 def fits(pattern: str, value: str, caller: Caller) -> bool:
@@ -104,7 +104,7 @@ def is_for(subject: Any, caller: Caller) -> bool:
 
 
 def expected(whole: Mapping[str, Any], request: TokenRequest, caller: Caller) -> tuple[bool, set[str | None], Any]:
-    """Whether it is allowed, the names of the rules that may be said to have decided, and the longest life."""
+    """Return whether it is allowed, the rules that may have decided, and the longest lifetime."""
     granting: dict[str, float] = {}
     for index, one in enumerate(whole["rules"]):
         words = {name: one.get(name, []) for name in ("kinds", "platforms", "services", "roles", "rooms")}
@@ -195,7 +195,7 @@ MATRIX = document(
 
 @cache
 def cells(platform: str, kind: TokenKind) -> list[TokenRequest]:
-    """Every request of this kind that the platform takes."""
+    """Return every request of this kind that the platform accepts."""
     bodies: list[dict[str, Any]] = []
     if kind is APP:
         some = SERVICES_ASKED if platform == "agora" else (None,)
@@ -227,7 +227,7 @@ def test_every_cell_of_the_matrix_is_decided_like_the_oracle(caller: Caller, pla
 
 
 def test_every_rule_of_the_matrix_decides_a_request() -> None:
-    """Each rule but the one that can grant nothing decides something; each caller is allowed some and refused some."""
+    """Each rule except the one that grants nothing decides a request; each caller is allowed some and refused some."""
     compiled = policy(*MATRIX["rules"])
     asked = [request for row in product(DEFAULT_PLATFORMS, TokenKind) for request in cells(*row)]
     decisions = {name: [compiled.decide(request, caller) for request in asked] for name, caller in CALLERS.items()}
@@ -267,10 +267,10 @@ RTC = (("rtc",),)
 SERVICES_OF_AGORA = (("rtc",), ("rtm",), ("rtc", "rtm"), ("rtc", "chat"))
 
 type Asked = tuple[str, str, TokenKind, str | None, str | None, tuple[str, ...]]
-"""Who, platform, kind, role, room, services."""
+"""Caller, platform, kind, role, room, services."""
 
 type By = tuple[str, int | None]
-"""The rule that grants it, and for how long at most."""
+"""The rule that grants it, and the longest lifetime."""
 
 
 def joins(
@@ -282,7 +282,7 @@ def joins(
     *,
     by: By,
 ) -> dict[Asked, By]:
-    """What these people, their names with a space between them, may have app tokens for."""
+    """Return the app tokens that these people, separated by spaces, may have."""
     return {
         (name, platform, APP, role, room, asked): by
         for name, role, room, asked in product(who.split(), roles, rooms, services)
@@ -290,7 +290,7 @@ def joins(
 
 
 def manages(who: str, platforms: tuple[str, ...], roles: tuple[str, ...], *, by: By) -> dict[Asked, By]:
-    """What these people may have management tokens for."""
+    """Return the management tokens that these people may have."""
     return {
         (name, platform, MANAGEMENT, role, None, ()): by
         for name, platform in product(who.split(), platforms)
@@ -362,12 +362,12 @@ GRANTED: dict[str, dict[Asked, By]] = {
         **manages("tenants", ("agora",), (), by=("the backend manages", 900)),
     },
 }
-"""All that a worked policy grants of what is asked here. The rest is refused."""
+"""All grants of a worked policy among these requests. The others are refused."""
 
 
 @cache
 def everything_asked() -> dict[Asked, TokenRequest]:
-    """Every request that a platform takes, of these people, roles, rooms and services."""
+    """Return every request that a platform accepts, for these people, roles, rooms and services."""
     asked: dict[Asked, TokenRequest] = {}
     for who, platform, kind in product(PEOPLE, DEFAULT_PLATFORMS, TokenKind):
         app = kind is APP
@@ -478,7 +478,7 @@ def test_any_rules_are_decided_like_the_oracle(rules: list[Any], request: TokenR
 @pytest.mark.threat("F2")
 @given(RULES, requests(), SOMEBODY)
 def test_a_rule_grants_if_each_field_matches(one: Any, request: TokenRequest, caller: Caller) -> None:
-    """What `policy explain` says of a rule is what the rule does."""
+    """`policy explain` describes a rule as it decides."""
     [compiled] = policy(one).rules
 
     assert compiled.grants(request, caller) == all(dict(compiled.checks(request, caller)).values())
@@ -528,7 +528,7 @@ def test_a_shorter_life_is_never_harder_to_have(rules: list[Any], request: Token
     assert allowed == sorted(allowed, reverse=True)
 
 
-# --- the fine print of a decision ------------------------------------------------------------------------------------
+# --- details of a decision -------------------------------------------------------------------------------------------
 
 JOIN = ask("agora", room_id="r", role="publisher")
 
@@ -659,7 +659,7 @@ def test_whom_a_subject_matches(subject: Any, matched: set[str]) -> None:
     ],
 )
 def test_a_claim_with_brackets_is_not_a_list_of_groups(printed: str) -> None:
-    """Where it says `admins`, that may be a word in somebody's title."""
+    """`admins` may be a word of a title."""
     claims = {"sub": "ada", "groups": printed}
 
     caller = from_authorizer({"jwt": {"claims": claims}}, Access.JWT, ClaimNames("sub", "groups"))
@@ -803,7 +803,7 @@ def test_the_user_id_is_the_configured_claim_not_sub() -> None:
     assert Pattern.parse("{claim:sub}", placeholders=True).matches("1234", caller)
 
 
-# --- what a policy may say -------------------------------------------------------------------------------------------
+# --- the grammar -----------------------------------------------------------------------------------------------------
 
 NO_JSON = ("policy", "is not a JSON document without duplicate keys")
 EMPTY = "must be a list with at least one entry"
@@ -820,7 +820,7 @@ RULE_FIELDS = (
     "must have only the fields who, kinds, platforms, name, roles, services, rooms, max_lifetime, may_set, agents"
 )
 QUOTED = "sentinel"
-"""Stands in what is wrong, and must not stand in what is said about it."""
+"""A marker in the invalid part, which no message may repeat."""
 
 type Problems = list[tuple[str, str]]
 
@@ -972,7 +972,7 @@ def test_a_problem_has_its_place_and_reason_and_quotes_nothing(text: str, proble
     assert list(caught.value.problems) == problems
     assert str(caught.value) == "; ".join(f"{where}: {why}" for where, why in problems)
     assert QUOTED not in str(caught.value)
-    # The decoder's exception would hold the whole document.
+    # The decoder's exception would contain the whole document.
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
@@ -1026,7 +1026,7 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
 
 
 def problems_of(text: str) -> Problems:
-    """What is wrong with a policy. Anything but `PolicyProblems` goes through."""
+    """Return the problems of a policy. Only `PolicyProblems` is caught."""
     try:
         parse_policy(text)
     except InvalidPolicy as error:
@@ -1047,7 +1047,7 @@ def test_any_text_is_a_policy_or_has_problems(text: str) -> None:
 @pytest.mark.parametrize("depth", [10, 100, 900, 1000, 3000, 10_000, 100_000])
 @pytest.mark.parametrize("place", ["rules", "who", "kinds", "rooms", "name", "user", "group", "max_lifetime"])
 def test_no_depth_is_too_deep(depth: int, place: str) -> None:
-    """Reading it may take all the stack that there is; what comes after must not need more."""
+    """Reading may use the whole call stack; the steps after it must not need more."""
     deep = "[" * depth + "]" * depth
     whole = {
         "rules": document(rules="deep"),
@@ -1070,7 +1070,7 @@ def test_no_number_is_too_large(digits: int) -> None:
 
 @pytest.mark.parametrize("room", ["room-{}", "room-{}-*", "*-room-{}-*"])
 def test_780_room_patterns_are_decided_within_five_milliseconds(room: str) -> None:
-    """0.02 to 0.06 ms of processor time on a laptop. The bound leaves room for the coverage tracer."""
+    """0.02 to 0.06 ms of CPU on a laptop. The limit leaves room for the coverage tracer."""
     compiled = policy(rule(rooms=[room.format(index) for index in range(780)]))
     request = JOIN._replace(room_id="lesson-17-room")
 
@@ -1088,10 +1088,9 @@ def test_a_pattern_of_stars_alone_takes_no_time() -> None:
 # --- the schema ------------------------------------------------------------------------------------------------------
 
 BEYOND_THE_SCHEMA = {"is the name of another rule", LIFE}
-"""What JSON Schema cannot say: that names differ, and that 60.0, to it a whole number, is not written as one.
+"""Facts that JSON Schema cannot express: names differ, and 60.0 is not an integer in the text.
 
-Neither can it say that no name stands twice in an object: of that, only a text can tell.
-"""
+Nor can it express duplicate keys: only the text has them."""
 
 
 def test_a_policy_is_as_large_as_ssm_can_hold() -> None:
@@ -1129,14 +1128,14 @@ NAMES = st.sampled_from(
 
 
 def places(node: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
-    """The paths to everything in a document."""
+    """Yield the paths to everything in a document."""
     items: Any = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     return [path, *(place for key, inner in items for place in places(inner, (*path, key)))]
 
 
 @st.composite
 def damaged(draw: st.DrawFn) -> Any:
-    """A policy in which a thing or two were replaced, added or taken away."""
+    """Return a policy with one or two values replaced, added or removed."""
     holder: Any = {"whole": deepcopy(document(*draw(st.lists(RULES, min_size=1, max_size=2))))}
     for _ in range(draw(st.integers(1, 2))):
         path: list[str | int]

@@ -1,4 +1,4 @@
-"""`roomkey policy`: check, test and explain, as somebody at a terminal or a pipeline sees them."""
+"""`roomkey policy`: check, test and explain at a terminal or in a pipeline."""
 
 import csv
 import io
@@ -35,7 +35,7 @@ RULE: dict[str, Any] = {
 
 
 def run(*arguments: str | Path) -> tuple[int, list[str], str]:
-    """The exit status, the lines on standard output, and standard error."""
+    """Return exit status, lines on standard output, and standard error."""
     result = CliRunner().invoke(policy.app, [str(one) for one in arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.exit_code, result.stdout.splitlines(), result.stderr
@@ -52,7 +52,7 @@ def write(file: Path, *rules: Any, **fields: Any) -> Path:
 
 
 def warnings_of(file: Path, **fields: Any) -> list[tuple[str, str]]:
-    """The warnings for a policy of one rule, which is `RULE` but for `fields`."""
+    """Return the warnings for a policy of one rule: `RULE` with `fields` replaced."""
     one = {name: value for name, value in {**RULE, **fields}.items() if value is not ...}
     read = lint.read(write(file, one))
     assert read.policy
@@ -237,7 +237,7 @@ def test_no_control_character_reaches_the_terminal(file: Path) -> None:
 
 
 def of_size(file: Path, size: int, filler: str = "x") -> Path:
-    """A policy that has exactly so many bytes when it is minified, and many more as it stands."""
+    """Return a policy of exactly this size when minified, and larger as written."""
     whole: dict[str, Any] = {"version": 1, "mode": "enforce", "rules": [{**RULE, "rooms": [""]}]}
     rest = size - len(json.dumps(whole, separators=(",", ":")))
     count, more = divmod(rest, len(filler.encode()))
@@ -293,7 +293,7 @@ def test_any_json_is_minified_without_a_change_and_has_lines(
 
     read = lint.read(file)
 
-    assert read.problems  # Nothing of this is a policy.
+    assert read.problems  # None of these is a policy.
     assert all(1 <= problem.line <= text.count("\n") + 1 for problem in read.problems)
     if read.minified is not None:
         assert json.loads(read.minified) == whole
@@ -319,7 +319,7 @@ ANY_ACCOUNT = "matches in every AWS account: write the account id"
 NO_ENDPOINT = "has no effect: only an app token of livekit can have it"
 WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({}, []),
-    # What can never be granted.
+    # Never granted.
     ({"roles": ...}, [("rules[0]", "never grants app tokens for 100ms: the rule has no roles")]),
     ({"rooms": ...}, [("rules[0]", "never grants app tokens for 100ms: the rule has no rooms")]),
     (
@@ -356,10 +356,10 @@ WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
         [("rules[0]", "never grants management tokens for 100ms: they need an IAM principal in who")],
     ),
     ({"kinds": ["*"], "who": [{"group": "g"}, {"principal": "*"}]}, []),
-    # What is of no use.
+    # Without effect.
     ({**MANAGE, "roles": ["*"]}, [("rules[0].roles", "has no effect: the rule's tokens have no roles")]),
     ({"services": ["*"]}, [("rules[0].services", "has no effect: the rule's tokens have no services")]),
-    # What is misspelt.
+    # Misspelt.
     (
         {"platforms": ["videosdk"], "roles": ["moderator", "host"]},
         [("rules[0].roles[1]", NOT_TAKEN)],
@@ -377,7 +377,7 @@ WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
             ("rules[0].rooms[0]", NOT_TAKEN),
         ],
     ),
-    # Who.
+    # Subjects.
     *(
         (
             {**MANAGE, "who": [who]},
@@ -691,7 +691,7 @@ def test_invites_are_decided_twice(tmp_path: Path, file: Path) -> None:
 
 
 def test_a_table_may_come_from_a_spreadsheet(tmp_path: Path) -> None:
-    """A byte order mark, other line ends, columns in another order, quotes, spaces, and rows of nothing at the end."""
+    """A byte order mark, other line ends, another order of columns, quotes, spaces, and empty rows at the end."""
     cases = tmp_path / "cases.csv"
     rows = [
         "expect, platform ,kind,as,groups,role,room",
@@ -899,7 +899,7 @@ def test_explain_rejects_an_invalid_request(arguments: tuple[str, ...], why: str
     assert run("explain", CLASSROOM, *arguments) == (2, [], f"roomkey: invalid request: {why}\n")
 
 
-# --- as a command ----------------------------------------------------------------------------------------------------
+# --- in a process ----------------------------------------------------------------------------------------------------
 
 
 def test_test_as_json(file: Path, tmp_path: Path) -> None:
@@ -951,12 +951,12 @@ SCHEMA: dict[str, Any] = json.loads((DATA / "policy.schema.json").read_text())
 
 
 def blocks(language: str) -> list[str]:
-    """The page's blocks of code in a language."""
+    """Return the page's blocks of code in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.DOTALL | re.MULTILINE)
 
 
 def rows(header: str) -> list[list[str]]:
-    """The cells of the table that begins with this line."""
+    """Return the cells of the table that begins with this line."""
     table = PAGE.partition(f"\n{header}\n")[2].partition("\n\n")[0].splitlines()[1:]
     assert table
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]

@@ -1,4 +1,4 @@
-"""What a body may be, and how it is read."""
+"""The request body: its forms, and how it is read."""
 
 import base64
 import json
@@ -249,7 +249,7 @@ def test_an_event_that_api_gateway_never_sends_is_malformed(event: dict[str, obj
         _strict(event)
 
 
-# --- whatever comes ------------------------------------------------------------------------------------------------
+# --- any body ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("D14")

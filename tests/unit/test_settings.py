@@ -1,4 +1,4 @@
-"""What the function's environment may say."""
+"""The variables of the function's environment."""
 
 import re
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_every_setting_is_read() -> None:
 
 @pytest.mark.parametrize("name", [name for name in ALL if name != "ENVIRONMENT"])
 def test_empty_is_the_default(name: str) -> None:
-    """CloudFormation has no way to leave a variable out."""
+    """CloudFormation cannot omit a variable."""
     assert _deps(**{name: ""}) == _deps()
 
 
@@ -164,7 +164,7 @@ RIGHT = {
         "must be origins such as https://app.example.com, joined by commas: lower case, no paths, no *"
     ),
 }
-"""What a variable that makes no sense is told."""
+"""Invalid values, each with its message."""
 
 BAD = {
     "ENVIRONMENT": ["", "Dev", "1dev", "-dev", "a" * 17, "a_b", "a/b", "../prod", "dev\n", " dev", "dév", "*", "a.b"],

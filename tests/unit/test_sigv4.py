@@ -1,4 +1,4 @@
-"""Signatures made by botocore and by curl, and what must not pass for one."""
+"""Signatures by botocore and curl are accepted, others refused."""
 
 import re
 import shutil
@@ -34,7 +34,7 @@ IDENTITY = {
 
 @dataclass(frozen=True)
 class Signed:
-    """A request as the gateway would see it, once it is signed."""
+    """A signed request as the gateway receives it."""
 
     method: str = "POST"
     target: str = TARGET
@@ -76,7 +76,7 @@ def sign(
 
 
 class SignsAll(SigV4Auth):  # type: ignore[misc]
-    """A client that signs every header it sends, as curl does; botocore leaves some out."""
+    """A client that signs every header it sends, as curl does; botocore omits some."""
 
     def headers_to_sign(self, request: Any) -> HTTPMessage:
         headers = HTTPMessage()
@@ -146,7 +146,7 @@ def test_a_repeated_signed_header_is_signed_in_full() -> None:
             "exactly one x-amz-date",
             id="two dates",
         ),
-        # In the rest the signature itself is right, and one rule alone refuses it.
+        # The others have a correct signature, and break one rule.
         pytest.param(lambda s: s.edited("authorization", "host;x", "x-amz-date;host;x"), "sorted", id="unsorted"),
         pytest.param(lambda s: s.edited("authorization", "host;", "host;host;"), "sorted", id="repeated"),
         pytest.param(lambda s: s.edited("authorization", "host;x", "host;not-sent;x"), "missing", id="header not sent"),
@@ -233,7 +233,7 @@ CURL = [
 
 
 def curl_version() -> tuple[int, ...]:
-    """The installed curl's version; (0,) if there is none."""
+    """Return the installed curl's version; (0,) without curl."""
     if shutil.which("curl") is None:
         return (0,)
     shown = subprocess.run(["curl", "-q", "--version"], capture_output=True, text=True, timeout=30, check=True).stdout

@@ -1,4 +1,4 @@
-"""From the fields of a body to a token request, on a real platform and on one made up to have every kind of field."""
+"""From the fields of a body to a token request, on a real platform and on one that has every kind of field."""
 
 import traceback
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ ONE_SERVICE = Check(lambda value: (check_role(value),), {})
 
 
 class Inventive(Platform):
-    """A platform that has what 100ms has not: fields that stand for each other, defaults, conflicts, a short life."""
+    """A platform with what 100ms lacks: alternative fields, defaults, conflicts, a short lifetime."""
 
     name = "inventive"
     title = "Inventive"
@@ -87,7 +87,7 @@ def _errors(body: Mapping[str, Any], **how: Any) -> list[tuple[str, str]]:
 
 ASK = {"room_id": "r", "role": "guest"}
 
-# --- what is asked for ---------------------------------------------------------------------------------------------
+# --- fields --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", FORMS, ids=["strict", "lenient"])
@@ -195,7 +195,7 @@ def test_any_fields_are_a_request_or_invalid(
         assert request.role
 
 
-# --- fields that stand for each other, defaults, conflicts ---------------------------------------------------------
+# --- alternative fields, defaults, conflicts -----------------------------------------------------------------------
 
 INVENTED = {"room_id": "r", "role": "host", "user_id": "ada"}
 
@@ -225,7 +225,7 @@ def test_fields_that_do_not_go_together_are_refused_once_each_is_right_by_itself
     assert _errors({**clash, "role": "none"}, platform=INVENTIVE) == [("role", "must be one of host, guest")]
 
 
-# --- who it is for -------------------------------------------------------------------------------------------------
+# --- users ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("platform", [HMS, INVENTIVE], ids=["100ms", "inventive"])
@@ -273,7 +273,7 @@ def test_a_user_id_that_the_platform_refuses_gets_no_token(user_id: str) -> None
 
 
 def test_a_user_id_must_match_the_rules_of_the_platform() -> None:
-    """A channel of Agora's may be called 0. As a user, that is the one who stands for everybody."""
+    """A channel of Agora may be called 0. As a user, 0 means every user."""
     body = {"room_id": "0", "role": "publisher"}
     for user_id in ("0", "-5"):
         assert bind_to_user(_parse(ASK, signed_in=True), user_id).user_id == user_id
@@ -304,7 +304,7 @@ def test_a_token_without_a_user_stays_without_one() -> None:
         assert request.user_id is None
 
 
-# --- how long ------------------------------------------------------------------------------------------------------
+# --- lifetimes -----------------------------------------------------------------------------------------------------
 
 SHORT = LifetimeLimits(default={APP: 120, MANAGEMENT: 90}, longest=300)
 LONG = LifetimeLimits(default={APP: 10_000_000, MANAGEMENT: 700}, longest=90_000_000)
@@ -381,7 +381,7 @@ def test_the_default_lifetime_is_never_above_the_policys_maximum(
 
 
 class Patient(Hms):
-    """A platform whose tokens live at least half an hour, by default two hours, without a bound."""
+    """A platform whose tokens have a lifetime of at least half an hour, two hours by default, without a maximum."""
 
     kinds = {APP: TokenSpec(Hms.kinds[APP].fields, Lifetime(minimum=1800, default=7200))}
 

@@ -1,4 +1,4 @@
-"""TURN: known answers that a coturn accepted (turn.json), and credentials that it refuses."""
+"""TURN: known answers that a coturn accepted (turn.json), and credentials that it refused."""
 
 import base64
 import hmac

@@ -1,4 +1,4 @@
-"""VideoSDK tokens: those of its own SDK, reproduced and explained; forged and broken ones, refused."""
+"""VideoSDK tokens: those of its own SDK are reproduced and explained; forged and damaged ones are refused."""
 
 import base64
 import hashlib
@@ -51,14 +51,14 @@ def segment(part: bytes) -> str:
 
 
 def signed(claims: dict[str, Any], secret: str = KEYS["secret"], header: dict[str, Any] | None = None) -> str:
-    """A token made without the code under test."""
+    """Make a token without the code under test."""
     head = segment(json.dumps(header or {"alg": "HS256", "typ": "JWT"}).encode())
     message = f"{head}.{segment(json.dumps(claims).encode())}"
     return f"{message}.{segment(hmac.digest(secret.encode(), message.encode(), hashlib.sha256))}"
 
 
 def decoded(token: str, secret: str = KEYS["secret"]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of a token whose signature holds, read without the code under test."""
+    """Verify a token without the code under test, and return header and claims."""
     head, payload, signature = token.split(".")
     assert signature == segment(hmac.digest(secret.encode(), f"{head}.{payload}".encode(), hashlib.sha256))
     header, claims = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in (head, payload))
@@ -66,7 +66,7 @@ def decoded(token: str, secret: str = KEYS["secret"]) -> tuple[dict[str, Any], d
 
 
 def participant(**other: Any) -> dict[str, Any]:
-    """The claims of a participant token that is good at `NOW`, with `other` claims; None leaves one out."""
+    """Return the claims of a valid participant token at `NOW`, with `other` claims; None removes one."""
     claims = {
         "apikey": KEYS["api_key"],
         "permissions": ["allow_join"],
@@ -97,11 +97,11 @@ LEFT_OUT = {
     "videosdk-docs_scoped-01": "opens its room for anybody",
     "videosdk-docs_scoped-03": "opens its room for anybody",
 }
-"""What no request can ask for, each with what makes it so. All the others are reproduced."""
+"""The vectors that no request expresses, each with the reason. All others are reproduced."""
 
 
 def reproduction(vector: dict[str, Any]) -> MintedToken:
-    """What Roomkey mints when it is asked for what the vector's token says, 30 s after its iat: ours lies back."""
+    """Mint the vector's token, 30 s after its iat: Roomkey sets iat 30 s back."""
     claims = vector["claims"]
     kind = MANAGEMENT if claims.get("roles") == ["crawler"] else APP
     body = {"expires_in": claims["exp"] - claims["iat"] - 30}
@@ -174,7 +174,7 @@ def test_explain_accepts_the_vendors_tokens(vector: dict[str, Any]) -> None:
     assert report.token_id is None
 
 
-# --- what must be refused --------------------------------------------------------------------------------------------
+# --- refused tokens --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", NEGATIVE.values(), ids=lambda bad: bad["why"])
@@ -247,7 +247,7 @@ def test_a_time_that_is_not_a_number_is_not_the_time_of_issue() -> None:
     assert report.problems == ("iat is not a number of seconds (4002 INVALID_TOKEN: Token is invalid or expired)",)
 
 
-# --- what a request gets ---------------------------------------------------------------------------------------------
+# --- minting ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("F6", "G2", "G7")
@@ -304,8 +304,8 @@ def test_only_the_three_sets_of_permissions_are_a_role(listed: list[str]) -> Non
 
 
 def sent(name: str, good: st.SearchStrategy[Any], bad: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """A field as it may be sent: (name, value, whether it can be accepted). A good value of None is left out."""
+    """A field of a request: (name, value, whether it is valid). None removes a valid value."""
     return good.map(lambda value: (name, value, True)) | bad.map(lambda value: (name, value, False))
 
 
-# --- what it signs with ----------------------------------------------------------------------------------------------
+# --- credentials -----------------------------------------------------------------------------------------------------
