@@ -18,7 +18,7 @@ from infrastructure.template import EVERYTHING, source, stack
 from roomkey.platforms import PLATFORM_NAMES, PLATFORMS, SERVICES
 from roomkey.platforms.base import Platform, TokenKind
 from roomkey.platforms.credentials import MIN_KEY_BYTES, CredentialField
-from roomkey.platforms.fields import Lifetime
+from roomkey.platforms.fields import Lifetime, RequestField
 from roomkey_cli.main import app
 from roomkey_cli.reference import markdown
 
@@ -143,6 +143,34 @@ def _span(seconds: int) -> str:
     return f"{days + 1} d less {86400 - rest} s" if days else f"{seconds} s"
 
 
+def policy_fields() -> str:
+    """Return the table of what a policy sees of a request, by platform and kind."""
+    rows = []
+    for platform in PLATFORMS.values():
+        for kind, spec in platform.kinds.items():
+            role, services, room = map(spec.field, ("role", "services", "room_id"))
+            if kind is TokenKind.APP or role or services or room:
+                rows.append((f"`{platform.name}`", kind, _words(role), _words(services), _room(platform, room)))
+    return _table(("platform", "kind", "role", "services", "room"), rows)
+
+
+def _words(field: RequestField | None) -> str:
+    if field is None:
+        return ""
+    schema: Any = field.check.schema
+    default = field.default if isinstance(field.default, tuple) else (field.default,)
+    words = schema.get("items", schema).get("enum", ())
+    return ", ".join(f"`{word}`{' (default)' if word in default else ''}" for word in words) or "any"
+
+
+def _room(platform: Platform, field: RequestField | None) -> str:
+    if field is None:
+        return ""
+    return ("required" if field.required else "optional; **absent: every room**") + (
+        ", compared in lower case" if platform.fold_room_case else ""
+    )
+
+
 def credentials() -> str:
     """Return the table of the values in each platform's secret."""
     return _table(
@@ -213,6 +241,7 @@ PARTS: Mapping[Path, Mapping[str, Callable[[], str]]] = {
     REFERENCE / "alarms.md": {"alarms": alarms},
     REFERENCE / "audit-log.md": {"fields": audit_fields},
     DOCS / "cli.md": {"commands": commands},
+    DOCS / "policy.md": {"fields": policy_fields},
     DOCS / "tokens.md": {"platforms": platforms, "credentials": credentials},
 }
 """The generated parts of each page."""
