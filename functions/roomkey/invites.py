@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from roomkey import strict_json
-from roomkey.errors import FieldError, InvalidRequest, InviteInvalid
+from roomkey.errors import FieldError, InvalidRequest, InviteInvalid, NotAllowed
 from roomkey.identity import GUEST_PREFIX
 from roomkey.limits import DEFAULT_INVITE_LIFETIME, MAX_INVITE_LIFETIME, MIN_INVITE_LIFETIME
 from roomkey.platforms.fields import check_id, text
@@ -171,9 +171,14 @@ class InviteRequest(NamedTuple):
         return cls(body.get("platform"), target, expires_in, body.get("guest_name"))
 
     def lifetime(self, allowed: int | None) -> int:
-        """Return the invite's lifetime in seconds. `allowed` is the policy's limit."""
+        """Return the invite's lifetime in seconds. `allowed` is the policy's limit.
+
+        Raises `NotAllowed` if the policy grants less than the minimum.
+        """
         if self.expires_in is not None:
             return self.expires_in
+        if allowed is not None and allowed < MIN_INVITE_LIFETIME:
+            raise NotAllowed
         return min(DEFAULT_INVITE_LIFETIME, DEFAULT_INVITE_LIFETIME if allowed is None else allowed)
 
 

@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from roomkey.invites import Invite, InviteKeys, UnverifiedInvite
+from roomkey.platforms import PLATFORM_NAMES, PLATFORMS
+from roomkey_cli import credential_file
 from support.aws.moto_proxy import GET_FLAG, GET_SECRET
 from support.invites import KEY_SECRET, KEYS
-from support.stack import EVERY_PLATFORM, NOW, Answer, Deploy, Deployed, claims_of
+from support.stack import NOW, Answer, Deploy, Deployed, claims_of
 
 INVITE_RULE = {
     "name": "hosts invite",
@@ -141,22 +143,24 @@ def test_a_guest_who_repeats_the_id_stays_the_same_guest_and_is_never_a_member(d
     assert claims_of(str(first.token))["user_id"] == "guest-ada"
 
 
-@pytest.mark.parametrize(
-    ("platform", "fields"),
-    [
-        ("videosdk", {"role": "guest"}),
-        ("agora", {"role": "subscriber", "services": ["rtc"]}),
-        ("agora-whiteboard", {"role": "reader", "room_id": "0123456789abcdef0123456789abcdef"}),
-    ],
-)
-def test_invites_work_on_every_platform(deploy: Deploy, platform: str, fields: dict[str, Any]) -> None:
-    stack = Stack(deploy, platforms=EVERY_PLATFORM)
+EVERYTHING = {"platforms": ["*"], "roles": ["*"], "services": ["*"], "rooms": ["*"]}
 
-    reply = stack.redeem(stack.invite(platform=platform, **fields))
+
+@pytest.mark.parametrize("platform", PLATFORM_NAMES)
+def test_invites_work_on_every_platform(deploy: Deploy, platform: str) -> None:
+    example, secret = PLATFORMS[platform].example, credential_file.as_text(credential_file.demo()[platform])
+    fields = {name: example.get(name, ...) for name in ("room_id", "role")}
+    services = list(PLATFORMS[platform].services[:1]) or ...
+    rules = ({**INVITE_RULE, **EVERYTHING}, {**GUEST_RULE, **EVERYTHING})
+    stack = Stack(deploy, platforms=[platform], secrets={platform: secret}, secret=secret, rules=rules)
+
+    reply = stack.redeem(stack.invite(platform=platform, services=services, **fields), guest_name="Zoë")
 
     assert (reply.status, reply.body["platform"]) == (200, platform)
     assert reply.token
     assert reply.body.get("user_id", "guest-").startswith("guest-")
+    assert reply.body.get("role") == example.get("role")
+    assert reply.body["expires_in"] <= 1800
 
 
 def test_an_iam_principal_can_invite(deploy: Deploy) -> None:
@@ -226,6 +230,8 @@ def test_an_invite_without_expires_in_lives_as_long_as_the_rule_allows(deploy: D
     assert Stack(deploy).create().body["expires_in"] == 7200
     unbounded = {name: value for name, value in INVITE_RULE.items() if name != "max_lifetime"}
     assert Stack(deploy, rules=(unbounded,)).create().body["expires_in"] == 86400
+    assert Stack(deploy, rules=({**INVITE_RULE, "max_lifetime": 300},)).create().body["expires_in"] == 300
+    assert Stack(deploy, rules=({**INVITE_RULE, "max_lifetime": 299},)).create().code == "not-allowed"
 
 
 def test_an_invitation_requires_authentication(deploy: Deploy) -> None:

@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 from roomkey import __version__
 from roomkey.api import Api
 from roomkey.dependencies import Dependencies
+from roomkey.platforms import PLATFORM_NAMES
 from roomkey_cli.data import POLICIES
 from support.audit_lines import checked
 from support.aws.moto_proxy import Aws
@@ -102,7 +103,7 @@ SUCCESS = _closed(
         "expires_in": {"type": "integer", "minimum": 60},
         "user_id": {"type": "string", "minLength": 1},
         "renew_in": {"type": "integer", "minimum": 30},
-        "platform": {"enum": list(SECRETS)},
+        "platform": {"enum": list(PLATFORM_NAMES)},
         "room_id": {"type": "string", "minLength": 1},
         "role": {"type": "string", "minLength": 1},
         "guest_name": {"type": "string", "minLength": 1},

@@ -438,6 +438,11 @@ WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ),
     # Lifetimes.
     ({"max_lifetime": 86400}, []),
+    (
+        {"who": ["signed-in"], "kinds": ["invite"], "max_lifetime": 299},
+        [("rules[0].max_lifetime", "grants no invite: their lifetime is at least 300 s")],
+    ),
+    ({"who": ["signed-in"], "kinds": ["invite"], "max_lifetime": 300}, []),
     ({"max_lifetime": 86401}, [("rules[0].max_lifetime", "is more than the stack's MaxTokenLifetime (default 86400)")]),
     (
         {"platforms": ["agora"], "roles": ["publisher"], "services": ["rtc"], "max_lifetime": 119},

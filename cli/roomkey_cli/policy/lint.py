@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roomkey.limits import MAX_POLICY_BYTES
+from roomkey.limits import MAX_POLICY_BYTES, MIN_INVITE_LIFETIME
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.platforms.fields import RequestField
@@ -406,6 +406,8 @@ def _rooms(rule: Rule) -> Iterator[tuple[str, str]]:
 def _lifetime(rule: Rule) -> Iterator[tuple[str, str]]:
     if rule.max_lifetime is None:
         return
+    if INVITE in rule.kinds and rule.max_lifetime < MIN_INVITE_LIFETIME:
+        yield ".max_lifetime", f"grants no invite: their lifetime is at least {MIN_INVITE_LIFETIME} s"
     for kind, name in _requests(rule):
         if kind == INVITE:
             continue
