@@ -20,7 +20,7 @@ SCHEMA = 1
 
 
 class AuditTrail:
-    """Writes the lines of one environment to `stream`, or to standard output where it is None.
+    """Writes the lines of one environment to `stream`; None means standard output.
 
     With `user_ids` false the lines contain no user ids.
     """

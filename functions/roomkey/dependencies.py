@@ -1,4 +1,4 @@
-"""The composition root: everything that a request needs, built once and passed down. Tests build their own."""
+"""The composition root: build the services that requests need, once. Tests build their own."""
 
 import random
 from collections.abc import Callable, Iterable, Mapping

@@ -13,10 +13,10 @@ from roomkey.token_requests import TokenRequest
 
 
 class MintedToken:
-    """A checked token, its grant, and what the reply contains about it. A plain class: its repr shows no token.
+    """A checked token, its grant, and its members of the response. A plain class: its repr shows no token.
 
-    `minted_at` is in Unix seconds, `expires_in` in seconds from then. `reply` holds the members that return the token,
-    `connect` the platform's public values, `renew_in` the seconds until a client fetches the next one.
+    `minted_at` is in Unix seconds, `expires_in` in seconds from then. `reply` has the members that return the token,
+    `connect` the platform's public values, `renew_in` the seconds until a client fetches the next token.
     """
 
     __slots__ = ("connect", "expires_in", "grant", "minted_at", "renew_in", "reply", "token", "token_id")

@@ -54,7 +54,7 @@ def _new_logger() -> "Logger":
 
 
 class Observability:
-    """Logs and metrics of one environment. No dimension holds a user, room or token."""
+    """Logs and metrics of one environment. No dimension contains a user, room or token."""
 
     __slots__ = ("_environment", "_log_level")
 

@@ -1,1 +1,1 @@
-"""Read from AWS: two stores, and the client, credentials and transport under them."""
+"""Calls to AWS: two stores, and the client, credentials and transport that they use."""

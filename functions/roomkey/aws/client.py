@@ -1,8 +1,8 @@
 """Calls to AWS's JSON services, bounded in time and number.
 
-A call makes at most two attempts, each within what is left of the request's budget. It returns the parsed answer or
-raises a `DependencyFailure`, which states whether the failure is transient. Nothing connects before the first call: a
-snapshot of this process contains no connection and no credentials.
+A call makes at most two attempts within the rest of the request's budget. It returns the parsed response or raises a
+`DependencyFailure`, which states whether the failure is transient. Nothing connects before the first call: a snapshot
+of this process contains no connection and no credentials.
 """
 
 import json
@@ -55,13 +55,12 @@ class AwsClient:
         parse: Callable[[Any], T | None],
         budget: Budget,
     ) -> T:
-        """Call `operation`, named as in `X-Amz-Target`, and return what `parse` makes of the answer's document.
+        """Call `operation`, named as in `X-Amz-Target`, and return its response, parsed.
 
-        `parse` returns None for a document that the service cannot have sent, or fails with the exception that the
-        document causes there.
+        `parse` takes the response's document. It returns None, or raises, for one that the service cannot have sent.
 
         Raises:
-            DependencyFailure: The call failed, or its answer is unusable.
+            DependencyFailure: The call failed, or its response is unusable.
         """
 
         def attempt() -> T:

@@ -1,4 +1,4 @@
-"""The address of a service, by the SDK's environment variables or by AWS's naming rule.
+"""The URL of a service, from the SDK's environment variables or AWS's naming rule.
 
 The rule is the SDK's for the two services in every region of every partition. Dual-stack endpoints are not covered.
 """

@@ -24,7 +24,7 @@ _ALLOWED_HOSTS = ("localhost", "169.254.170.2", "169.254.170.23", "fd00:ec2::23"
 
 
 class NoCredentials(Exception):
-    """The environment contains no credentials and no allowed address to get them from."""
+    """The environment contains no credentials and no allowed URL to fetch them from."""
 
 
 class Credentials:
@@ -39,7 +39,7 @@ class Credentials:
 
 
 class RoleCredentials:
-    """Reads the role's credentials when a call needs them; never at init, which may end up in a snapshot."""
+    """Reads the role's credentials when a call needs them; never at init, since a snapshot would contain them."""
 
     def __init__(self, transport: DeadlineTransport, clock: Clock, environ: Mapping[str, str]) -> None:
         self._transport = transport
@@ -92,7 +92,7 @@ def _parse(document: Any) -> tuple[Credentials, float]:
 
 
 def _is_allowed(url: str) -> bool:
-    """Whether credentials may be asked for at `url`: over TLS anywhere, else on this machine or its container host."""
+    """Return whether credentials may be fetched from `url`: with TLS from any host, else from this machine's hosts."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

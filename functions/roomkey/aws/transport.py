@@ -1,7 +1,7 @@
 """HTTP requests that end on time, even against a server that sends one byte now and then.
 
-Timeouts of sockets are per read: such a server holds a call for as long as it likes. Here every wait, from connecting
-to the last byte of the body, gets at most what is left of the request's budget.
+Timeouts of sockets apply to each read, so such a server could hold a call without end. Here every wait, from connecting
+to the last byte of the body, is limited to the rest of the request's budget.
 
 A connection serves one request, so no pooled connection is dead after a thaw. A DNS lookup cannot be interrupted;
 `RES_OPTIONS` in the function's environment bounds it.
@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 from roomkey.clock import Budget
 
 MAX_RESPONSE_BYTES = 256 * 1024
-"""Kill switch, policy and secrets take a few KiB; an endless body must not fill the memory."""
+"""Kill switch, policy and secrets have a few KiB; an endless body must not fill the memory."""
 
 AUTHORITIES = Path(__file__).with_name("authorities")
 """Folder of certificate authorities by subject hash, which `make build` writes (scripts/authorities.py)."""
