@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from roomkey.aws import endpoints, role_credentials
 from roomkey.aws.client import AwsClient, error_code
-from roomkey.aws.role_credentials import Credentials, NoCredentials, RoleCredentials
+from roomkey.aws.role_credentials import AwsCredentials, NoCredentials, RoleCredentials
 from roomkey.aws.signer import Scope, sign
 from roomkey.aws.stores import ParameterStore, Secret
 from roomkey.aws.transport import ConnectionFailed, Response
@@ -54,13 +54,13 @@ def test_a_signature_equals_botocores(
         patch.setattr(botocore.auth, "get_current_datetime", lambda **_: now)
         botocore.auth.SigV4Auth(botocore.credentials.Credentials(*key), service, region).add_auth(judge)
 
-    signed = sign(headers, body, Scope(region, service), Credentials(*key), moment + 0.9)
+    signed = sign(headers, body, Scope(region, service), AwsCredentials(*key), moment + 0.9)
 
     assert signed == {name.lower(): value for name, value in judge.headers.items()}
 
 
 def test_repr_hides_credentials_and_secrets() -> None:
-    shown = repr([Credentials("AKIASentinel", "Sentinel", "Sentinel"), Secret("Sentinel", "v1")])
+    shown = repr([AwsCredentials("AKIASentinel", "Sentinel", "Sentinel"), Secret("Sentinel", "v1")])
 
     assert "Sentinel" not in shown
 

@@ -21,7 +21,7 @@ from roomkey_cli.policy.simulate import did_you_mean, endpoint_words
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PolicyFinding:
     """A problem or warning: its place in the document (`rules[2].who[0]`), its line in the file, and the reason."""
 
     line: int
@@ -41,8 +41,8 @@ class PolicyFile:
 
     policy: Policy | None = None
     minified: str | None = None
-    problems: tuple[Finding, ...] = ()
-    warnings: tuple[Finding, ...] = ()
+    problems: tuple[PolicyFinding, ...] = ()
+    warnings: tuple[PolicyFinding, ...] = ()
 
     @property
     def size(self) -> int | None:
@@ -67,15 +67,15 @@ def parse(content: bytes) -> PolicyFile:
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        return PolicyFile(problems=(Finding(content.count(b"\n", 0, error.start) + 1, "policy", "is not UTF-8"),))
+        return PolicyFile(problems=(PolicyFinding(content.count(b"\n", 0, error.start) + 1, "policy", "is not UTF-8"),))
     try:
         json.loads(text)
         source = _Source(text)
     except json.JSONDecodeError as error:
-        return PolicyFile(problems=(Finding(error.lineno, "policy", f"is not JSON: {error.msg.strip(' :')}"),))
+        return PolicyFile(problems=(PolicyFinding(error.lineno, "policy", f"is not JSON: {error.msg.strip(' :')}"),))
     except (ValueError, RecursionError):
         why = "has a number that is too long, or is nested too deeply"
-        return PolicyFile(problems=(Finding(1, "policy", why),))
+        return PolicyFile(problems=(PolicyFinding(1, "policy", why),))
     if source.flaws:
         return PolicyFile(problems=tuple(source.flaws))
     try:
@@ -88,7 +88,7 @@ def parse(content: bytes) -> PolicyFile:
     size = len(source.minified.encode())
     if size > MAX_POLICY_BYTES:
         why = f"has {size} bytes minified; SSM's limit is {MAX_POLICY_BYTES}"
-        return PolicyFile(minified=source.minified, problems=(Finding(1, "policy", why),))
+        return PolicyFile(minified=source.minified, problems=(PolicyFinding(1, "policy", why),))
     warnings = _in_order(source.finding(*warning) for warning in _warnings(policy, json.loads(text)))
     return PolicyFile(policy, source.minified, warnings=warnings)
 
@@ -117,7 +117,7 @@ def summary(policy: Policy) -> str:
 def as_json(read: PolicyFile) -> dict[str, object]:
     """Return the result of the check for the JSON output."""
 
-    def listed(findings: Iterable[Finding]) -> list[dict[str, object]]:
+    def listed(findings: Iterable[PolicyFinding]) -> list[dict[str, object]]:
         return [{"line": finding.line, "where": finding.where, "why": finding.why} for finding in findings]
 
     return {
@@ -130,7 +130,7 @@ def as_json(read: PolicyFile) -> dict[str, object]:
     }
 
 
-def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def _in_order(findings: Iterable[PolicyFinding]) -> tuple[PolicyFinding, ...]:
     return tuple(sorted(findings, key=lambda finding: finding.line))
 
 
@@ -151,7 +151,7 @@ class _Source:
         breaks = [found.start() for found in re.finditer("\n", text)]
         parts = [(found[0], bisect(breaks, found.start()) + 1) for found in _PART.finditer(text)]
         self.minified = "".join(part for part, _ in parts)
-        self.flaws: list[Finding] = []
+        self.flaws: list[PolicyFinding] = []
         self._lines: dict[str, int] = {}
         self._parts = iter(parts)
         self._value("policy", *next(self._parts))
@@ -163,7 +163,7 @@ class _Source:
         elif part == "{":
             self._object(where)
         elif not _is_plain(part):
-            self.flaws.append(Finding(line, where, "is not a number in JSON"))
+            self.flaws.append(PolicyFinding(line, where, "is not a number in JSON"))
 
     def _list(self, where: str) -> None:
         index = 0
@@ -183,19 +183,19 @@ class _Source:
                 continue
             name = json.loads(part)
             if name in names:
-                self.flaws.append(Finding(line, where, "has a duplicate key"))
+                self.flaws.append(PolicyFinding(line, where, "has a duplicate key"))
             names.add(name)
             inner = name if where == "policy" else f"{where}.{name}"
             self._lines.setdefault(inner, line)
             next(self._parts)  # The colon.
             self._value(inner, *next(self._parts))
 
-    def finding(self, where: str, why: str) -> Finding:
+    def finding(self, where: str, why: str) -> PolicyFinding:
         """Return `why` with its line. A missing member has the line of the object around it."""
         known = where
         while known and known not in self._lines:
             known = re.sub(r"(?:^|\.)[^.\[\]]*$|\[\d+\]$", "", known)
-        return Finding(self._lines.get(known or "policy", 1), where, why)
+        return PolicyFinding(self._lines.get(known or "policy", 1), where, why)
 
 
 def _is_plain(scalar: str) -> bool:

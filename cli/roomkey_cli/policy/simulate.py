@@ -29,7 +29,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Outcome:
     """The decision on a question, the rule that decided, and the reason."""
 
     allowed: bool
@@ -180,17 +180,17 @@ def _claims(text: str) -> dict[str, str]:
     return claims
 
 
-def decide(policy: Policy, question: Question) -> Verdict:
+def decide(policy: Policy, question: Question) -> Outcome:
     """Return the policy's decision on a question."""
     if question.barred:
-        return Verdict(False, None, question.barred)
+        return Outcome(False, None, question.barred)
     decision = policy.decide(question.request, question.caller)
     if decision.rule is None:
-        return Verdict(False, None, "no rule grants it")
+        return Outcome(False, None, "no rule grants it")
     if not decision.allowed:
-        return Verdict(False, decision.rule, f'"{decision.rule}" grants it for at most {decision.max_lifetime} s')
+        return Outcome(False, decision.rule, f'"{decision.rule}" grants it for at most {decision.max_lifetime} s')
     lifetime = "" if decision.max_lifetime is None else f", for at most {decision.max_lifetime} s"
-    return Verdict(True, decision.rule, f'by "{decision.rule}"{lifetime}')
+    return Outcome(True, decision.rule, f'by "{decision.rule}"{lifetime}')
 
 
 def rule_by_rule(policy: Policy, question: Question) -> list[tuple[bool, list[str]]]:
@@ -218,12 +218,12 @@ def nearest(policy: Policy, question: Question, limit: int = 3) -> list[str]:
     return [line for index in near for line in reasons(index, policy.rules[index], question)]
 
 
-def as_json(policy: Policy, question: Question, verdict: Verdict) -> dict[str, object]:
+def as_json(policy: Policy, question: Question, outcome: Outcome) -> dict[str, object]:
     """Return the decision for the JSON output."""
     return {
-        "allowed": verdict.allowed,
-        "rule": verdict.rule,
-        "why": verdict.why,
+        "allowed": outcome.allowed,
+        "rule": outcome.rule,
+        "why": outcome.why,
         "mode": policy.mode,
         "rules": [{"grants": grants, "reasons": lines} for grants, lines in rule_by_rule(policy, question)],
     }

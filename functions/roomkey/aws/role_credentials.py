@@ -27,7 +27,7 @@ class NoCredentials(Exception):
     """The environment contains no credentials and no allowed URL to fetch them from."""
 
 
-class Credentials:
+class AwsCredentials:
     """An access key with its secret, and the session token if there is one. `repr` hides them."""
 
     __slots__ = ("access_key", "secret_key", "session_token")
@@ -45,14 +45,14 @@ class RoleCredentials:
         self._transport = transport
         self._clock = clock
         self._environ = environ
-        self._fetched: Credentials | None = None
+        self._fetched: AwsCredentials | None = None
         self._expires_at = 0.0
 
-    def read(self, budget: Budget) -> Credentials:
+    def read(self, budget: Budget) -> AwsCredentials:
         """Return valid credentials. Raises `NoCredentials`, `ConnectionFailed` or `BudgetExceeded`."""
         access_key, secret_key = (self._environ.get(f"AWS_{name}") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
         if access_key and secret_key:
-            return Credentials(access_key, secret_key, self._environ.get("AWS_SESSION_TOKEN", ""))
+            return AwsCredentials(access_key, secret_key, self._environ.get("AWS_SESSION_TOKEN", ""))
         remaining = self._expires_at - self._clock.now().wall
         if self._fetched is None or remaining <= REFRESH_NEEDED_SECONDS:
             self._fetched = self._fetch(budget)
@@ -61,7 +61,7 @@ class RoleCredentials:
                 self._fetched = self._fetch(budget)
         return self._fetched
 
-    def _fetch(self, budget: Budget) -> Credentials:
+    def _fetch(self, budget: Budget) -> AwsCredentials:
         url = self._environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
         if not _is_allowed(url):
             raise NoCredentials
@@ -81,14 +81,14 @@ class RoleCredentials:
         return credentials
 
 
-def _parse(document: Any) -> tuple[Credentials, float]:
+def _parse(document: Any) -> tuple[AwsCredentials, float]:
     values = [document[name] for name in ("AccessKeyId", "SecretAccessKey", "Token", "Expiration")]
     if not all(isinstance(value, str) and value for value in values):
         raise ValueError("not credentials")
     expires = datetime.fromisoformat(values.pop())
     if expires.tzinfo is None:
         raise ValueError("an expiry without a time zone")
-    return Credentials(*values), expires.timestamp()
+    return AwsCredentials(*values), expires.timestamp()
 
 
 def _is_allowed(url: str) -> bool:

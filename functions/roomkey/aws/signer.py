@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from roomkey.aws.role_credentials import Credentials
+from roomkey.aws.role_credentials import AwsCredentials
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
@@ -22,7 +22,7 @@ class Scope(NamedTuple):
 
 
 def sign(
-    headers: Mapping[str, str], body: bytes, scope: Scope, credentials: Credentials, unix_seconds: float
+    headers: Mapping[str, str], body: bytes, scope: Scope, credentials: AwsCredentials, unix_seconds: float
 ) -> dict[str, str]:
     """Return `headers` with the date, the session token and the signature added.
 

@@ -10,7 +10,7 @@ from roomkey_cli.commands import files
 from roomkey_cli.commands.options import PolicyArgument, PolicyKindOption, RequiredPlatformOption
 from roomkey_cli.commands.session import Output
 from roomkey_cli.policy import simulate
-from roomkey_cli.policy.simulate import Question, Verdict
+from roomkey_cli.policy.simulate import Outcome, Question
 from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, say_json
 
 
@@ -66,24 +66,24 @@ def explain(
         question = simulate.ask(columns)
     except ValueError as error:
         fail(f"invalid request: {error}", USAGE)
-    verdict = simulate.decide(policy, question)
+    outcome = simulate.decide(policy, question)
     if output.as_json:
-        say_json(simulate.as_json(policy, question, verdict))
+        say_json(simulate.as_json(policy, question, outcome))
     else:
-        print("\n".join(map(harmless, _lines(policy, question, verdict, every_rule=every_rule))))
-    if not verdict.allowed:
+        print("\n".join(map(harmless, _lines(policy, question, outcome, every_rule=every_rule))))
+    if not outcome.allowed:
         raise typer.Exit(REFUSED)
 
 
-def _lines(policy: Policy, question: Question, verdict: Verdict, *, every_rule: bool) -> Iterator[str]:
-    yield f"{'allowed' if verdict.allowed else 'denied'}: {verdict.why}"
-    if not verdict.allowed and not question.barred and policy.mode is Mode.AUDIT:
+def _lines(policy: Policy, question: Question, outcome: Outcome, *, every_rule: bool) -> Iterator[str]:
+    yield f"{'allowed' if outcome.allowed else 'denied'}: {outcome.why}"
+    if not outcome.allowed and not question.barred and policy.mode is Mode.AUDIT:
         yield "The policy's mode is audit: the token is minted anyway, and the decision recorded."
     if every_rule:
         for _, lines in simulate.rule_by_rule(policy, question):
             yield from (f"  {line}" for line in lines)
         return
-    if not verdict.allowed:
+    if not outcome.allowed:
         near = simulate.nearest(policy, question)
         yield from (f"  {line}" for line in near)
         if near and len(policy.rules) > 1:
