@@ -174,6 +174,27 @@ def test_a_request_matches_one_route(opened: Local, method: str, target: str, ex
     assert event["requestContext"]["http"]["method"] == method
 
 
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        ("http://api.example:8000/v1/health?a=1", "/v1/health", "a=1"),
+        ("HTTPS://api.example:8000/v1/a%20b", "/v1/a b", ""),
+        ("http://api.example:8000", "/", ""),
+        ("http://api.example:8000?a=1", "/", "a=1"),
+        ("http://api.example:8000//v1//health", "//v1//health", ""),
+    ],
+)
+def test_a_target_in_absolute_form_replaces_the_host(opened: Local, target: str, path: str, query: str) -> None:
+    event = opened.event("GET", target, {"Host": "other.example"})
+    assert (event["rawPath"], event["rawQueryString"]) == (path, query)
+    assert event["headers"]["host"] == "api.example:8000"
+
+
+@pytest.mark.parametrize("target", ["*", "ftp://api.example/v1/health", "http:/v1/health", "/http://a/v1/health"])
+def test_a_target_in_another_form_matches_no_route(opened: Local, target: str) -> None:
+    assert opened.event("GET", target)["routeKey"] == "$default"
+
+
 def test_the_table_holds_the_routes_of_the_function() -> None:
     assert {
         **{route_key: route.access for route_key, route in MINTING_ROUTES.items()},

@@ -113,6 +113,25 @@ def test_a_repeated_header_is_refused(guarded: str, name: str) -> None:
     assert send(guarded, "GET", "/", [("Host", LOCAL), ("Origin", WEB), (name, value)]).status in (400, 403)
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "status"),
+    [
+        ("http://localhost:8000/api/token", LOCAL, 200),
+        ("http://localhost:8000/api/token", "evil.example", 200),
+        ("http://evil.example/api/token", LOCAL, 403),
+        ("http://ada@localhost/api/token", LOCAL, 403),
+        ("http://localhost:8000", LOCAL, 200),
+    ],
+)
+def test_the_host_of_a_target_in_absolute_form_counts(guarded: str, target: str, host: str, status: int) -> None:
+    assert send(guarded, "GET", target, {"Host": host}).status == status
+
+
+def test_a_path_key_is_found_in_a_target_in_absolute_form(keyed: str) -> None:
+    assert send(keyed, "GET", "http://localhost/k3y/v1/health").status == 200
+    assert send(keyed, "GET", "http://localhost/v1/health").status == 403
+
+
 def test_a_path_key_is_required_and_removed(keyed: str) -> None:
     assert json.loads(send(keyed, "GET", "/k3y/v1/health").body) == {"path": "/v1/health", "prefix": "/k3y"}
     assert json.loads(send(keyed, "GET", "/k3y").body)["path"] == "/"

@@ -206,7 +206,7 @@ class Gateway:
         self._router = Router(extra_routes, redirect_slashes=False, default=self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._router(scope, receive, send)
+        await self._router(guard.in_origin_form(scope), receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

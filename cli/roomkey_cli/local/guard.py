@@ -15,7 +15,7 @@ import secrets
 import socket
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
 import h11
@@ -36,6 +36,7 @@ _MAX_AWS_BODY_BYTES = 1024 * 1024
 _LOCALHOST = re.compile(r"https?://localhost(:[0-9]{1,5})?")
 _HOST = re.compile(r"(?:(?P<name>[a-z0-9._-]+)|\[(?P<address>[0-9a-f:.]+)\])(?::[0-9]{1,5})?")
 _ORIGIN = re.compile(r"https?://[^\s,/*A-Z]+")
+_ABSOLUTE_FORM = re.compile(r"https?://(?P<host>[^/?#]+)(?P<path>.*)", re.IGNORECASE)
 _OWN_PAGES = ("/console", "/demo")
 _SIGNED_SERVICES = ("ssm", "secretsmanager", "sts", "cloudformation", "lambda", "logs")
 _FUNCTION = re.compile(r"/2015-03-31/functions/[\w-]+")
@@ -111,6 +112,32 @@ def prefix(scope: Scope) -> str:
     return removed
 
 
+def origin_form(target: str) -> tuple[str, str]:
+    """Return the host of a request target and its path, with the query if `target` has it. Other forms have no host.
+
+    A server must accept the absolute form, and use its host in the place of the header (RFC 9112, section 3.2.2).
+    """
+    absolute = _ABSOLUTE_FORM.fullmatch(target)
+    if absolute is None:
+        return "", target
+    path = absolute["path"]
+    return absolute["host"], path if path.startswith("/") else f"/{path}"
+
+
+def in_origin_form(scope: Scope) -> Scope:
+    """Return `scope` with the path and the `Host` of a target in absolute form."""
+    host, path = origin_form(scope["raw_path"].decode("latin-1"))
+    if not host:
+        return scope
+    headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    return {
+        **scope,
+        "raw_path": path.encode("latin-1"),
+        "path": unquote(path),
+        "headers": [(b"host", host.encode("latin-1")), *headers],
+    }
+
+
 class Guard:
     """ASGI middleware in front of the local API, the console and the demo issuer.
 
@@ -134,7 +161,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         try:
-            scope = self._without_path_key(scope)
+            scope = self._without_path_key(in_origin_form(scope))
             self._check(scope)
         except NotAllowed as refusal:
             note(scope, reason=str(refusal))
@@ -257,7 +284,8 @@ class AwsGuard:
         try:
             headers = self._check_source(environ)
             body = _read_body(environ)
-            target, method = str(environ.get("REQUEST_URI", "")), environ["REQUEST_METHOD"]
+            _, target = origin_form(str(environ.get("REQUEST_URI", "")))  # werkzeug has replaced the host.
+            method = environ["REQUEST_METHOD"]
             sigv4.verify(self._key, method, target, headers, body, services=_SIGNED_SERVICES)
             if _FUNCTION.fullmatch(target) and method == "GET":
                 return _aws_error(environ, start_response, "ResourceNotFoundException", "The function does not exist")

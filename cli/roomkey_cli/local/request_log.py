@@ -29,6 +29,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = guard.in_origin_form(scope)
         answer = _Answer()
 
         async def observe(message: Message) -> None:
