@@ -73,22 +73,21 @@ def checked(secrets: Secrets, platform: Platform) -> Credentials:
         raise CredentialFileError(f"{platform.name}: {error}") from None
 
 
-def unchecked(secrets: Secrets, platform: Platform) -> Credentials:
-    """Return a platform's credentials unchecked, to verify tokens with. Raises `CredentialFileError`."""
+def unchecked(secrets: Secrets, platform: Platform) -> Credentials | None:
+    """Return a platform's credentials unchecked, to verify tokens with. None if a value is missing or is not text."""
     secret = _of(secrets, platform)
-    values: dict[str, str | tuple[str, ...]] = {}
-    missing = []
+    values = {}
     for field in platform.credential_fields:
         value = secret.get(field.name)
-        if isinstance(value, str):
+        if isinstance(value, str) and not field.many and not any(map(_is_surrogate, value)):
             values[field.name] = value
-        elif field.many and isinstance(value, list):
-            values[field.name] = tuple(map(str, value))
-        elif field.required:
-            missing.append(field.name)
-    if missing:
-        raise CredentialFileError(f"{platform.name}: {', '.join(sorted(missing))} is missing or has the wrong type")
+        elif field.required and not field.many:
+            return None
     return Credentials(values)
+
+
+def _is_surrogate(character: str) -> bool:
+    return "\ud800" <= character <= "\udfff"
 
 
 def _of(secrets: Secrets, platform: Platform) -> Mapping[str, object]:

@@ -8,11 +8,12 @@ import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import jwt
 import pytest
 import typer
 
@@ -248,7 +249,7 @@ def test_a_policy_for_the_local_stack_is_read_as_any_other(tmp_path: Path) -> No
 
 # --- mint and explain ------------------------------------------------------------------------------------------------
 
-KEYS = {name: dict(secret) for name, secret in credential_file.demo().items()}
+KEYS: dict[str, Any] = {name: dict(secret) for name, secret in credential_file.demo().items()}
 
 
 @pytest.fixture
@@ -409,6 +410,68 @@ def test_explain_reads_the_credentials_of_the_tokens_platform_alone(keys: Path) 
     result = roomkey("explain", token, "--credentials", keys)
     assert (result.status, result.out) == (2, "")
     assert f"{keys}: 100ms: " in result.err
+
+
+BROKEN: Mapping[str, tuple[str, object, str]] = {
+    "in-quotes": ("100ms", {"app_secret": '"' + KEYS["100ms"]["app_secret"] + '"'}, "app_secret: is wrapped in quotes"),
+    "with-a-newline": ("100ms", {"app_secret": KEYS["100ms"]["app_secret"] + "\n"}, "app_secret: holds a space"),
+    "a-url": (
+        "100ms",
+        {"app_secret": "https://dashboard.100ms.live"},
+        "app_secret: is a reference to a secret, or a URL",
+    ),
+    "missing": ("100ms", {"app_secret": None}, "app_secret: is missing"),
+    "a-number": ("100ms", {"app_secret": 17}, "app_secret: must be a string with something in it"),
+    "lone-surrogate": ("100ms", {"app_secret": KEYS["100ms"]["app_secret"] + "\ud800"}, "app_secret: holds a space"),
+    "key-in-quotes": ("100ms", {"app_access_key": "'x'"}, "app_access_key: is wrapped in quotes"),
+    "surrogate-in-key": ("100ms", {"app_access_key": "\udfff"}, "app_access_key: holds a space"),
+    "not-an-object": ("agora", "text", "agora is not a JSON object"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_credentials_file_is_not_blamed_on_the_token(keys: Path, name: str) -> None:
+    platform, changed, reason = BROKEN[name]
+    token = roomkey("mint", "100ms", "management", "--credentials", keys).lines[0]
+    entry = {**KEYS[platform], **changed} if isinstance(changed, dict) else changed
+    keys.write_text(json.dumps({**KEYS, platform: entry}))
+
+    for words in (["explain", token], ["run"], ["mint", "100ms", "management"]):
+        result = roomkey(*words, "--credentials", keys)
+        assert (result.status, result.out) == (2, "")
+        assert f"{keys}: " in result.err
+        assert platform in result.err
+        assert reason in result.err
+    assert roomkey("explain", token, "--credentials", keys, "--json").json["error"]["code"] == "usage"
+
+
+@pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
+def test_weak_credentials_that_made_the_token_are_a_note(keys: Path) -> None:
+    pair = {"app_access_key": KEYS["100ms"]["app_access_key"], "app_secret": "short"}
+    claims = {
+        "access_key": pair["app_access_key"],
+        "type": "management",
+        "version": 2,
+        "jti": "1",
+        "exp": 4_000_000_000,
+    }
+    keys.write_text(json.dumps({"100ms": pair}))
+    token = jwt.encode(claims, "short", "HS256")
+
+    result = roomkey("explain", token, "--credentials", keys)
+    assert (result.status, "signature  holds" in result.out) == (0, True)
+    assert "app_secret: is shorter than 32 bytes" in result.err
+
+
+@pytest.mark.parametrize("document", [{"\ud800": {}}, {"app_secret": "x"}, {}])
+def test_a_file_without_a_platform_is_refused(keys: Path, document: object) -> None:
+    token = roomkey("mint", "100ms", "management", "--credentials", keys).lines[0]
+    keys.write_text(json.dumps(document))
+
+    for words in (["explain", token], ["run"]):
+        result = roomkey(*words, "--credentials", keys)
+        assert result.status == 2
+        assert f"{keys}: has credentials for no platform" in result.err
 
 
 def test_an_invalid_token_is_reported_as_json_too() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 import string
 import traceback
 from collections.abc import Mapping
@@ -47,12 +48,11 @@ def _repeats_nothing(problem: InvalidCredentials, values: object) -> None:
     "values",
     [
         GOOD,
-        pytest.param({**GOOD, "app_secret": "a1" * 16}, id="A14-32-bytes"),
-        pytest.param({**GOOD, "app_secret": "kK" * 16}, id="A14-two-characters"),
+        pytest.param({**GOOD, "app_secret": SECRET[:32]}, id="A14-32-bytes"),
         pytest.param({**GOOD, "app_secret": base64.b64encode(bytes(range(48))).decode()}, id="base64"),
         pytest.param({**GOOD, "app_secret": base64.urlsafe_b64encode(bytes(range(200, 248))).decode()}, id="base64url"),
         pytest.param({**GOOD, "app_secret": bytes(range(32)).hex()}, id="hex"),
-        pytest.param({**GOOD, "app_secret": string.ascii_letters + "!#$%&()*+,-./:;=?@^_|~"}, id="punctuation"),
+        pytest.param({**GOOD, "app_secret": SECRET + "!#$%&()*+,-./:;=?@^_|~"}, id="punctuation"),
         pytest.param({**GOOD, "app_access_key": "another-shape"}, id="key-of-another-shape"),
     ],
 )
@@ -206,18 +206,100 @@ def test_a_pasted_mistake_is_refused_by_field_and_reason(form: str, field: str) 
         (f"Bearer {JWT}", "begins with Bearer, which belongs to a header"),
         ("NETLESSSDK_" + SECRET, "is a token, not a value for signing"),
         ("007eJx" + SECRET, "is a token, not a value for signing"),
-        ("006" + "0aB1" * 8 + SECRET, "is a token, not a value for signing"),
+        ("006" + "0aB1" * 8 + "IA" + SECRET, "is a token, not a value for signing"),
         *((word, "looks like a placeholder") for word in ("undefined", "null", "None", "$APP_SECRET", "NaN")),
         ("REDACTED", "looks like a placeholder"),
         ("process.env.HMS_APP_SECRET_OF_THE_WORKSPACE", "looks like a placeholder"),
-        ("arn:aws:secretsmanager:eu-west-1:123456789012:secret:x", "looks like a placeholder"),
-        ("op://vault/100ms/app_secret/and-some-more-characters", "looks like a placeholder"),
         ("paste-the-app-secret-of-100ms-here-please", "looks like a placeholder"),
         (base64.b64encode(PEM.encode()).decode(), "is a key of another algorithm"),
     ],
 )
 def test_a_wrong_value_in_place_of_a_secret_is_named(value: str, reason: str) -> None:
     assert refused({**GOOD, "app_secret": value}) == (f"app_secret: {reason}",)
+
+
+REFERENCE, URL = "is a reference to a secret, or a URL", "is a URL"
+NAME, OTHER = "begins with a name: only the value belongs here", "is a key or token of another service"
+WEAK, KEY_KIND = "looks like a placeholder", "is a key of another algorithm"
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    REFERENCE: (
+        *(
+            "https://dashboard.100ms.live/developer",
+            "s3://bucket/{}",
+            "redis://:{}@host",
+            "op://vault/100ms/app_secret",
+        ),
+        *("arn:aws:secretsmanager:eu-west-1:123456789012:secret:x", "arn:aws-cn:ssm:cn-north-1:1:parameter/x"),
+        *("aws-secretsmanager://prod/100ms", "ref+vault://{}", "ssm:/roomkey/prod/100ms", "!vault|{}"),
+        *("projects/1/secrets/app-secret/versions/latest", "gopass/{}"),
+    ),
+    URL: ("www.example.com/{}", "dashboard.100ms.live/{}"),
+    NAME: ("vault:secret/data/roomkey#app_secret", "vault:v1:{}", "gcp:secretmanager:{}", "sha256:{}", "encrypted:{}"),
+    OTHER: (
+        *("ghp_{}", "github_pat_11{}", "glpat-{}", "xoxb-123456789012-{}", "xapp-1-{}", "AKIAIOSFODNN7QPWZRTLKJ{}"),
+        *("sk_live_51H{}", "rk_test_{}", "whsec_{}", "sk-ant-api03-{}", "AIza{}", "SG.{}.{}", "npm_{}", "hvs.CA{}"),
+        *("pypi-AgE{}", "IQoJb3JpZ2luX2Vj{}", "AQICAH{}", "v2.local.{}", "sha256~{}"),
+    ),
+    "is a token, not a value for signing": ("rki1.eyJ9.{}",),
+    WEAK: (
+        *(
+            "{{{{resolve:secretsmanager:x}}}}",
+            "ENC[AES256_GCM,data:{},type:str]{{",
+            "$ANSIBLE_VAULT;1.1;{}",
+            "<your secret>",
+        ),
+        *(
+            "%APP_SECRET%%APP_SECRET%%APP_SECRET%",
+            "__APP_SECRET_OF_THE_100MS_WORKSPACE__",
+            "@APP_SECRET_OF_THE_100MS_WORKSPACE@",
+        ),
+        *(
+            "APP_SECRET_OF_THE_100MS_WORKSPACE_IN_PROD",
+            "secrets.APP_SECRET_OF_100MS_WORKSPACE",
+            "import.meta.env.VITE_X{}",
+        ),
+        *("changeitchangeitchangeitchangeitchangeit", "mysecretkeymysecretkeymysecretkey1234", "todo-fill-in-the-{}"),
+        *("password" * 5, "supersecretsupersecretsupersecret", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        *("1234567890" * 4, "abcdefghijklmnopqrstuvwxyzabcdefgh", "dummy-{}", "yoursecretgoeshere{}", "test-secret-{}"),
+    ),
+    "repeats few characters": ("a1" * 16, "kK" * 16, "deadbeef" * 4, "abc" * 12, "xyz-" * 9),
+    KEY_KIND: (
+        base64.b64encode(b"\n" + PEM.encode()).decode(),
+        base64.b64encode(PEM.encode()).decode().rstrip("="),
+        base64.urlsafe_b64encode(DER).decode()[:64],
+        "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC{}",
+        "MHcCAQEEIPqZ2bX1Lw9Rr4Tz6Bn8Kc1Hd3Fg5Js0YpQeoAoGCCqGSM49AwEHoUQDQgAE",
+        "AAAAB3NzaC1yc2EAAAADAQABAAABgQ{}",
+    ),
+    "is JSON in base64": (base64.b64encode(json.dumps(GOOD).encode()).decode(),),
+    "is a token (JWT) in base64": (base64.b64encode(JWT.encode()).decode(),),
+}
+"""Values of other services, references and placeholders, by the reason reported."""
+
+
+@pytest.mark.parametrize(("value", "reason"), [(value, reason) for reason in ELSEWHERE for value in ELSEWHERE[reason]])
+def test_a_value_that_no_vendor_issues_is_refused_with_its_kind(value: str, reason: str) -> None:
+    assert refused({**GOOD, "app_secret": value.replace("{}", SECRET)}) == (f"app_secret: {reason}",)
+    if reason in (REFERENCE, URL, NAME, OTHER):
+        assert refused({**GOOD, "app_access_key": value.replace("{}", SECRET)}) == (f"app_access_key: {reason}",)
+
+
+ALPHABETS = {
+    "hex": string.digits + "abcdef",
+    "base36": string.ascii_lowercase + string.digits,
+    "base62": string.ascii_letters + string.digits,
+    "base64": string.ascii_letters + string.digits + "+/",
+    "base64url": string.ascii_letters + string.digits + "-_",
+}
+
+
+@pytest.mark.parametrize("alphabet", ALPHABETS)
+def test_random_keys_of_every_vendors_alphabet_pass(alphabet: str) -> None:
+    source = random.Random(alphabet)  # noqa: S311 - the same keys in each run
+    for length in (32, 36, 43, 44, 64, 88):
+        for _ in range(300):
+            key = "".join(source.choices(ALPHABETS[alphabet], k=length))
+            Hms().check_credentials({**GOOD, "app_secret": key})
 
 
 @pytest.mark.threat("A13")
@@ -416,14 +498,14 @@ def test_a_signing_key_of_any_vendor_has_32_bytes(length: int, taken: bool) -> N
 
 
 def test_strict_values_must_differ() -> None:
-    assert problems_of(STRICT, {"id": ID, "key": ID}) == ("all: two of the values are the same",)
+    assert problems_of(STRICT, {"id": KEY, "key": KEY}) == ("all: two of the values are the same",)
 
 
 def test_a_key_that_looks_like_an_id_whose_place_it_could_have_is_taken_for_swapped() -> None:
-    (problem,) = problems_of(LOOSE, {"id": "not-of-the-usual-shape-and-much-longer", "key": "0123456789abcdef" * 2})
+    (problem,) = problems_of(LOOSE, {"id": "not-of-the-usual-shape-and-much-longer", "key": "f1e2d3c4b5a69788" * 2})
     assert problem == "key: looks like id; are the two swapped?"
 
 
 def test_a_key_that_looks_like_an_id_beside_a_good_id_is_a_key() -> None:
-    values = {"id": "0123456789abcdef" * 2, "key": "fedcba9876543210" * 2}
+    values = {"id": "0123456789abcdef" * 2, "key": "f1e2d3c4b5a69788" * 2}
     assert check_credentials(LOOSE, values).values == values

@@ -155,7 +155,7 @@ def web(the_web: Local) -> Local:
         ("POST", "/v1/100ms/management-token/", ("$default", "/v1/100ms/management-token/", None)),
         ("POST", "/prod/api/token", ("$default", "/prod/api/token", None)),
         ("GET", "/", ("$default", "/", None)),
-        ("GET", "http://elsewhere/v1/health", ("$default", "http://elsewhere/v1/health", None)),
+        ("GET", "http://elsewhere/v1/health", ("GET /v1/health", "/v1/health", None)),
         # Another method: another route.
         ("GET", "/api/token", ("$default", "/api/token", None)),
         ("post", "/api/token", ("$default", "/api/token", None)),

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ from roomkey_cli import credential_file
 from roomkey_cli.commands import files
 from roomkey_cli.commands.options import At, CredentialsFile
 from roomkey_cli.commands.session import Output
-from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, iso, say_json
+from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, iso, note, say_json
 from roomkey_cli.tokens import clipboard, explain
 from roomkey_cli.tokens.strangers import Stranger
 
@@ -37,15 +38,7 @@ def explain_command(
     """
     text = clipboard.decode(sys.stdin.buffer.read()) if token == "-" else token  # noqa: S105 - a dash, no password.
     moment = time.time() if at is None else at
-    secrets = files.secrets(credentials) if credentials else {}
-
-    def keys_of(platform: Platform) -> Credentials | None:
-        try:
-            return credential_file.unchecked(secrets, platform) if platform.name in secrets else None
-        except credential_file.CredentialFileError as error:
-            fail(f"{credentials}: {error}", USAGE)
-
-    explanation = explain.explain(text, moment, keys_of)
+    explanation = _explained(text, moment, credentials)
     if output.as_json:
         say_json(explain.as_json(explanation))
     elif explanation.report:
@@ -56,6 +49,41 @@ def explain_command(
         fail(explain.no_token(), REFUSED)
     if explanation.problems:
         raise typer.Exit(REFUSED)
+
+
+def _explained(text: str, at: float, file: Path | None) -> explain.Explanation:
+    """Explain the token in `text` with the credentials in `file`.
+
+    Invalid credentials end the command if they can be the reason for a problem of the token.
+    """
+    if file is None:
+        return explain.explain(text, at, lambda _: None)
+    secrets = files.secrets(file)
+    if not secrets:
+        fail(f"{file}: has credentials for no platform", USAGE)
+    faults: dict[str, str] = {}
+
+    def keys_of(platform: Platform) -> Credentials | None:
+        if platform.name not in secrets:
+            return None
+        try:
+            return credential_file.checked(secrets, platform)
+        except credential_file.CredentialFileError as error:
+            faults[platform.name] = f"{file}: {error}"
+        return credential_file.unchecked(secrets, platform)
+
+    explanation = explain.explain(text, at, keys_of)
+    if explanation.report and (fault := faults.get(explanation.report.platform)):
+        if _depends_on_credentials(explanation.token, explanation.report, at):
+            fail(fault, USAGE)
+        note(fault)
+    return explanation
+
+
+def _depends_on_credentials(token: str, report: TokenReport, at: float) -> bool:
+    """Return whether invalid credentials can be the reason for a problem in `report`."""
+    without = PLATFORMS[report.platform].explain(token, None, at)
+    return report.signature is not Signature.VALID or without is None or without.problems != report.problems
 
 
 _SIGNATURES = {

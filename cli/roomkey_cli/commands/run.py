@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from roomkey.platforms import PLATFORMS
 from roomkey.settings import Access, GroupsFormat, Settings, SettingsError
 from roomkey_cli import credential_file
 from roomkey_cli.commands import files
@@ -74,7 +75,12 @@ def run(
         )
     secrets = files.secrets(credentials) if credentials else credential_file.demo()
     if not secrets:
-        fail(f"{credentials} has credentials for no platform", USAGE)
+        fail(f"{credentials}: has credentials for no platform", USAGE)
+    for name in secrets:
+        try:
+            credential_file.checked(secrets, PLATFORMS[name])
+        except credential_file.CredentialFileError as error:
+            fail(f"{credentials}: {error}", USAGE)
     options = stack.Options(
         listen=stack.Address(host, port),
         aws=stack.Address(aws_host, aws_port),

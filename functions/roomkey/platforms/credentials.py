@@ -128,7 +128,10 @@ _REFUSED = tuple(
         (r"^[(\[]|[)\]]$", "is wrapped in brackets"),
         (r"^(authorization\s*[:=]\s*)?bearer\b", "begins with Bearer, which belongs to a header"),
         (r"^ey[\w-]{8,}\.", "is a token (JWT), not a value that the vendor issues for signing"),
-        (r"^(007eJ|006[0-9a-f]{32}|NETLESS(ROOM|SDK|TASK)_|T1==)", "is a token, not a value for signing"),
+        (
+            r"^(007eJ|006[0-9a-f]{32}(?-i:IA)|NETLESS(ROOM|SDK|TASK)_|T1==|rki1\.)",
+            "is a token, not a value for signing",
+        ),
         (r"^(-----BEGIN|LS0tLS1CRUdJTi|ssh-)", "is a key of another algorithm"),
         (r"^(export\s+)?[a-z_][\w.-]*\s*=(?!=*$)", "is an assignment: only what follows the = belongs here"),
         (
@@ -140,8 +143,8 @@ _REFUSED = tuple(
         (r"&(quot|apos|amp|lt|gt|#[0-9x]+);", "is HTML-encoded"),
         (r"^[,;:=]|[,;:.]$", "begins or ends with punctuation of the text around it"),
         (
-            r"change[-_]?me|replace[-_]?me|place[-_]?holder|your[-_]|insert[-_]|paste[-_]|[-_]here$|undefined|redacted"
-            r"|process\.env|os\.environ|^\$|^(null|none|nan|nil|true|false)$|^arn:aws|^(op|ssm|vault|env|file)://",
+            r"change[-_]?(me|it)|replace[-_]?me|place[-_]?holder|(?<![a-z0-9])your[-_]|insert[-_]|paste[-_]|[-_]here$|undefined"
+            r"|redacted|process\.env|os\.environ|^\$|^(null|none|nan|nil|true|false)$",
             "looks like a placeholder",
         ),
         (r"(?-i:(.)\1{7})", "repeats one character"),
@@ -149,34 +152,103 @@ _REFUSED = tuple(
 )
 """Text that no vendor issues: what pasting adds, tokens in place of keys, and placeholders."""
 
+_ELSEWHERE = tuple(
+    (re.compile(pattern, re.IGNORECASE), reason)
+    for pattern, reason in (
+        (r"^arn:|^[a-z][a-z0-9+.-]*:[/@]|^!\w|^(projects|gopass)/", "is a reference to a secret, or a URL"),
+        (r"^(www\.|[a-z0-9-]+(\.[a-z0-9-]+)+/)", "is a URL"),
+        (r"^[a-z][\w.+/@-]*:", "begins with a name: only the value belongs here"),
+        (
+            r"(?-i:^(gh[oprsu]_|github_pat_|gl[a-z]{2,4}-|gls?a_|xox[a-z]-|xapp-|A[A-Z]{2}A[A-Z0-9]{16}|AIza|ya29\."
+            r"|1//0|GOCSPX-|[prs]k_(live|test)_|whsec_|sk-(proj|ant|or|admin|svcacct)-|sk-\w{20}T3BlbkFJ|sk-[A-Za-z0-9]{48}$"
+            r"|key-[0-9a-f]{32}$|xai-\w{40}|hf_[A-Za-z]{34}$|SG\.|sl\.|npm_|pypi-A|do[opr]_v1_|shp[a-z]{2}_|hv[brs]\."
+            r"|dckr_pat_|sntry[su]_|figd_|lin_api_|ntn_|phc_|tfp_|PMAK-|NRAK-|sq0[a-z]{3}-|ATATT3|EAACEdEose0cBA"
+            r"|AGE-SECRET-KEY-|age1[a-z0-9]{50}|IQoJb3JpZ2lu|FwoGZXIvYXdz|AQICAH|ops_ey|v[1-4]\.(local|public)\.|sha\d+~"
+            r"|PuTTY-))",
+            "is a key or token of another service",
+        ),
+    )
+)
+"""Text that a field without a fixed format never holds: references, URLs, and values of other services."""
+
+_WEAK = re.compile(
+    r"^%\w+%$|^@+\w+@+$|^__\w+__$|^(secrets?|env|vars?|config|import|settings)\.[a-z]"
+    r"|(?-i:^[A-Z]{2,}[A-Z0-9]*(_[A-Z0-9]+){2,}$)"  # The name of an environment variable.
+    r"|(^|[-_.])(todo|fixme|tbd|dummy|fake|sample|test|secret|none|unset|hidden|fill)[-_.]"
+    r"|example|password|passw0rd|loremipsum|0123456789|1234567890|abcdefghij|qwertyuiop"
+    r"|(api|app|auth|client|my|shared|static|super|your)[-_]?secret|secret[-_]?key",
+    re.IGNORECASE,
+)
+"""Placeholders for signing keys. No random key of a vendor holds such a word."""
+_MIN_DISTINCT = 7
+"""A random key of 32 hexadecimal digits has fewer different characters once in a billion."""
+
 
 def _text_problems(field: CredentialField, value: object) -> list[str]:
     if not isinstance(value, str) or not value:
         return ["must be a string with something in it"]
-    if reason := next((reason for pattern, reason in _REFUSED if pattern.search(value)), None):
+    if reason := _first(_REFUSED, value):
+        return [reason]
+    if field.strict and field.matches_format(value):
+        return _key_problems(value) if field.signs else []
+    if reason := _first(_ELSEWHERE, value):
         return [reason]
     if not (value.isascii() and value.isprintable()) or " " in value:
         return ["holds a space, a line break or a character outside ASCII"]
     if field.strict:
-        return [] if field.matches_format(value) else ["is not of the form that the vendor issues"]
-    if field.signs and len(value) < MIN_KEY_BYTES:
+        return ["is not of the form that the vendor issues"]
+    return _key_problems(value) if field.signs else []
+
+
+def _first(patterns: tuple[tuple[re.Pattern[str], str], ...], value: str) -> str | None:
+    return next((reason for pattern, reason in patterns if pattern.search(value)), None)
+
+
+def _key_problems(key: str) -> list[str]:
+    """Return why `key` is not a random key."""
+    if len(key) < MIN_KEY_BYTES:
         return [f"is shorter than {MIN_KEY_BYTES} bytes (another value in its place?)"]
-    if field.signs and _is_der(value):
-        return ["is a key of another algorithm"]
-    return []
+    if _WEAK.search(key):
+        return ["looks like a placeholder"]
+    if len(set(key)) < _MIN_DISTINCT:
+        return ["repeats few characters"]
+    return [problem] if (problem := _encoded_problem(key)) else []
 
 
-def _is_der(key: str) -> bool:
-    """Return whether `key` is base64 of one ASN.1 sequence, the form of RSA and EC keys (X.690, section 8.1.3)."""
+def _encoded_problem(key: str) -> str | None:
+    """Return what `key` is if it is base64 of something else than random bytes."""
+    text = key.rstrip("=").translate(_STANDARD_ALPHABET)
+    text = text[: len(text) - (len(text) % 4 == 1)]  # One that is cut short.
     try:
-        content = base64.b64decode(key, validate=True)
+        content = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).lstrip()
     except ValueError:
-        return False
-    if len(content) < 2 or content[0] != 0x30:
+        return None
+    if content.startswith((b"-----BEGIN", *_SSH_BLOBS)) or _is_der(content):
+        return "is a key of another algorithm"
+    if re.match(rb'\{\s*"\w+"\s*:', content):
+        return "is JSON in base64"
+    return "is a token (JWT) in base64" if content.startswith(b"eyJ") else None
+
+
+_STANDARD_ALPHABET = str.maketrans("-_", "+/")
+_SSH_BLOBS = (b"\0\0\0\7ssh-", b"\0\0\0\x0bssh-", b"\0\0\0\x13ecdsa-", b"openssh-key")
+
+
+def _is_der(content: bytes) -> bool:
+    """Return whether `content` is an ASN.1 sequence, the form of RSA and EC keys, or begins as one that is cut short.
+
+    Sources: X.690 section 8.1.3, RFC 5915, RFC 5958.
+    """
+    if len(content) < 8 or content[0] != 0x30:
         return False
     size = content[1] & 0x7F if content[1] & 0x80 else 0
     length = int.from_bytes(content[2 : 2 + size]) if size else content[1]
-    return 2 + size + length == len(content)
+    whole = 2 + size + length == len(content) or content[1] == 0x82  # A long one can be cut short.
+    return _OID in content[:40] or (whole and content[2 + size : 3 + size] in (b"\x02", b"\x30"))
+
+
+_OID = b"\x2a\x86\x48"
+"""How the identifiers of RSA and EC keys begin: 1.2.840."""
 
 
 def _swapped(fields: tuple[CredentialField, ...], texts: Mapping[str, str]) -> list[str]:

@@ -27,10 +27,9 @@ from roomkey.kill_switch import KillSwitch
 from roomkey.limits import MIN_LIFETIME
 from roomkey.platforms import PLATFORMS, hs256
 from roomkey.platforms.base import Platform
-from roomkey.platforms.credentials import Credentials
+from roomkey.platforms.credentials import Credentials, InvalidCredentials
 from roomkey.platforms.fields import RequestField
 from roomkey.request_body import json_object
-from roomkey_cli import credential_file
 from roomkey_cli.aws import parameters, secret_store
 from roomkey_cli.aws.client import Aws, AwsError
 from roomkey_cli.data import POLICIES
@@ -181,13 +180,13 @@ class Console:
         }
 
     def _credentials(self, platform: Platform) -> Credentials | None:
-        """Return the stored credentials, None if they cannot verify a token."""
+        """Return the stored credentials, None if they are missing or invalid."""
         try:
             secret = secret_store.read(self._aws, self._environment, platform.name)
             if secret is None:
                 return None
-            return credential_file.unchecked({platform.name: json_object(secret.text.encode())}, platform)
-        except (AwsError, MalformedBody, credential_file.CredentialFileError):
+            return platform.parse_secret(secret.text)
+        except (AwsError, InvalidCredentials):
             return None
 
     def _state(self, _request: Request, _asked: Mapping[str, Any]) -> object:

@@ -40,7 +40,7 @@ const SIGNATURE = {
   invalid: ['bad', 'The signature is invalid', 'Other credentials made it, or the token was changed.'],
   impossible: ['bad', 'The signature is impossible', 'No credentials can produce it.'],
   'not-checkable': ['fair', 'The signature cannot be checked', 'It covers values that are not in the token.'],
-  unchecked: ['fair', 'The signature was not checked', 'The stack has no credentials for this platform.'],
+  unchecked: ['fair', 'The signature was not checked', 'The stack has no valid credentials for this platform.'],
 };
 
 function told(answer) {
