@@ -195,6 +195,17 @@ def test_a_refusal_shows_which_rules_do_not_match(console: Visit) -> None:
     console.shows("Refused by the gateway: Unauthorized.")
 
 
+def test_the_policy_is_tested_for_invites(console: Visit) -> None:
+    console.go("Controls")
+    form = console.page.locator("#try-form")
+    form.get_by_label("Kind", exact=True).select_option("invite")
+    form.get_by_role("button").click()
+    expect(console.page.locator("#verdict")).to_contain_text("Refused")
+    form.get_by_label("Caller", exact=True).select_option("invite")
+    expect(form.get_by_label("Name", exact=True)).to_be_hidden()
+    expect(console.page.get_by_role("list", name="Rules")).to_contain_text("invite")
+
+
 def test_an_edited_policy_is_replaced_after_a_question_and_can_be_undone(console: Visit) -> None:
     console.go("Controls")
     editor = console.page.get_by_role("textbox", name="Policy", exact=True)

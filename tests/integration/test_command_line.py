@@ -21,7 +21,8 @@ from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey_cli import credential_file, terminal
-from roomkey_cli.commands import doctor, options
+from roomkey_cli.commands import options
+from roomkey_cli.commands.doctor import workplace
 from roomkey_cli.data import OPEN_POLICY
 from roomkey_cli.main import _ORDER, app
 from roomkey_cli.tokens.minimal_request import minimal_request
@@ -182,7 +183,7 @@ def test_no_wrong_usage_ends_in_a_traceback(
     account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(doctor, "_output", lambda _: "")  # The SAM CLI takes a second to say its version.
+    monkeypatch.setattr(workplace, "_output", lambda _: "")  # The SAM CLI takes a second to say its version.
     for slip in slips(path):
         if path == ("run",) and not {"--nonsense", "-x", "--port", "--policy", "--credentials"} & set(slip):
             continue  # It would run.

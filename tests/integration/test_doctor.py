@@ -16,7 +16,7 @@ import pytest
 from roomkey import __version__
 from roomkey_cli.aws import endpoint, stacks
 from roomkey_cli.aws.stacks import Function
-from roomkey_cli.commands import doctor
+from roomkey_cli.commands.doctor import deployed, workplace
 from roomkey_cli.environment import Environment
 from support.aws.moto_proxy import GET_SECRET, SSM, Failure
 from support.commands import DEMO, Account, roomkey
@@ -47,8 +47,8 @@ def examine(name: str, *options: str) -> dict[str, list[tuple[str, str, str]]]:
 @pytest.fixture(autouse=True)
 def _tools(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Provide a SAM CLI: the real one takes a second to print its version."""
-    monkeypatch.setattr(doctor, "SAM", Path(sys.executable))
-    monkeypatch.setattr(doctor, "_output", lambda _: "SAM CLI, version 1.152.0")
+    monkeypatch.setattr(workplace, "SAM", Path(sys.executable))
+    monkeypatch.setattr(workplace, "_output", lambda _: "SAM CLI, version 1.152.0")
     (tmp_path / "config").mkdir()
     monkeypatch.chdir(tmp_path)
 
@@ -216,6 +216,30 @@ def test_before_a_deploy_the_configured_platforms_need_their_secrets(account: Ac
 
     assert [level for level, _, _ in examine(name, "--before-deploy")["secrets"]] == ["ok"]
     assert [level for level, _, _ in examine(name)["secrets"]] == ["ok", "fail"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "level", "message"),
+    [
+        (None, "fail", "the policy grants invites, and {} does not exist"),
+        ('{"keys": {}, "current": "a"}', "fail", "{}: current does not name one of keys"),
+        ("good", "ok", "{}: an invite signed and verified"),
+    ],
+)
+def test_the_keys_of_invites_are_checked(account: Account, stored: str | None, level: str, message: str) -> None:
+    name = account.create()
+    rule = {"who": ["signed-in"], "kinds": ["invite"], "platforms": ["100ms"], "roles": ["guest"], "rooms": ["*"]}
+    account.put(f"/roomkey/{name}/policy", json.dumps({"version": 1, "mode": "enforce", "rules": [rule]}))
+    account.aws.put_secret(name, DEMO["100ms"])
+    if stored == "good":
+        assert roomkey("secret", "put", name, "invites", "--generate", "--yes").status == 0
+    elif stored:
+        account.aws.put_secret(name, stored, "invites")
+
+    found = {said: (found_level, cure) for found_level, said, cure in examine(name)["secrets"]}
+
+    cure = f"roomkey secret put {name} invites --generate" if level == "fail" else ""
+    assert found[message.format(f"roomkey/{name}/invites")] == (level, cure)
 
 
 @pytest.mark.parametrize(("stack_key", "level"), [("", "fail"), ("arn:aws:kms:eu-central-1:1:key/k", "ok")])
@@ -451,7 +475,7 @@ def test_a_function_must_not_point_away_from_aws(monkeypatch: pytest.MonkeyPatch
     variables = {"ENVIRONMENT": "dev", "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
     function = Function("arn", "1", None, {}, 10, variables, "python3.13")
 
-    assert len(list(doctor._flaws(function, Environment.from_name("dev")))) == flaws
+    assert len(list(deployed._flaws(function, Environment.from_name("dev")))) == flaws
 
 
 def test_a_stopped_function(account: Account) -> None:
@@ -515,7 +539,7 @@ def test_health_without_a_response(account: Account, health: Callable[..., str])
 def test_a_clock_that_is_wrong(ahead: int, level: str, words: str) -> None:
     now = time.time() // 1
 
-    [finding] = doctor._clock({"date": formatdate(now, usegmt=True)}, now + ahead)
+    [finding] = workplace.clock({"date": formatdate(now, usegmt=True)}, now + ahead)
 
     assert finding.level == level
     assert words in finding.message
@@ -523,7 +547,7 @@ def test_a_clock_that_is_wrong(ahead: int, level: str, words: str) -> None:
 
 @pytest.mark.parametrize("headers", [{}, {"date": "yesterday"}])
 def test_a_response_without_a_date_does_not_check_the_clock(headers: dict[str, str]) -> None:
-    assert list(doctor._clock(headers, time.time())) == []
+    assert list(workplace.clock(headers, time.time())) == []
 
 
 def test_without_credentials_nothing_else_is_looked_at(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -571,14 +595,14 @@ def test_secrets_that_the_user_may_not_read_are_not_reported_as_bad(account: Acc
 def test_the_sam_cli_must_read_parameters_from_a_file(
     account: Account, monkeypatch: pytest.MonkeyPatch, version: str, level: str
 ) -> None:
-    monkeypatch.setattr(doctor, "_output", lambda _: f"SAM CLI, version {version}")
+    monkeypatch.setattr(workplace, "_output", lambda _: f"SAM CLI, version {version}")
 
     assert examine(account.create())["sam"][0][0] == level
 
 
 def test_a_machine_without_tools(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setattr(doctor, "SAM", Path("/nowhere"))
+    monkeypatch.setattr(workplace, "SAM", Path("/nowhere"))
     monkeypatch.setattr(sys, "version_info", (3, 12, 1))
 
     found = examine(account.create())

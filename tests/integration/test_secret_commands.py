@@ -291,7 +291,10 @@ def test_each_stored_secret_is_tried(account: Account) -> None:
     result = roomkey("secret", "check", name)
 
     assert result.status == 0
-    assert [line.split(":")[0] for line in result.lines] == [f"ok    {platform}" for platform in PLATFORMS]
+    assert [line.split(":")[0] for line in result.lines] == [
+        *(f"ok    {platform}" for platform in PLATFORMS),
+        "-     invites",
+    ]
     assert not any(value in result.out for platform in PLATFORMS for value in values(platform))
 
 
@@ -309,7 +312,7 @@ def test_a_bad_one_is_found_without_being_shown(account: Account) -> None:
     assert "correct-horse" not in result.out + json.dumps(document)
     assert document["good"] is False
     assert {one["platform"]: (one["stored"], len(one["problems"])) for one in document["secrets"]} == {
-        **dict.fromkeys(PLATFORMS, (False, 0)),
+        **dict.fromkeys((*PLATFORMS, "invites"), (False, 0)),
         "100ms": (True, 1),
         "agora": (True, 0),
     }
@@ -323,6 +326,20 @@ def test_a_missing_secret_fails_if_it_was_named_and_no_secret_at_all_fails(accou
     assert roomkey("secret", "check", name).status == 0
     assert roomkey("secret", "check", name, "agora").status == 0
     assert roomkey("secret", "check", name, "agora", "100ms").status == 1
+
+
+def test_the_keys_of_invites_are_checked(account: Account) -> None:
+    name = account.create()
+    assert roomkey("secret", "check", name, "invites").status == 1
+    assert roomkey("secret", "put", name, "invites", "--generate", "--yes").status == 0
+    result = roomkey("secret", "check", name, "invites")
+    assert (result.status, result.out.startswith("ok    invites: valid; an invite was signed and")) == (0, True)
+
+    bad = '{"keys": {"a": "short"}, "current": "a"}'
+    account.aws.secrets.put_secret_value(SecretId=f"roomkey/{name}/invites", SecretString=bad)
+    result = roomkey("secret", "check", name)
+    assert result.status == 1
+    assert "fail  invites: keys has a key or an id that roomkey secret put --generate does not make" in result.out
 
 
 # --- least requests --------------------------------------------------------------------------------------------------

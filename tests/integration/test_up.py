@@ -17,7 +17,8 @@ from roomkey.policy import parse_policy
 from roomkey.settings import Access
 from roomkey_cli import config_file, iam_documents, issuer_check
 from roomkey_cli.aws import endpoint
-from roomkey_cli.commands import doctor, probe, up
+from roomkey_cli.commands import probe, up
+from roomkey_cli.commands.doctor import workplace
 from roomkey_cli.commands.env import toggle
 from roomkey_cli.environment import Environment
 from roomkey_cli.policy import lint, starter
@@ -79,7 +80,7 @@ def repository(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.chdir(tmp_path)
     repository = Repository(account, tmp_path)
     monkeypatch.setattr(endpoint, "send", repository.send)
-    monkeypatch.setattr(doctor, "_output", lambda _: "SAM CLI, version 1.152.0")
+    monkeypatch.setattr(workplace, "_output", lambda _: "SAM CLI, version 1.152.0")
     monkeypatch.setattr(issuer_check, "problems", lambda issuer: [] if "good" in issuer else ["no discovery document"])
     monkeypatch.setattr(toggle, "wait_until_effective", lambda *_: None)
     return repository
@@ -211,8 +212,8 @@ def test_bad_credentials_are_not_stored(repository: Repository, account: Account
 
 
 def test_the_doctor_stops_a_deploy(repository: Repository, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "SAM", Path(sys.executable))
-    monkeypatch.setattr(doctor, "_output", lambda _: "SAM CLI, version 1.100.0")
+    monkeypatch.setattr(workplace, "SAM", Path(sys.executable))
+    monkeypatch.setattr(workplace, "_output", lambda _: "SAM CLI, version 1.100.0")
 
     result = repository.up(account.environment(), *OPEN)
 

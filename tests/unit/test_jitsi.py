@@ -58,6 +58,12 @@ def test_tokens_of_jitsis_own_module_are_understood(name: str) -> None:
     assert (report.problems, report.signature, report.content.room_id) == ((), Signature.VALID, "room-1")
 
 
+def test_a_users_id_can_be_a_json_number() -> None:
+    _, good = opened(minted(JITSI, SECRET, BODY, at=NOW).token, SECRET["app_secret"])
+    token = signed(good | {"context": {"user": {"id": 1234}}}, SECRET["app_secret"])
+    assert explained(JITSI, token, JITSI.check_credentials(SECRET), NOW).content.user_id == "1234"
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

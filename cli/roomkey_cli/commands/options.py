@@ -134,9 +134,9 @@ PlatformOption = Annotated[
 RequiredPlatformOption = Annotated[
     PlatformName, typer.Option("--platform", metavar="PLATFORM", help=f"One of {_PLATFORMS}.")
 ]
-PlatformsArgument = Annotated[
-    list[PlatformName] | None,
-    typer.Argument(metavar="PLATFORM", help=f"Any of {_PLATFORMS}. Default: all.", show_default=False),
+SecretsArgument = Annotated[
+    list[SecretName] | None,
+    typer.Argument(metavar="PLATFORM", help=f"Any of {_PLATFORMS}, {INVITES}. Default: all.", show_default=False),
 ]
 ScopesArgument = Annotated[
     list[Scope] | None,

@@ -32,6 +32,10 @@ def run(
     groups_format: Annotated[
         GroupsFormat, typer.Option(help="How the groups claim is written, as the stack's GroupsFormat.")
     ] = GroupsFormat.LIST,
+    invite_url: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Page that invites link to, as the stack's InviteUrl.", show_default=False),
+    ] = "",
     scope: Annotated[
         list[str] | None,
         typer.Option(help="Scope of which an access token must have one. May be repeated.", show_default=False),
@@ -92,6 +96,7 @@ def run(
         user_id_claim=user_id_claim,
         groups_claim=groups_claim,
         groups_format=groups_format,
+        invite_url=invite_url,
         scopes=scope or [],
         origins=origin or [],
         json_logs=json_logs,
@@ -123,6 +128,7 @@ def _in_option_names(message: str) -> str:
         ("ALLOWED_ORIGINS", "--origin"),
         ("USER_ID_CLAIM", "--user-id-claim"),
         ("GROUPS_CLAIM", "--groups-claim"),
+        ("INVITE_URL", "--invite-url"),
     ):
         message = message.replace(variable, option)
     return message

@@ -69,6 +69,7 @@ class Options(NamedTuple):
     user_id_claim: str
     groups_claim: str
     groups_format: GroupsFormat
+    invite_url: str
     scopes: Sequence[str]
     origins: Sequence[str]
     json_logs: bool = False
@@ -84,6 +85,7 @@ def function_environment(options: Options, endpoint: str, key: LocalKey) -> dict
         "USER_ID_CLAIM": options.user_id_claim,
         "GROUPS_CLAIM": options.groups_claim,
         "GROUPS_FORMAT": options.groups_format,
+        "INVITE_URL": options.invite_url,
         "ALLOWED_ORIGINS": ",".join(options.origins),
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": key.id,

@@ -174,7 +174,7 @@ _ELSEWHERE = tuple(
 _WEAK = re.compile(
     r"^%\w+%$|^@+\w+@+$|^__\w+__$|^(secrets?|env|vars?|config|import|settings)\.[a-z]"
     r"|(?-i:^[A-Z]{2,}[A-Z0-9]*(_[A-Z0-9]+){2,}$)"  # The name of an environment variable.
-    r"|(^|[-_.])(todo|fixme|tbd|dummy|fake|sample|test|secret|none|unset|hidden|fill)[-_.]"
+    r"|(^|[-_.])(todo|fixme|tbd|dummy|fake|sample|test|none|unset|hidden|fill)[-_.]"
     r"|example|password|passw0rd|loremipsum|0123456789|1234567890|abcdefghij|qwertyuiop"
     r"|(api|app|auth|client|my|shared|static|super|your)[-_]?secret|secret[-_]?key",
     re.IGNORECASE,

@@ -287,6 +287,11 @@ def string(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def string_or_integer(value: object) -> str | None:
+    """Return `value` as text if it is a string with at least one character, or an integer."""
+    return str(value) if is_int(value) else string(value)
+
+
 def client_warnings(token: Decoded) -> list[str]:
     """Return what a web client that decodes the payload with plain `atob` fails on."""
     segment = token.payload_segment

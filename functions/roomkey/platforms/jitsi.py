@@ -119,7 +119,7 @@ class Jitsi(JwtPlatform):
             expires_at=hs256.number(claims.get("exp")),
             room_id=hs256.string(claims.get("room")),
             role=next((role for role, written in _ROLES.items() if written == rights), None),
-            user_id=hs256.string(user.get("id")),
+            user_id=hs256.string_or_integer(user.get("id")),
             display_name=hs256.string(user.get("name")),
             email=hs256.string(user.get("email")),
             avatar_url=hs256.string(user.get("avatar")),

@@ -1,4 +1,4 @@
-"""`roomkey secret check`: whether the stored credentials sign valid tokens."""
+"""`roomkey secret check`: whether the stored secrets sign valid tokens and invites."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,21 +6,24 @@ from typing import Any
 import typer
 
 from roomkey.platforms import PLATFORMS
-from roomkey_cli.commands.options import EnvironmentArgument, PlatformsArgument
+from roomkey_cli.commands.options import EnvironmentArgument, SecretsArgument
 from roomkey_cli.commands.session import Session
+from roomkey_cli.environment import INVITES
 from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, WARN, note, say, say_json
 from roomkey_cli.tokens import verify_secret
 
 
-def check(environment: EnvironmentArgument, session: Session, platforms: PlatformsArgument = None) -> None:
+def check(environment: EnvironmentArgument, session: Session, platforms: SecretsArgument = None) -> None:
     """Check each stored secret: its format, and a token of each kind, minted and verified. No secret is shown.
+
+    For the keys of invites, an invite is signed and verified.
 
     Exit status 1 if a secret is invalid, a named one is missing, or none is stored.
 
     Example: roomkey secret check prod
     """
-    names = [str(name) for name in platforms or PLATFORMS]
-    results = {name: verify_secret.examined(session.aws, environment, PLATFORMS[name]) for name in names}
+    names = [str(name) for name in platforms or (*PLATFORMS, INVITES)]
+    results = {name: verify_secret.examined(session.aws, environment, name) for name in names}
     stored = [result for result in results.values() if result["stored"]]
     missing = platforms and len(stored) < len(results)
     bad = any(result["problems"] for result in stored) or not stored or bool(missing)
@@ -42,5 +45,6 @@ def _show(name: str, result: Mapping[str, Any]) -> None:
         for problem in result["problems"]:
             say(f"{name}: {problem}", mark="fail  ", style=STYLES[FAIL])
     else:
-        text = f"{name}: valid; a token of each kind was minted and verified (version {result['version_id']})"
+        proof = "an invite was signed" if name == INVITES else "a token of each kind was minted"
+        text = f"{name}: valid; {proof} and verified (version {result['version_id']})"
         say(text, mark="ok    ", style=STYLES[OK])

@@ -13,19 +13,25 @@ let timer;
 const WHO = [
   ['user', 'a user who signed in'],
   ['anyone', 'anyone, not signed in'],
+  ['invite', 'a guest with an invite'],
   ['principal', 'an IAM principal'],
 ];
 const TEXTS = ['groups', 'claims', 'room', 'role', 'services', 'lifetime'];
 
+const NAMELESS = new Set(['anyone', 'invite']);
+
+/** An invite names the fields of the app tokens that its guests get. */
+const tokenKind = (kind) => (kind === 'invite' ? 'app' : kind);
+
 function drawTry() {
   const who = $('try-who').value;
-  $('try-name').parentElement.hidden = who === 'anyone';
+  $('try-name').parentElement.hidden = NAMELESS.has(who);
   $('try-name').previousElementSibling.textContent = who === 'principal' ? 'ARN' : 'Name';
   for (const id of ['try-groups', 'try-claims']) $(id).parentElement.hidden = who !== 'user';
   const kinds = stack.platforms[$('try-platform').value].fields;
-  for (const option of $('try-kind').options) option.disabled = !(option.value in kinds);
-  if (!($('try-kind').value in kinds)) [$('try-kind').value] = Object.keys(kinds);
-  const fields = kinds[$('try-kind').value];
+  for (const option of $('try-kind').options) option.disabled = !(tokenKind(option.value) in kinds);
+  if (!(tokenKind($('try-kind').value) in kinds)) [$('try-kind').value] = Object.keys(kinds);
+  const fields = kinds[tokenKind($('try-kind').value)];
   for (const [id, field] of [
     ['try-room', 'room_id'],
     ['try-role', 'role'],
@@ -39,7 +45,7 @@ function drawTry() {
 function question() {
   const who = $('try-who').value;
   const columns = {
-    as: who === 'anyone' ? who : `${who}:${$('try-name').value}`,
+    as: NAMELESS.has(who) ? who : `${who}:${$('try-name').value}`,
     platform: $('try-platform').value,
     kind: $('try-kind').value,
   };
@@ -90,7 +96,7 @@ export function lay() {
   $('try-who').append(...WHO.map(([value, text]) => h('option', { value }, text)));
   $('try-platform').append(...Object.keys(stack.platforms).map((name) => h('option', { value: name }, name)));
   const kinds = new Set(Object.values(stack.platforms).flatMap(({ fields }) => Object.keys(fields)));
-  $('try-kind').append(...[...kinds].map((kind) => h('option', { value: kind }, kind)));
+  $('try-kind').append(...[...kinds, 'invite'].map((kind) => h('option', { value: kind }, kind)));
   const first = { name: 'teacher', groups: 'teachers', room: 'class-7b', role: 'host' };
   for (const [name, value] of Object.entries(first)) $(`try-${name}`).value = value;
   $('try-form').addEventListener('submit', (event) => {
