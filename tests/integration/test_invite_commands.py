@@ -2,12 +2,13 @@
 
 import json
 import time
+from functools import partial
 
 import pytest
 
 from roomkey.errors import InviteInvalid
 from roomkey.invites import InviteKeys, UnverifiedInvite
-from support.commands import Account, roomkey
+from support.commands import Account, Interleaved, roomkey
 
 GUEST = ("--platform", "100ms", "--room", "lobby", "--role", "guest")
 
@@ -64,6 +65,19 @@ def test_an_invalid_secret_is_replaced_only_on_request(account: Account) -> None
     assert roomkey("secret", "put", name, "invites", "--generate").status == 1
     assert roomkey("secret", "put", name, "invites", "--generate", "--revoke-older").status == 0
     assert keys(account, name)
+
+
+def test_a_key_of_another_operator_stays(account: Account, interleaved: Interleaved) -> None:
+    name = account.create("prod")
+    add = partial(roomkey, "secret", "put", name, "invites", "--generate", "--yes")
+    assert add().status == 0
+    # The command reads the metadata first, and again after the prompt.
+    interleaved.when("describe_secret", add, at=2)
+
+    result = roomkey("secret", "put", name, "invites", "--generate", stdin=f"{name}\n")
+
+    assert (result.status, "was changed by another operator" in result.err) == (1, True)
+    assert list(json.loads(account.secret(name, "invites") or "")["keys"]) == ["a", "b"]
 
 
 @pytest.mark.parametrize("words", [["invites"], ["100ms", "--generate"], ["100ms", "--revoke-older"]])

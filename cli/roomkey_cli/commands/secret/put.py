@@ -169,6 +169,9 @@ class _Store:
         return [] if self._is_stored() else [write]
 
     def _write(self, operation: str, **arguments: str) -> None:
+        current = secret_store.find(self.aws, self.environment, self.platform) if self.stored else None
+        if current and current.version_id != self.version_id:
+            raise parameters.Conflict(current.name, f"its version is now {current.version_id}")
         response = self.aws.call("secretsmanager", operation, **arguments, SecretString=self.text)
         self.version_id = response["VersionId"]
 
