@@ -1,5 +1,5 @@
 # Everything a developer runs. `make` alone lists the targets.
-# Linux, macOS and WSL. PYTHON=/path/to/python selects the interpreter; UV= installs with pip although uv is there.
+# Linux, macOS and WSL. PYTHON=/path/to/python selects the interpreter; UV= selects pip instead of uv.
 
 PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3; do \
   $$python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$python && break; done)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write certifi's certificate authorities as OpenSSL looks them up: one file per authority, named by subject hash.
+"""Write certifi's certificate authorities for lookup by OpenSSL: one file per authority, named by subject hash.
 
 Loading one bundle of all authorities takes a tenth of a cold start. From such a folder OpenSSL reads only the file that
 a server's certificate leads to. Usage: scripts/authorities.py FOLDER. Needs the `openssl` command.

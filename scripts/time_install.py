@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Time what a newcomer does, each from nothing to a first token, and measure the disk that it takes.
+"""Measure the time and the disk space from nothing to a first token.
 
 1. `make run` in a fresh clone, and again in the same clone.
 2. `pip install` of the wheel with the extra `local` into an empty environment, and `roomkey run`.
 
-Each is done with pip and, where it is installed, with uv. The last row is the median of warm answers of the local stack
-on one connection. Run it twice: the second run has a warm package cache.
+Each is measured with pip and, if it is installed, with uv. The last row is the median of warm responses of the local
+stack on one connection. Run it twice: the second run has a warm package cache.
 Needs the environment of `make test-environment`. Prints a Markdown table.
 """
 
