@@ -15,7 +15,7 @@ from roomkey.policy import parse_policy
 from roomkey.token_requests import KINDS
 from roomkey_cli.aws import endpoint, parameters
 from roomkey_cli.aws.client import Aws, AwsError
-from roomkey_cli.commands.env import toggle
+from roomkey_cli.commands.env import disable
 from roomkey_cli.commands.env.stop import TAG
 from support.aws.moto_proxy import SSM, Failure
 from support.commands import DEMO, Account, Interleaved, roomkey
@@ -126,7 +126,7 @@ NOW = "2026-11-28T15:53:09Z"
 
 @pytest.fixture
 def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(toggle, "iso_in", lambda seconds: f"{NOW}+{seconds}")
+    monkeypatch.setattr(disable, "iso_in", lambda seconds: f"{NOW}+{seconds}")
 
 
 @pytest.mark.usefixtures("frozen")

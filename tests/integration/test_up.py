@@ -19,7 +19,7 @@ from roomkey_cli import config_file, iam_documents, issuer_check
 from roomkey_cli.aws import endpoint
 from roomkey_cli.commands import probe, up
 from roomkey_cli.commands.doctor import workplace
-from roomkey_cli.commands.env import toggle
+from roomkey_cli.commands.env import disable
 from roomkey_cli.environment import Environment
 from roomkey_cli.policy import lint, starter
 from support.commands import DEMO, Account, Result, roomkey
@@ -82,7 +82,7 @@ def repository(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(endpoint, "send", repository.send)
     monkeypatch.setattr(workplace, "_output", lambda _: "SAM CLI, version 1.152.0")
     monkeypatch.setattr(issuer_check, "problems", lambda issuer: [] if "good" in issuer else ["no discovery document"])
-    monkeypatch.setattr(toggle, "wait_until_effective", lambda *_: None)
+    monkeypatch.setattr(disable, "wait_until_effective", lambda *_: None)
     return repository
 
 

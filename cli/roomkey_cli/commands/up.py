@@ -23,7 +23,7 @@ from roomkey_cli.aws import parameters, secret_store, stacks
 from roomkey_cli.aws.client import Aws
 from roomkey_cli.commands import doctor, files, probe
 from roomkey_cli.commands.changes import Change, apply
-from roomkey_cli.commands.env import init, toggle
+from roomkey_cli.commands.env import disable, init
 from roomkey_cli.commands.options import CredentialsFile, EnvironmentArgument, PlatformName, url
 from roomkey_cli.commands.secret.put import prompt
 from roomkey_cli.commands.session import ApplyOptions, Session
@@ -290,7 +290,7 @@ def _enable_and_probe(run: _Run) -> None:
     if found.kill_switch != on:
         write = partial(parameters.replace, run.aws, found.name, found, on.text)
         _apply(run, [Change(f"turn minting ON in {run.environment}", write)])
-    toggle.wait_until_effective(run.aws, run.environment, on, stack.url)
+    disable.wait_until_effective(run.aws, run.environment, on, stack.url)
     name = run.platforms[0]
     signed = TokenKind.MANAGEMENT in PLATFORMS[name].kinds and run.access is not Access.OPEN
     kind = TokenKind.MANAGEMENT if signed else TokenKind.APP

@@ -1,13 +1,13 @@
-"""`roomkey env`: an environment's state, from `init` to `destroy`."""
+"""`roomkey env`: the commands for one environment, from `init` to `destroy`."""
 
 import typer
 
-from roomkey_cli.commands.env import destroy, init, show, status, stop, toggle
+from roomkey_cli.commands.env import destroy, disable, init, show, status, stop
 from roomkey_cli.commands.env import list as list_
 from roomkey_cli.commands.session import command
 
 app = typer.Typer(
-    help="""Create, inspect, switch off, switch on and remove environments.
+    help="""Create, inspect, disable, enable, stop, start and delete environments.
 
     Example: roomkey env status prod
 
@@ -18,8 +18,8 @@ app = typer.Typer(
 
 command(app, "list", list_.list_environments)
 command(app, "init", init.init)
-command(app, "disable", toggle.disable)
-command(app, "enable", toggle.enable)
+command(app, "disable", disable.disable)
+command(app, "enable", disable.enable)
 command(app, "status", status.status)
 command(app, "show", show.show)
 command(app, "stop", stop.stop)
