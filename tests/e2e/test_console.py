@@ -154,6 +154,35 @@ def test_the_code_runs_as_it_is(opened: Visit, tmp_path: Path) -> None:
     assert claims_of(done.stdout)["type"] == "management"
 
 
+def test_livekit_jitsi_and_turn_are_minted_with_their_own_fields(opened: Visit) -> None:
+    opened.choose("Platform", "LiveKit")
+    opened.type("Room", "class-7b")
+    opened.mint("speaker")
+    opened.shows("Minted and copied.")
+    claims = claims_of(opened.clipboard())
+    assert (claims["video"]["room"], claims["video"]["canPublishSources"]) == ("class-7b", ["microphone"])
+
+    opened.choose("Platform", "Jitsi Meet")
+    opened.type("Room", "Class-7b")
+    opened.type("display_name", "Ada")
+    opened.mint("moderator")
+    opened.shows("Minted and copied.")
+    claims = claims_of(opened.clipboard())
+    assert (claims["room"], claims["context"]["user"]["name"]) == ("class-7b", "Ada")
+    opened.type("Room", "class 7b")
+    opened.mint("moderator")
+    opened.shows("Refused: invalid-request.")
+    expect(opened.page.locator("#room-error")).to_contain_text("must not hold spaces")
+
+    opened.choose("Platform", "TURN")
+    opened.press("Mint token")
+    opened.shows("Minted and copied.")
+    (server,) = json.loads(opened.clipboard())["ice_servers"]
+    assert server["username"].endswith(":1234")
+    assert 'print(json.load(response)["ice_servers"])' in snippet(opened, "Python")
+    assert "answer.ice_servers" in snippet(opened, "JavaScript")
+
+
 def snippet(console: Visit, language: str) -> str:
     console.page.get_by_role("tab", name=language, exact=True).click()
     return console.page.get_by_role("tabpanel").inner_text()

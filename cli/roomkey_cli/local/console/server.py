@@ -7,7 +7,6 @@ The guard refuses other sites before a request arrives here. In addition, every 
 header that a page of another origin cannot set. Tokens arrive in bodies; they are not stored or logged.
 """
 
-import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -289,6 +288,7 @@ def _platform(platform: Platform) -> object:
     return {
         "title": platform.title,
         "services": platform.services,
+        "reply_member": next(iter(platform.reply_members)),
         "example": platform.example,
         "authorization": platform.auth_header._asdict() if platform.auth_header else None,
         "fields": {
@@ -299,13 +299,9 @@ def _platform(platform: Platform) -> object:
 
 
 def _choices(field: RequestField) -> list[str] | None:
-    """Return the words that a closed field accepts, None for an open one. Its check lists them when it refuses."""
-    try:
-        field.check("\0")
-    except ValueError as error:
-        listed = re.fullmatch("must be one of (.+)", str(error))
-        return listed[1].split(", ") if listed else None
-    return None
+    """Return the words that a closed field accepts, None for an open one."""
+    words = field.check.schema.get("enum")
+    return list(words) if isinstance(words, tuple) else None
 
 
 def _in_words(fault: Fault) -> str:

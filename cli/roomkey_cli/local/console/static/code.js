@@ -101,7 +101,7 @@ function curl({ url, body, caller }) {
   );
 }
 
-function javascript({ url, body, caller }) {
+function javascript({ url, body, caller, member }) {
   const init = ["method: 'POST',"];
   const headers = [
     body && "'Content-Type': 'application/json'",
@@ -128,11 +128,11 @@ function javascript({ url, body, caller }) {
     '});',
     'const answer = await response.json();',
     'if (!answer.success) throw new Error(answer.code ?? answer.message);',
-    'console.log(answer.token);',
+    `console.log(answer.${member});`,
   );
 }
 
-function python({ url, body, caller }) {
+function python({ url, body, caller, member }) {
   const signed = caller.type === 'key';
   const headers = [
     body && '"Content-Type": "application/json"',
@@ -162,11 +162,11 @@ function python({ url, body, caller }) {
       'headers = dict(request.headers)',
     ],
     'with urlopen(Request(url, body, headers, method="POST"), timeout=5) as response:',
-    '    print(json.load(response)["token"])',
+    `    print(json.load(response)["${member}"])`,
   );
 }
 
-function swift({ url, body, caller }) {
+function swift({ url, body, caller, member }) {
   if (caller.type === 'key') return NO_KEYS_IN_APPS;
   return lines(
     'import Foundation',
@@ -181,14 +181,14 @@ function swift({ url, body, caller }) {
     ],
     'let (data, _) = try await URLSession.shared.data(for: request)',
     'let answer = try JSONSerialization.jsonObject(with: data) as? [String: Any]',
-    'guard let token = answer?["token"] as? String else {',
+    `guard let token = answer?["${member}"]${member === 'token' ? ' as? String' : ''} else {`,
     '    fatalError("refused: \\(answer?["code"] ?? answer?["message"] ?? "no answer")")',
     '}',
     'print(token)',
   );
 }
 
-function kotlin({ url, body, caller }) {
+function kotlin({ url, body, caller, member }) {
   if (caller.type === 'key') return NO_KEYS_IN_APPS;
   return lines(
     'import okhttp3.MediaType.Companion.toMediaType',
@@ -206,12 +206,12 @@ function kotlin({ url, body, caller }) {
     'OkHttpClient().newCall(request).execute().use { response ->',
     '    val answer = JSONObject(response.body!!.string())',
     '    check(answer.optBoolean("success")) { answer.optString("code", answer.optString("message")) }',
-    '    println(answer.getString("token"))',
+    `    println(answer.get("${member}"))`,
     '}',
   );
 }
 
-function dart({ url, body, caller }) {
+function dart({ url, body, caller, member }) {
   if (caller.type === 'key') return NO_KEYS_IN_APPS;
   const headers = [
     body && "'Content-Type': 'application/json'",
@@ -228,6 +228,6 @@ function dart({ url, body, caller }) {
     ');',
     'final answer = jsonDecode(response.body);',
     "if (answer['success'] != true) throw Exception(answer['code'] ?? answer['message']);",
-    "print(answer['token']);",
+    `print(answer['${member}']);`,
   );
 }

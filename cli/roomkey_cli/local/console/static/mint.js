@@ -69,7 +69,13 @@ function request() {
     ),
   );
   const path = `v1/${platform()}/${kind()}-token`;
-  return { path: `/${path}`, url: BASE + path, body: Object.keys(body).length ? body : null, caller: caller() };
+  return {
+    path: `/${path}`,
+    url: BASE + path,
+    body: Object.keys(body).length ? body : null,
+    caller: caller(),
+    member: stack.platforms[platform()].reply_member,
+  };
 }
 
 // --- the form --------------------------------------------------------------------------------------------------------
