@@ -20,7 +20,7 @@ PHONE: ViewportSize = {"width": 360, "height": 740}
 DESK: ViewportSize = {"width": 1280, "height": 800}
 
 PATIENCE_MS = 20_000
-"""How long anything may take before it is taken for missing: a machine that is busy with more than this is slow."""
+"""Milliseconds until a missing element fails a test: long, for a busy machine."""
 
 
 @dataclass
@@ -39,13 +39,13 @@ class Visit:
         self.reload()
 
     def reload(self) -> None:
-        """Load the console again, drafts kept."""
+        """Load the console again with its drafts."""
         self.page.goto("about:blank")
         self.page.goto(f"{self.url}/console")
         self.page.wait_for_selector("html[data-ready]")
 
     def choose(self, group: str, option: str) -> None:
-        """One of the radio buttons in the group of that name."""
+        """Return a radio button of the group with that name."""
         self.page.get_by_role("group", name=group).get_by_role("radio", name=option, exact=True).check()
 
     def type(self, field: str, text: str) -> None:
@@ -61,11 +61,11 @@ class Visit:
         self.press("Mint token")
 
     def shows(self, text: str | Pattern[str]) -> None:
-        """Waits until the text can be seen."""
+        """Wait until the text is visible."""
         expect(self.page.get_by_text(text).filter(visible=True).first).to_be_visible()
 
     def go(self, view: str) -> None:
-        """To another view, by the navigation."""
+        """Go to another view with the navigation."""
         self.page.get_by_role("navigation").get_by_role("link", name=view).click()
 
     def clipboard(self) -> str:
@@ -74,14 +74,14 @@ class Visit:
 
     @property
     def overflow(self) -> int:
-        """By how many pixels the page is wider than its window."""
+        """Return by how many pixels the page is wider than its window."""
         wider: int = self.page.evaluate("Math.max(0, document.documentElement.scrollWidth - innerWidth)")
         return wider
 
 
 @contextmanager
 def chromium(*arguments: str) -> Iterator[Browser]:
-    """Headless Chromium. Its sandbox does not work for root, as in a container."""
+    """Start headless Chromium. Its sandbox does not work for root, as in a container."""
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", *arguments])
@@ -116,5 +116,5 @@ def visit(
 
 
 def _is_a_refusal(complaint: str) -> bool:
-    """Whether this is what Chromium says of every answer that is a 4xx, which is what a refusal is."""
+    """Return whether this is Chromium's message for a 4xx response, which every refusal is."""
     return bool(re.match(r"Failed to load resource: the server responded with a status of 4\d\d", complaint))

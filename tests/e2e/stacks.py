@@ -27,7 +27,7 @@ class LocalStack:
     since: list[str]
     url: str
     environ: Mapping[str, str]
-    """The variables that it prints for the AWS CLI and SDKs."""
+    """Return the variables that it prints for the AWS CLI and SDKs."""
     process: subprocess.Popen[str]
 
     @property
@@ -36,23 +36,23 @@ class LocalStack:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The id and the secret of this run's key."""
+        """Return id and secret of this run's key."""
         return self.environ["AWS_ACCESS_KEY_ID"], self.environ["AWS_SECRET_ACCESS_KEY"]
 
     def commands(self) -> list[str]:
-        """The curl lines it printed."""
+        """Return the curl lines that it printed."""
         return [line.strip() for line in self.printed.splitlines() if "curl" in line]
 
     def client(self, service: str) -> Any:
-        """A boto3 client for the stack's AWS."""
+        """Return a boto3 client for the stack's AWS."""
         return boto3.Session(*self.key, region_name="us-east-1").client(service, endpoint_url=self.aws)
 
 
 @contextmanager
 def started(*arguments: str, shell_environ: Mapping[str, str] | None = None) -> Iterator[LocalStack]:
-    """`roomkey run` with `arguments`, on a free port, stopped when the block ends."""
+    """Run `roomkey run` with `arguments` on a free port until the block ends."""
     command = [str(ROOMKEY), "run", "--port", "0", *arguments]
-    # The developer's own AWS settings must not matter.
+    # The developer's own AWS settings must have no effect.
     environ = {**os.environ, "AWS_PROFILE": "missing", "PYTHONUNBUFFERED": "1", **(shell_environ or {})}
     with subprocess.Popen(
         command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -102,7 +102,7 @@ def _read_until(process: subprocess.Popen[str], words: str, seconds: float = 60)
 
 
 def shell(command: str, *, cwd: Path = ROOT, seconds: float = 60, environ: Mapping[str, str] | None = None) -> str:
-    """The standard output of a command line. Fails where it fails."""
+    """Return the standard output of a command line, which must succeed."""
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=cwd,

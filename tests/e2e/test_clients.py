@@ -1,7 +1,6 @@
 """The client packages of clients/: one conformance suite for those that run here, against scripted servers.
 
-The local stack confirms that the real endpoint gives what the script pretends. Swift, Kotlin and Dart are not compiled.
-"""
+The local stack confirms that the real endpoint behaves like the script. Swift, Kotlin and Dart are not compiled."""
 
 import base64
 import json
@@ -134,7 +133,7 @@ def npm(folder: Path, *arguments: str) -> None:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The TypeScript package, type-checked and built in a folder of its own, beside the packages of e2e/node."""
+    """The TypeScript package, type-checked and built in a new folder next to the packages of e2e/node."""
     folder = tmp_path_factory.mktemp("clients")
     shutil.copytree(ROOT / "clients" / "typescript", folder, dirs_exist_ok=True)
     npm(folder, "ci")

@@ -43,13 +43,13 @@ class Operator:
 
 @pytest.fixture(scope="module")
 def operator(start: Callable[..., LocalStack], tmp_path_factory: pytest.TempPathFactory) -> Operator:
-    """A stack of its own: other tests need minting on."""
+    """Another stack: other tests need minting on."""
     return Operator(start("--json-logs"), tmp_path_factory.mktemp("home"))
 
 
 @pytest.mark.threat("B1")
 def test_the_kill_switch_stops_minting(operator: Operator) -> None:
-    """First of all tests here: the function has not read the kill switch yet."""
+    """The first test here, while the kill switch has not been read."""
     off = operator("env", "disable", "local", "100ms")
     assert (off.returncode, "OFF for 100ms" in off.stdout) == (0, True), off.stderr
     assert (operator.probe("--platform", "100ms"), operator.probe("--platform", "agora")) == (4, 0)
@@ -68,13 +68,13 @@ def test_policy_and_secret_are_put(operator: Operator) -> None:
 
 
 def test_a_probe_of_everything_that_is_served(operator: Operator) -> None:
-    for platform in ("agora", "videosdk", "agora-whiteboard"):  # The function may still have 100ms off.
+    for platform in ("agora", "videosdk", "agora-whiteboard"):  # The function may still have the old value cached.
         assert operator.probe("--platform", platform) == 0
     assert operator.probe("--platform", "agora", "--kind", "app", "--anonymous") == 0
 
 
 def test_a_probe_finds_that_anyone_is_let_in(operator: Operator) -> None:
-    """The local stack is open for app tokens, so a probe that signs in for one finds that it need not have."""
+    """App tokens need no authentication here, so the probe reports an unauthenticated caller."""
     done = operator("probe", "local", "--url", operator.stack.url, "--kind", "app", "--platform", "agora")
 
     assert (done.returncode, "GOT A TOKEN" in done.stdout) == (1, True), done.stdout

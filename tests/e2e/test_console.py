@@ -33,7 +33,7 @@ def stack(start: Callable[..., LocalStack]) -> LocalStack:
 
 @pytest.fixture
 def opened(browser: Browser, local_stack: LocalStack) -> Any:
-    """The console of a stack whose app tokens need no sign-in."""
+    """The console of a stack with open access."""
     with visit(browser, local_stack.url) as console:
         yield console
         assert console.complaints == []
@@ -50,7 +50,7 @@ def parameters(stack: LocalStack) -> Any:
 
 
 def holding(held: list[Route]) -> Callable[[Route], None]:
-    """A handler that holds requests back; playwright takes no built-in method."""
+    """Return a handler that holds requests back; playwright accepts no built-in method."""
 
     def hold(route: Route) -> None:
         held.append(route)
@@ -282,7 +282,7 @@ def test_the_kill_switch_is_applied_and_its_effect_awaited(console: Visit, stack
 
     console.choose("Minting is", "off")
     ssm.put_parameter(**KILL_SWITCH, Value="videosdk", Overwrite=True)
-    expect(console.page.get_by_role("radio", name="off", exact=True)).to_be_checked()  # A choice under way is kept.
+    expect(console.page.get_by_role("radio", name="off", exact=True)).to_be_checked()  # An unsaved choice is kept.
     ssm.put_parameter(**KILL_SWITCH, Value="false", Overwrite=True)
 
 

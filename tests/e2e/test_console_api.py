@@ -43,7 +43,7 @@ def stored(stack: LocalStack) -> tuple[str, str]:
     return state["flag"]["text"], state["policy"]["text"]
 
 
-# --- who may ask -----------------------------------------------------------------------------------------------------
+# --- access ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_the_deployed_function_has_no_console() -> None:
     assert "/console" not in template
 
 
-# --- what is answered ------------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_the_state_shows_the_cached_values(local_stack: LocalStack) -> None:
     ],
 )
 def test_the_state_shows_invalid_values(name: str, text: str, faults: dict[str, str | None]) -> None:
-    with started() as stack:  # Which has read nothing yet.
+    with started() as stack:  # Its cache is empty.
         ssm = stack.client("ssm")
         ssm.put_parameter(Name=f"/roomkey/local/{name}", Value=text, Type="String", Overwrite=True)
 

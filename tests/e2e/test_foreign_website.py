@@ -70,7 +70,7 @@ def attack(page: Page, url: str, **options: Any) -> str:
 
 
 def aws(operation: str, **parameters: object) -> dict[str, Any]:
-    """A call of AWS as a page would try to pass it off as a simple request."""
+    """Return a call of AWS as a page would disguise it as a simple request."""
     service = "secretsmanager" if "Secret" in operation else "AmazonSSM"
     return {
         "method": "POST",
@@ -112,7 +112,7 @@ def test_it_reads_no_token_and_nothing_of_the_console(evil: Page, stack: LocalSt
 
 
 def test_a_name_that_points_here_reads_nothing(browser: Browser, stack: LocalStack) -> None:
-    """DNS rebinding: the page's own host name leads to the stack's port."""
+    """DNS rebinding: the page's own host name resolves to the stack."""
     for url in (stack.url, stack.aws):
         page = browser.new_page()
         own = f"http://evil.example:{urlsplit(url).port}"

@@ -52,7 +52,7 @@ def run(*command: object) -> str:
 
 
 def fetch(node: Path, stack: LocalStack, *fetches: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what the client's TokenSource gave for each fetch, or its error."""
+    """Return the result of the client's TokenSource for each fetch, or its error."""
     lines = run("node", node / "fetch.mjs", f"{stack.url}/v1/livekit/token", *map(json.dumps, fetches)).splitlines()
     return [json.loads(line) for line in lines]
 

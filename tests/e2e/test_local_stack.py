@@ -1,4 +1,4 @@
-"""`roomkey run`, as a developer meets it."""
+"""`roomkey run` as a developer uses it."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ ASKS = {"room_id": "room-1", "role": "host", "user_id": "zoë?"}
 
 
 def claims_of(token: str, key: str = SECRET) -> dict[str, Any]:
-    """The claims of a token whose signature holds, checked without any library for tokens."""
+    """Return the claims of a token, verified with the standard library."""
     signed, _, signature = token.rpartition(".")
     digest = hmac.digest(key.encode(), signed.encode(), hashlib.sha256)
     assert base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == signature
@@ -116,12 +116,12 @@ def test_a_kept_connection_answers_without_the_delay_of_nagle(local_stack: Local
     assert min(times) < 0.03
 
 
-# --- users who sign in -----------------------------------------------------------------------------------------------
+# --- authentication --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def classroom(start: Callable[..., LocalStack]) -> LocalStack:
-    """A stack whose users sign in, with the claims of another issuer, and a policy for teachers and students."""
+    """A stack with authentication, the claims of another issuer, and a policy for teachers and students."""
     return start(
         *("--access", "jwt", "--policy", "cli/roomkey_cli/data/policies/classroom.json"),
         *("--user-id-claim", "uid", "--groups-claim", "roles", "--scope", "rooms:join"),
@@ -168,7 +168,7 @@ def test_iam_access_accepts_the_key_of_the_run(start: Callable[..., LocalStack])
     assert access[-1]["result"].startswith("the gateway refused the signature")
 
 
-# --- a shell full of variables, keys for one platform ----------------------------------------------------------------
+# --- foreign variables, one platform's credentials -------------------------------------------------------------------
 
 SHELL = {
     "PLATFORMS": "linux/amd64",
@@ -197,7 +197,7 @@ def one_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStac
 
 
 def wait_for(stack: LocalStack, text: str) -> list[str]:
-    """The output, once it contains `text`."""
+    """Return the output once it contains `text`."""
     for _ in range(100):
         if any(text in line for line in stack.since):
             return list(stack.since)
@@ -256,7 +256,7 @@ def test_each_request_is_one_readable_line(one_platform: LocalStack) -> None:
 
 
 def test_ctrl_c_ends_it_without_an_error(one_platform: LocalStack) -> None:
-    """Last of this stack: a connection that is kept open does not hold it up."""
+    """The last test of this stack: an open connection does not delay the end."""
     connection = http.client.HTTPConnection(urlsplit(one_platform.url).netloc, timeout=10)
     connection.putrequest("POST", "/api/token")
     connection.putheader("Content-Length", "5")

@@ -1,4 +1,4 @@
-"""The wheel works outside the clone, in an environment that holds nothing else."""
+"""The wheel works outside the clone, in an environment without other packages."""
 
 import json
 import subprocess

@@ -35,7 +35,7 @@ def _sam() -> str | None:
 
 
 def _why_not() -> str | None:
-    """Why these tests cannot run here, None where they can."""
+    """Return why these tests cannot run here, None if they can."""
     if _sam() is None:
         return "the SAM CLI is not here (make build installs it)"
     if not shutil.which("docker") or subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
@@ -47,7 +47,7 @@ def _why_not() -> str | None:
 
 @pytest.fixture(scope="module")
 def sam() -> str:
-    """The SAM CLI, with the stack built. Skips where that cannot be had."""
+    """The SAM CLI, with the stack built. Skips if either is missing."""
     if reason := _why_not():
         pytest.skip(reason)
     subprocess.run(["make", "build"], cwd=ROOT, check=True, capture_output=True)
@@ -58,7 +58,7 @@ def sam() -> str:
 
 @pytest.fixture(scope="module")
 def aws(sam: str) -> Iterator[LocalStack]:
-    """Secrets Manager and SSM where containers reach them."""
+    """Secrets Manager and SSM at an address that containers reach."""
     with started("--aws-host", "0.0.0.0") as stack:
         yield stack
 
@@ -73,7 +73,7 @@ def environment(aws: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> li
 
 
 def _with_key(aws: LocalStack) -> dict[str, str]:
-    """The environment in which `sam local` hands this run's key to the container."""
+    """Return the environment in which `sam local` passes this run's key to the container."""
     key_id, secret = aws.key
     return {**os.environ, "AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "us-east-1"}
 

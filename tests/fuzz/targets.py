@@ -246,7 +246,7 @@ def _policies() -> Iterator[bytes]:
     yield json.dumps({"$schema": "x", "version": 1, "mode": "audit", "rules": [whole]}).encode()
 
 
-# --- the flag ------------------------------------------------------------------------------------------------------
+# --- the kill switch -----------------------------------------------------------------------------------------------
 
 
 _WORDS = (
@@ -264,7 +264,7 @@ _WORDS = (
 
 
 def flag(data: bytes) -> None:
-    """A text is a flag exactly where the grammar has it, and switches off what it names: only `false` is nothing."""
+    """Check that exactly the texts of the grammar are valid, and that each but `false` turns off its scopes."""
     mode, content = (data[0], data[1:]) if data else (0, b"")
     text = "".join(_WORDS[byte % len(_WORDS)] for byte in content) if mode & 1 else _text(content)
     off = off_by(text, PLATFORM_NAMES)
@@ -375,7 +375,7 @@ def _content(name: str, token: str) -> bytes:
             return base64.urlsafe_b64decode(token.split(".")[1] + "==")
 
 
-# --- the whole -----------------------------------------------------------------------------------------------------
+# --- the whole API -------------------------------------------------------------------------------------------------
 
 _NEVER = (*SIGNING_KEYS, faults.ACCOUNT_ID, "AKIASTANDIN", "arn:aws:ssm", "arn:aws:secretsmanager")
 _TEMPLATES = tuple(event for event in _events() if isinstance(event.get("body"), str))
@@ -384,7 +384,7 @@ _STATES = ("on", "off", "unknown", "no secret")
 
 @functools.cache
 def _environment(access: str, state: str) -> tuple[VirtualAws, Api]:
-    """An environment over AWS in memory, on a clock that stands still."""
+    """Return an environment over AWS in memory, with a fake clock."""
     aws = VirtualAws(FakeClock(wall=NOW + 0.5))
     aws.put_parameter("/roomkey/dev/policy", OPEN_POLICY)
     aws.put_parameter("/roomkey/dev/blocked", "{}")

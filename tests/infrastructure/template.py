@@ -1,8 +1,7 @@
 """Resolve the stack offline as CloudFormation would: translated from SAM, for given parameters.
 
-The SAM translator keeps every `Fn::If` and a linter does not translate at all; whether a route is open shows only in
-the resolved template. Logical ids stand in for names that AWS generates.
-"""
+The SAM translator keeps every `Fn::If` and a linter does not translate at all; only the resolved template shows whether
+a route is open. Logical ids replace the names that AWS generates."""
 
 import copy
 import functools
@@ -193,7 +192,7 @@ def with_uploaded_code(sam: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def translated(sam: dict[str, Any], parameters: Mapping[str, str], region: str = REGION) -> dict[str, Any]:
-    """Return the CloudFormation template that a packaged SAM template stands for."""
+    """Return the CloudFormation template of a packaged SAM template."""
     # A real session would look for this machine's AWS profile.
     session = SimpleNamespace(region_name=region)
     template: dict[str, Any] = Translator({}, Parser(), boto_session=session).translate(sam, dict(parameters))

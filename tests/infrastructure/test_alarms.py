@@ -19,7 +19,7 @@ RUNBOOKS = ROOT / "docs" / "reference" / "alarms.md"
 TOPIC = {"AlarmTopic": EVERYTHING["AlarmTopic"]}
 ROLLOUT = {"RolloutErrorsAlarm", "RolloutFaultsAlarm"}
 SILENT = "QuietAlarm"
-"""The alarm that CodeDeploy is given with AllAtOnce."""
+"""The alarm that CodeDeploy gets with AllAtOnce."""
 CODES = {*STATUS, "invite-invalid"}
 
 Numbers = Mapping[str, float | None]
@@ -104,7 +104,7 @@ def _asked(alarm: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, str]]
 
 @pytest.fixture
 def written(capsys: pytest.CaptureFixture[str]) -> set[tuple[str, tuple[str, ...]]]:
-    """Every metric that the function writes, with each set of dimensions that it has."""
+    """Return every metric that the function writes, with each set of its dimensions."""
     observability = Observability("prod", "INFO")
     failed = KillSwitchUnavailable(DependencyFailure("ssm", "throttled", transient=True))
     for record in (minted(), arrived(failure=NotAllowed()), arrived(failure=failed)):
@@ -186,7 +186,7 @@ def test_either_alarm_rolls_a_gradual_rollout_back() -> None:
 
 
 def test_all_at_once_replaces_the_rollout_s_alarms_by_one_that_never_fires() -> None:
-    """CodeDeploy keeps the alarms of an earlier deploy where a deploy names none."""
+    """CodeDeploy keeps the alarms of an earlier deployment if a deployment names none."""
     deployed = stack(**JWT)
     group = deployed.only("AWS::CodeDeploy::DeploymentGroup")
 

@@ -1,4 +1,4 @@
-"""`make deploy`: the environments of config/, what it refuses, and its tools. tests/emulated runs it."""
+"""`make deploy`: the environments of config/, its refusals, and its tools. tests/emulated runs it."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_prod_rolls_out_gradually_and_dev_at_once() -> None:
     assert dev["DeploymentConfigName"].endswith("AllAtOnce")
 
 
-# --- what it refuses -----------------------------------------------------------------------------------------------
+# --- refusals ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("arguments", [[], ["ENV="], ["ENV=nowhere"], ["ENV=../config/dev"], ["ENV=local.env"]])

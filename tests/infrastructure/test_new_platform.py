@@ -1,4 +1,4 @@
-"""A further platform is one file and one line: a made-up one passes the whole contract, and every list names it."""
+"""A new platform is one file and one line: a made-up one passes the whole contract, and every list contains it."""
 
 import json
 import os

@@ -87,7 +87,7 @@ def test_placeholders_are_in_capitals(path: tuple[str, ...]) -> None:
 
 @every_command
 def test_help_names_no_python_type(path: tuple[str, ...]) -> None:
-    assert not re.search(r"<(?:bool|str|int|float|path|list|Environment)\b", roomkey(*path, "--help").out)
+    assert not re.search(r"<(?:bool|str|int|float|path|list|Environment)[>\[]", roomkey(*path, "--help").out)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_wrong_usage_is_reported_as_json_too() -> None:
 
 
 def completed(*words: str) -> set[str]:
-    """What bash would offer for the last of `words`."""
+    """Return the words that bash would offer for the last of `words`."""
     environ = {
         **os.environ,
         "_ROOMKEY_COMPLETE": "complete_bash",
@@ -159,13 +159,13 @@ def test_completion_can_be_installed(shell: str, monkeypatch: pytest.MonkeyPatch
     assert "_ROOMKEY_COMPLETE" in result.out
 
 
-# --- mistakes --------------------------------------------------------------------------------------------------------
+# --- wrong usage -----------------------------------------------------------------------------------------------------
 
 GARBAGE = ("", "-1", "/nowhere/at/all", "\udcff", "99999999999999999999", "ü\u202e", "{")
 
 
 def slips(path: tuple[str, ...]) -> Iterator[list[str]]:
-    """Command lines that are wrong in every simple way."""
+    """Yield command lines with every simple mistake."""
     command = COMMANDS[path]
     arguments = [one for one in command.params if one.param_type_name == "argument"]
     options = [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
@@ -183,10 +183,10 @@ def test_no_wrong_usage_ends_in_a_traceback(
     account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, path: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(workplace, "_output", lambda _: "")  # The SAM CLI takes a second to say its version.
+    monkeypatch.setattr(workplace, "_output", lambda _: "")  # The SAM CLI takes a second to print its version.
     for slip in slips(path):
         if path == ("run",) and not {"--nonsense", "-x", "--port", "--policy", "--credentials"} & set(slip):
-            continue  # It would run.
+            continue  # It would start.
         result = roomkey(*path, *slip)
         assert result.status in (0, 1, 2, 3, 4), slip
         assert result.status == 0 or result.err or result.out, slip
@@ -518,7 +518,7 @@ def test_an_invalid_environment_name_is_wrong_usage(account: Account, environmen
     assert account.aws.calls == []
 
 
-# --- AWS says no -----------------------------------------------------------------------------------------------------
+# --- refusals of AWS -------------------------------------------------------------------------------------------------
 
 REFUSALS = [
     (400, "AccessDeniedException", "X is not authorized to perform: ssm:GetParameters on resource: arn:aws:x",
@@ -631,7 +631,7 @@ def test_the_named_profile_is_used(account: Account, monkeypatch: pytest.MonkeyP
     assert roomkey("env", "status", "dev", "--json", "--profile", "ops").json["region"] == "eu-north-1"
 
 
-# --- what is shown ---------------------------------------------------------------------------------------------------
+# --- output ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

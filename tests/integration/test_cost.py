@@ -61,7 +61,7 @@ FORBIDDEN = {
     "sqlite3": "only a tool would want it",
     "unittest": "only a test would want it",
 }
-"""Modules that a start must not load, and why."""
+"""Modules that a start must not load, with the reason."""
 
 
 def _start(*folders: Path, before: Sequence[str] = (), options: Sequence[str] = ("-I",)) -> Any:
@@ -146,11 +146,11 @@ CLASSROOM = (ROOT / "cli/roomkey_cli/data/policies/classroom.json").read_text().
 """Nine rules, in every room."""
 
 CHANCE = Randomness(uuid=lambda: "5f1e3a7c-9d2b-4860-af13-c5e7000000aa", salt=lambda: 12345)
-"""The same each time: how often the system is asked for another number is chance as well."""
+"""The same each time: the number of random draws varies as well."""
 
 
 class Counter:
-    """Counts the bytecode instructions that this thread executes."""
+    """Counts the bytecode instructions of this thread."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -172,7 +172,7 @@ class Counter:
 
 
 def _instructions(deploy: Deploy, platform: str) -> int:
-    """Those of one warm request, the same as long as nothing changes in what is done."""
+    """Return the instructions of one warm request: the same number for the same code."""
     deployed = deploy("jwt", platforms=EVERY_PLATFORM, policy=CLASSROOM).with_parts(randomness=CHANCE)
     event, context = load_event(EVENTS[platform]), LambdaContext()
     assert deployed.answer(event).token
@@ -192,10 +192,10 @@ def test_a_warm_request_executes_few_instructions(platform: str, deploy: Deploy)
     assert _instructions(deploy, platform) <= MAX_INSTRUCTIONS
 
 
-# --- what is logged ------------------------------------------------------------------------------------------------
+# --- log volume ----------------------------------------------------------------------------------------------------
 
 MAX_LOG_BYTES = 1270
-"""The audit line and the metrics line of a warm request for an app token."""
+"""Return the audit line and the metrics line of a warm request for an app token."""
 
 
 def test_a_request_logs_few_bytes(deploy: Deploy, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,7 @@ def health() -> Iterator[Callable[[Mapping[str, Any]], str]]:
                 self.wfile.write(content)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-                """Says nothing."""
+                """Do not log."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -96,7 +96,7 @@ def says(minting: str, *platforms: str, version: str = __version__) -> dict[str,
     return {"minting": minting, "platforms": list(platforms or DEMO), "version": version}
 
 
-# --- all is well -----------------------------------------------------------------------------------------------------
+# --- a healthy environment -------------------------------------------------------------------------------------------
 
 
 def test_a_healthy_environment(account: Account, healthy: str, health: Callable[..., str]) -> None:
@@ -399,7 +399,7 @@ def test_a_block_list_that_the_function_cannot_use(account: Account) -> None:
     assert examine(name)["block list"][0][0] == "ok"
 
 
-# --- what is deployed ------------------------------------------------------------------------------------------------
+# --- the deployment --------------------------------------------------------------------------------------------------
 
 
 def test_log_groups_that_an_earlier_stack_left(account: Account) -> None:
@@ -529,7 +529,7 @@ def test_health_without_a_response(account: Account, health: Callable[..., str])
     assert examine(name, "--url", health({"message": "Service Unavailable"}, 503))["health"][0][0] == "fail"
 
 
-# --- this machine, and who asks --------------------------------------------------------------------------------------
+# --- machine and credentials -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

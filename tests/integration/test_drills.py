@@ -151,7 +151,7 @@ def test_ssm_is_down(deploy: Deploy, account: Account) -> None:
 def test_a_mistaken_policy(deploy: Deploy, account: Account, tmp_path: Path) -> None:
     deployed = deploy(policy='{"version": 1, "mode": "enforce", "rules": []}')
     assert _ask(deployed).code == "not-allowed"
-    _run("env", "disable", deployed.environment, "agora")  # By another incident, before this one.
+    _run("env", "disable", deployed.environment, "agora")  # Another incident turned these off before.
 
     _run("policy", "put", deployed.environment, POLICIES / "open.json")
     deployed.clock.advance(TAKES_EFFECT)

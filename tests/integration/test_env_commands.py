@@ -75,7 +75,7 @@ def test_init_creates_only_what_is_missing(account: Account, existing: set[str])
 
 
 def test_create_does_not_overwrite(account: Account) -> None:
-    """Another operator may have created the parameter since it was missing."""
+    """Another operator may have created the parameter in the meantime."""
     name = account.environment()
     account.aws.put_flag(name, "false")
 

@@ -94,7 +94,7 @@ class Stack:
 
 
 def signed(environment: str, key: str = KEYS["a"], **changes: Any) -> str:
-    """Return an invite, signed by the standard library alone. A member of None is left out."""
+    """Return an invite, signed with the standard library alone. None removes a member."""
     content = {"platform": "100ms", "room_id": "class-1", "role": "guest", "exp": NOW + 600, "id": "x", "kid": "a"}
     content = {name: value for name, value in (content | changes).items() if value is not None}
     payload = base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")

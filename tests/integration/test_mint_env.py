@@ -1,4 +1,4 @@
-"""`roomkey mint --env`: a token of a deployed environment, for an operator who may read its secret, written down."""
+"""`roomkey mint --env`: an operator who may read the secret mints a token of a deployed environment, with a record."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ every_platform = pytest.mark.parametrize("platform", PLATFORMS)
 
 @pytest.fixture
 def trail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Where what is minted is written down."""
+    """The file of the records."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return tmp_path / "state" / "roomkey" / "audit.jsonl"
 
@@ -74,7 +74,7 @@ def test_files_are_private_and_contain_no_token(account: Account, trail: Path) -
 
 
 def test_without_a_state_folder_of_ones_own(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A relative path in XDG_STATE_HOME counts for nothing, says the standard."""
+    """The standard ignores a relative path in XDG_STATE_HOME."""
     name = account.create()
     account.aws.put_secret(name, DEMO["100ms"])
     monkeypatch.setenv("XDG_STATE_HOME", "state")

@@ -94,7 +94,7 @@ def test_the_worked_policies_can_be_put(account: Account, name: str) -> None:
 
 
 def of_size(size: int) -> str:
-    """A policy of that many bytes."""
+    """Return a policy of that many bytes."""
     rules = [rule(f"{index:04}", "x" * 80) for index in range(50)]
     while len(json.dumps({"version": 1, "mode": "enforce", "rules": rules}, separators=(",", ":"))) > size:
         rules.pop()

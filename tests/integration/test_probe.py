@@ -27,7 +27,7 @@ OFF: Answer = (403, {"success": False, "code": "minting-disabled"})
 
 
 def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, lifetime: int = 1800) -> Answer:
-    """The answer to a request that is granted."""
+    """Return the response to a granted request."""
     vendor = PLATFORMS[platform]
     request = parse(vendor, kind, minimal_request(vendor, kind), lifetimes=DEFAULT_LIFETIMES)
     keys = vendor.parse_secret(DEMO[platform])
@@ -70,7 +70,7 @@ def endpoint() -> Iterator[Endpoint]:
             self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-            """Says nothing."""
+            """Do not log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         document.url = f"http://127.0.0.1:{server.server_port}"
@@ -82,7 +82,7 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 def probe(account: Account, endpoint: Endpoint, *options: str, stdin: str = "") -> Any:
-    """What a probe tells, with its exit status."""
+    """Run a probe and return its output and exit status."""
     result = roomkey("probe", "staging", "--url", endpoint.url, "--json", *options, stdin=stdin)
     return {**result.json, "status": result.status}
 
@@ -216,7 +216,7 @@ def test_every_way_to_stop_a_stranger_is_known(account: Account, endpoint: Endpo
      (OFF, {"ProbeMinted": 1, "ProbeRefused": 1})],
 )  # fmt: skip
 def test_both_results_are_counted(account: Account, endpoint: Endpoint, signed: Answer, values: dict[str, int]) -> None:
-    """Somebody has turned the switch, so that is as it should be."""
+    """An operator turned minting off, so the probe succeeds."""
     endpoint.signed = signed
 
     assert counted(account, endpoint.url) == values
@@ -254,7 +254,7 @@ def test_something_else_at_the_address_counts_as_no_token(account: Account, endp
 
 
 def counted(account: Account, url: str, *options: str) -> dict[str, int]:
-    """What a probe counts, by metric."""
+    """Return the metrics of a probe."""
     name = account.environment()
     document = roomkey("probe", name, "--url", url, "--metric", "--json", *options).json
     assert document["counted"] is True

@@ -1,4 +1,4 @@
-"""`roomkey secret` against Secrets Manager: what is stored, what is refused, and that nothing is ever shown."""
+"""`roomkey secret` against Secrets Manager: stored and refused values, and no secret in the output."""
 
 import json
 import os
@@ -140,7 +140,7 @@ def test_credentials_that_cannot_sign_are_not_stored(account: Account, text: str
 
 
 def test_tokens_are_verified_before_anything_is_stored(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A platform whose tokens do not come out as they should: the shape alone would have let it pass."""
+    """A platform with wrong tokens: the form of the credentials alone would pass."""
     name = account.create()
     platform = type(PLATFORMS["100ms"])
     real = platform.token
@@ -188,7 +188,7 @@ def test_production_takes_the_option_since_the_secret_takes_the_input(account: A
 
 
 def test_a_prompt_hides_its_input(account: Account) -> None:
-    """On a terminal of its own, typed at as a person would."""
+    """Run the command in a pseudo-terminal, and type as a person would."""
     name = account.create()
     command = [str(Path(sys.executable).with_name("roomkey")), "secret", "put", name, "100ms"]
     ours, theirs = pty.openpty()
@@ -207,7 +207,7 @@ def test_a_prompt_hides_its_input(account: Account) -> None:
         try:
             while chunk := os.read(ours, 1024):
                 screen += chunk
-        except OSError:  # How Linux says that nobody holds the other end any more.
+        except OSError:  # Linux reports a closed terminal this way.
             pass
         assert process.wait(timeout=30) == 0, screen
     os.close(ours)

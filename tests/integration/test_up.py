@@ -88,7 +88,7 @@ def repository(account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 @pytest.fixture
 def minting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the endpoint mint: its tokens are tested elsewhere."""
+    """Let the endpoint mint: other tests cover its tokens."""
     monkeypatch.setattr(probe, "mints", lambda call, _: probe.Verdict("ok", f"{call.kind} token", 1, 1))
 
 
