@@ -1,6 +1,7 @@
 """Validate every audit line that any test makes the function write, and order the tests."""
 
 import fcntl
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +22,20 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.load_profile("quick")
 
 ORDER = ("unit", "integration", "infrastructure", "fuzz", "emulated", "e2e")
+LONG = ("test_model.py", "test_commands.py", "test_console.py")
+"""Files that start first in their folder, so that no worker waits for another at the end."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Start one worker more than processors: many tests wait for processes, servers and timeouts."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the quick tests first, and mark those that deploy."""
     folders = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
-    items.sort(key=lambda item: ORDER.index(folders[item]))
+    items.sort(key=lambda item: (ORDER.index(folders[item]), item.path.name not in LONG))
     for item in items:
         if folders[item] == "emulated":
             item.add_marker("emulated")

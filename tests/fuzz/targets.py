@@ -26,7 +26,6 @@ from integration.model import PLATFORMS as PLATFORM_NAMES
 from integration.model import off_by
 from roomkey import request_body, strict_json
 from roomkey.api import Api
-from roomkey.dependencies import Dependencies
 from roomkey.errors import BodyTooLarge, MalformedBody, UnsupportedMediaType
 from roomkey.identity import Caller
 from roomkey.kill_switch import KillSwitch
@@ -43,7 +42,7 @@ from support.aws import faulty as faults
 from support.aws.virtual import ENVIRON, VirtualAws
 from support.clocks import FakeClock
 from support.events import EVENTS, LambdaContext
-from support.stack import NOW, OPEN_POLICY, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer
+from support.stack import NOW, OPEN_POLICY, SECRET_TEXTS, SECRETS, SIGNING_KEYS, Answer, build_dependencies
 
 VECTORS = Path(__file__).parents[1] / "unit" / "vectors"
 
@@ -392,8 +391,8 @@ def _environment(access: str, state: str) -> tuple[VirtualAws, Api]:
     for name, text in SECRET_TEXTS.items():
         if state != "no secret":
             aws.put_secret(f"roomkey/dev/{name}", text)
-    environ = {**ENVIRON, "ENVIRONMENT": "dev", "APP_TOKEN_ACCESS": access, "PLATFORMS": ",".join(PLATFORM_NAMES)}
-    return aws, Api(Dependencies.build(environ, clock=aws.clock, jitter=lambda: 0.5))
+    parts = build_dependencies(ENVIRON, aws.clock, None, access=access, platforms=PLATFORM_NAMES)
+    return aws, Api(parts)
 
 
 def _platform(event: Any) -> str:

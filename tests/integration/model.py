@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from roomkey.api import Api
 from roomkey.aws import client
-from roomkey.dependencies import Dependencies
 from roomkey.invites import Invite, InviteKeys
 from support import token_readers
 from support.audit_lines import checked
@@ -27,7 +26,7 @@ from support.aws.virtual import ENVIRON, Call, VirtualAws
 from support.events import HEALTH, LambdaContext, token_event
 from support.invites import KEY_SECRET, KEYS
 from support.stack import SECRETS as FIRST_SECRETS
-from support.stack import Answer
+from support.stack import Answer, build_dependencies
 
 SSM, SM = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
 FLAG, POLICY, BLOCKED = "/roomkey/dev/disabled", "/roomkey/dev/policy", "/roomkey/dev/blocked"
@@ -436,8 +435,11 @@ class Environment:
 
     def __init__(self, aws: VirtualAws, access: str, chance: float) -> None:
         self.aws, self.audit, self.model = aws, AuditStream(), Model(access, chance)
-        environ = {**ENVIRON, "ENVIRONMENT": "dev", "APP_TOKEN_ACCESS": access, "PLATFORMS": ",".join(PLATFORMS)}
-        self._api = Api(Dependencies.build(environ, clock=aws.clock, jitter=lambda: chance, stdout=self.audit))
+        self._api = Api(
+            build_dependencies(
+                ENVIRON, aws.clock, self.audit, access=access, platforms=PLATFORMS, jitter=lambda: chance
+            )
+        )
 
     @property
     def now(self) -> Moment:

@@ -23,12 +23,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from roomkey.api import Api
-from roomkey.dependencies import Dependencies
 from roomkey_cli.data import POLICIES
 from support.aws import faulty as faults
 from support.aws.faulty import Behaviour, FaultyAws, Operation
 from support.clocks import FakeClock, ShiftedClock
 from support.events import HEALTH, LambdaContext, token_event
+from support.stack import build_dependencies
 
 SSM, SECRETS = Operation.GET_PARAMETERS, Operation.GET_SECRET_VALUE
 FLAG, POLICY, SECRET = "/roomkey/dev/disabled", "/roomkey/dev/policy", "roomkey/dev/100ms"
@@ -97,7 +97,7 @@ class Reply:
 
 @dataclass
 class Stack:
-    """One execution environment: the real API with its own clock, in front of the faulty AWS."""
+    """An environment in front of the faulty AWS. Unlike `support.stack.Deployed`, it counts arrived calls."""
 
     stand_in: FaultyAws
     clock: Clock
@@ -106,11 +106,8 @@ class Stack:
     audit: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
-        stack = {"ENVIRONMENT": self.environment, "APP_TOKEN_ACCESS": "open", "PLATFORMS": "100ms"}
-        environ = {**self.stand_in.environ, **stack}
-        self.api = Api(
-            Dependencies.build(environ, clock=self.clock, jitter=lambda: self.jitter, stdout=self.audit),
-        )
+        environ, jitter = self.stand_in.environ, lambda: self.jitter
+        self.api = Api(build_dependencies(environ, self.clock, self.audit, environment=self.environment, jitter=jitter))
 
     def ask(self, kind: str = "app", context: LambdaContext | None = None) -> Reply:
         """Request a token, and check the invariants on the answer."""

@@ -151,6 +151,9 @@ BAD_ENCODINGS: dict[str, tuple[object, bool | None]] = {
         True,
     ),
     "d7-a-line-break-inside": (base64.b64encode(GOOD).decode()[:8] + "\n" + base64.b64encode(GOOD).decode()[8:], True),
+    "d7-a-space-inside": ("e3 0=", True),
+    "d7-too-much-padding": ("e30==", True),
+    "d7-two-values": ("e30=e30=", True),
     "d7-letters-after-the-padding": (base64.b64encode(GOOD + b"  ").decode() + "AAAA", True),
     "d7-not-ascii": ("é" * 8, True),
     "d7-json-that-says-it-is-base64": (GOOD.decode(), True),
@@ -186,7 +189,7 @@ def test_an_encoding_flag_of_another_type_is_malformed(anyone: Deployed, name: s
 
 @pytest.mark.threat("C11")
 @both
-@pytest.mark.parametrize("body", [{"room_id": "r", "role": "guest"}, ["room_id"], 5, True, 1.5], ids=repr)
+@pytest.mark.parametrize("body", [{"room_id": "r", "role": "guest"}, ["room_id"], 5, 0, True, False, 1.5], ids=repr)
 def test_a_body_that_was_parsed_on_the_way_is_malformed(anyone: Deployed, name: str, body: object) -> None:
     event = load_event(name)
     event["body"] = body
@@ -273,6 +276,7 @@ WRONG_TYPES = [
     *(None, "application/octet-stream", "application/x-www-form-urlencoded", "text/plain", "text/json", "text/html"),
     *("application/problem+json", "application/json+x", "application/jsonp", "multipart/form-data; boundary=x", "json"),
     *("application/json; charset=utf-16", "application/json; charset=iso-8859-1", "application/json; boundary=x"),
+    *("application/json; charset=utf-8; charset=utf-16", "application/ld+json"),
     *("application/json, text/plain", "text/plain, application/json", "*/*", ""),
 ]
 
@@ -290,7 +294,7 @@ def test_v1_accepts_the_json_type_only(anyone: Deployed, content_type: str | Non
     [
         *("application/json", "APPLICATION/JSON", "Application/Json; Charset=UTF-8", "application/json;charset=utf-8"),
         *('application/json; charset="utf-8"', " application/json ", "application/json;"),
-        "application/json ; charset=utf-8",
+        *("application/json ; charset=utf-8", "application/json, application/json; charset=utf-8"),
     ],
 )
 def test_the_name_may_be_written_as_http_allows(anyone: Deployed, content_type: str) -> None:
@@ -595,7 +599,7 @@ PATHS = (
     *("/api/token", "//api/token", "/api/token/", "/v1/100ms/app-token", "", "/", "*"),
 )
 METHODS = ("POST", "GET", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT", "post", "PoSt", "")
-AUTHORIZERS: dict[str, Any] = {"nobody": None, "iam": IAM, "jwt": JWT, "both": {**IAM, **JWT}}
+AUTHORIZERS: dict[str, Any] = {"neither": None, "iam": IAM, "jwt": JWT, "both": {**IAM, **JWT}}
 
 
 NO_ARN: list[Any] = ["", None, [], {}, 0, True, ["arn:aws:iam::111122223333:user/x"]]

@@ -510,34 +510,34 @@ _NO_BLOCK_LIST = ("raise BlockListUnavailable(self.block_list)", "return BlockLi
 _NOBODY = [text for text, (mode, _) in POLICIES.items() if mode == "enforce"][-1]
 
 BREAKS: Mapping[str, tuple[Break, Steps]] = {
-    "on-is-believed-for-longer": (
+    "on-is-valid-for-longer": (
         setting(limits, "KILL_SWITCH_MAX_STALE_SECONDS", 330.0),
         outage(SSM, faults.throttled, "false", "kept"),
     ),
-    "the-flag-is-fresh-for-longer": (setting(limits, "OPERATOR_CONFIG_TTL_SECONDS", 37.0), _THROTTLED),
+    "the-kill-switch-is-fresh-for-longer": (setting(limits, "OPERATOR_CONFIG_TTL_SECONDS", 37.0), _THROTTLED),
     "credentials-serve-for-longer": (
         setting(limits, "CREDENTIALS_MAX_STALE_SECONDS", 3700.0),
         outage(SM, faults.throttled, "false", "kept"),
     ),
-    "a-fleet-keeps-step": (
+    "a-fleet-reads-in-step": (
         setting(limits, "TTL_JITTER", 0.0),
         lambda machine: machine.wait_for_a_bound(SSM, "fresh", -0.17, (1, 1)),
     ),
-    "off-goes-stale": (
+    "off-expires": (
         editing(operator_config.OperatorConfigCache, "__init__", "max_stale=math.inf", "max_stale=300"),
         outage(SSM, faults.throttled, "true", "kept"),
     ),
-    "what-is-no-flag-is-on": (
+    "an-invalid-kill-switch-is-on": (
         editing(_FLAG, "parse", 'raise ValueError("not a kill switch")', f"return {_ON}"),
         flag("nosuch"),
     ),
-    "no-flag-is-on": (editing(operator_config, "_parse_kill_switch", *_NO_FLAG), flag(None)),
-    "a-scope-is-overlooked": (editing(_FLAG, "is_off", ', f"{platform}/{kind}"', ""), flag("100ms/app")),
+    "a-missing-kill-switch-is-on": (editing(operator_config, "_parse_kill_switch", *_NO_FLAG), flag(None)),
+    "a-scope-has-no-effect": (editing(_FLAG, "is_off", ', f"{platform}/{kind}"', ""), flag("100ms/app")),
     "policy-missing-lets-all-in": (
         editing(operator_config.OperatorConfig, "require_policy", *_NO_POLICY),
         lambda machine: machine.change_the_policy(None),
     ),
-    "the-policy-refuses-nobody": (
+    "the-policy-grants-everything": (
         editing(actions.Actions, "_decide", "policy.mode is Mode.ENFORCE and not", "False and not"),
         lambda machine: machine.change_the_policy(_NOBODY),
     ),
@@ -590,8 +590,11 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         editing(_REFRESHED, "_try", "if budget.remaining() <= 0:  #", "if False:  #"),
         late(7200.41),
     ),
-    "a-no-changes-nothing": (editing(_REFRESHED, "_after", "if not failure.transient:", "if False:"), _DENIED),
-    "whatever-fails-is-forgotten": (editing(_REFRESHED, "_after", "if not failure.transient:", "if True:"), _THROTTLED),
+    "a-refusal-changes-nothing": (editing(_REFRESHED, "_after", "if not failure.transient:", "if False:"), _DENIED),
+    "every-failure-drops-the-value": (
+        editing(_REFRESHED, "_after", "if not failure.transient:", "if True:"),
+        _THROTTLED,
+    ),
     "a-failure-is-tried-again-at-once": (
         editing(_REFRESHED, "_try", "backing_off = self._ever_read", "backing_off = False"),
         _THROTTLED,
@@ -600,7 +603,7 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         editing(operator_config.OperatorConfigCache, "minting", "self._cache.peek", "self._cache.read"),
         outage(SSM, faults.throttled, "false", "rest"),
     ),
-    "a-no-is-asked-twice": (editing(client, "with_one_retry", "not failure.transient or ", ""), _DENIED),
+    "a-refusal-is-retried": (editing(client, "with_one_retry", "not failure.transient or ", ""), _DENIED),
     "a-third-attempt": (editing(client, "with_one_retry", "clock.sleep(pause)", _THIRD), _THROTTLED),
     "a-secret-is-read-too-early": (
         editing(
@@ -615,7 +618,7 @@ BREAKS: Mapping[str, tuple[Break, Steps]] = {
         editing(base.Platform, "parse_secret", "self.check_credentials(values)", "Credentials(values)"),
         lambda machine: machine.put_a_secret("short", "AWSCURRENT"),
     ),
-    "nobody-looks-at-the-time": (
+    "the-deadline-is-ignored": (
         editing(actions.Actions, "_issue", "budget.require_time().wall", "budget.clock.now().wall"),
         late(7.29),
     ),

@@ -51,9 +51,9 @@ def test_a_request_that_is_wrong_in_every_way_is_refused_for_the_first_of_them(d
     send()
     event["headers"]["content-type"] = "application/json"
     send()
-    event["body"] = json.dumps({"room_id": "r", "user_id": "somebody-else"})
+    event["body"] = json.dumps({"room_id": "r", "user_id": "another-user"})
     send()
-    event["body"] = json.dumps({"room_id": "r", "role": "guest", "user_id": "somebody-else"})
+    event["body"] = json.dumps({"room_id": "r", "role": "guest", "user_id": "another-user"})
     send()
     assert deployed.operations == []
     event["body"] = json.dumps({"room_id": "r", "role": "guest"})

@@ -31,14 +31,13 @@ from urllib.parse import parse_qs
 import pytest
 
 from roomkey.api import Api
-from roomkey.dependencies import Dependencies
 from support.audit_lines import checked
 from support.aws import faulty as faults
 from support.aws.faulty import Behaviour, Exchange, FaultyAws, Operation, Port
 from support.aws.virtual import ENVIRON, VirtualAws
 from support.clocks import FakeClock
 from support.events import LambdaContext, token_event
-from support.stack import OPEN_POLICY, SECRET_TEXTS, SECRETS, Answer, claims_of
+from support.stack import OPEN_POLICY, SECRET_TEXTS, SECRETS, Answer, build_dependencies, claims_of
 
 TESTS = Path(__file__).parents[1]
 FUNCTIONS = TESTS.parent / "functions"
@@ -371,14 +370,13 @@ def test_no_two_copies_of_a_process_refresh_in_step(copies: list[dict[str, Any]]
 
 @dataclass
 class Stack:
-    """The real API in this process, with a full cache, in front of AWS in virtual time."""
+    """The real API with a full cache. Unlike that of `support.stack.Deployed`, its AWS is in virtual time."""
 
     aws: VirtualAws
     audit: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
-        environ = {**ENVIRON, "ENVIRONMENT": "dev", "APP_TOKEN_ACCESS": "open", "PLATFORMS": ",".join(ASKED)}
-        self.api = Api(Dependencies.build(environ, clock=self.aws.clock, jitter=lambda: 0.5, stdout=self.audit))
+        self.api = Api(build_dependencies(ENVIRON, self.aws.clock, self.audit, platforms=ASKED))
         assert self.ask().answer.status == 200
         assert self.calls == {"ssm": 1, "secretsmanager": 1}
 
@@ -578,7 +576,7 @@ def test_credentials_that_cannot_be_had_are_a_fault_that_passes(stand_in: Faulty
         status, code, retry_after = environment.ask(remaining_ms=1600).problem
         assert (status, retry_after) == (503, "5")
         assert code in {"kill-switch-unavailable", "deadline-exceeded"}
-        assert stand_in.requests == [], "a request to AWS that nobody signed"
+        assert stand_in.requests == [], "a request to AWS without a signature"
 
         role.behaviour = faults.ok
         assert environment.ask().signed_with(SECRETS["100ms"]["app_secret"]), "what failed once sticks"

@@ -1,6 +1,6 @@
 """The vectors of `tests/unit/vectors`, and the steps that every platform's test of them shares.
 
-A vector holds a token of the vendor's own SDK and its inputs; the file says how it was made.
+A vector is a token of the vendor's own SDK with its inputs; the file describes its origin.
 """
 
 import base64

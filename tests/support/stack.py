@@ -7,7 +7,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from roomkey import __version__
 from roomkey.api import Api
+from roomkey.clock import Clock
 from roomkey.dependencies import Dependencies
 from roomkey.platforms import PLATFORM_NAMES
 from roomkey_cli.data import POLICIES
@@ -275,6 +276,24 @@ def _base64url(segment: str) -> bytes:
 # --- the stack -----------------------------------------------------------------------------------------------------
 
 
+def build_dependencies(
+    environ: Mapping[str, str],
+    clock: Clock,
+    stream: Any,
+    *,
+    access: str = "open",
+    platforms: Iterable[str] = ("100ms",),
+    environment: str = "dev",
+    jitter: Callable[[], float] = lambda: 0.5,
+) -> Dependencies:
+    """Build the function's parts as in a stack whose AWS is that of `environ`.
+
+    `jitter` replaces random draws from 0 to 1; 0.5 leaves every TTL as documented.
+    """
+    stack = {"ENVIRONMENT": environment, "PLATFORMS": ",".join(platforms), "APP_TOKEN_ACCESS": access}
+    return Dependencies.build({**stack, **environ}, clock=clock, jitter=jitter, stdout=stream)
+
+
 @dataclass
 class Deployed:
     """One stack in one environment, with its audit lines."""
@@ -315,11 +334,10 @@ class Deployed:
         for platform in platforms:
             if (text := stored[platform]) is not None:
                 aws.put_secret(environment, text, platform)
-        served = ",".join(platforms)
-        stack = {"ENVIRONMENT": environment, "PLATFORMS": served, "APP_TOKEN_ACCESS": access}
-        environ = {**aws.environ, **stack, **variables}
-        # A jitter of 0.5 leaves every TTL as documented.
-        dependencies = Dependencies.build(environ, clock=clock, jitter=lambda: 0.5, stdout=stream)
+        environ = {**aws.environ, **variables}
+        dependencies = build_dependencies(
+            environ, clock, stream, access=access, platforms=platforms, environment=environment
+        )
         return cls(aws, environment, dependencies, clock, stream)
 
     def with_parts(self, **parts: Any) -> "Deployed":

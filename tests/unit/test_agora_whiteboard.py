@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roomkey import minting, token_requests
@@ -125,9 +125,9 @@ LEFT_OUT = {
     "whiteboard-numeric_role-03": TOO_SHORT,
     "whiteboard-lifespan-01": TOO_SHORT,
     "whiteboard-lifespan-03": "lives for a year, longer than any stack allows",
-    "whiteboard-uuid_ascii_special-01": "its uuid is none",
-    "whiteboard-uuid_ascii_special-03": "its uuid is none",
-    "whiteboard-uuid_unicode-01": "its uuid is none",
+    "whiteboard-uuid_ascii_special-01": "its uuid is invalid",
+    "whiteboard-uuid_ascii_special-03": "its uuid is invalid",
+    "whiteboard-uuid_unicode-01": "its uuid is invalid",
     "whiteboard-no_role-01": "names no role: ours is then admin, and says so",
     "whiteboard-extra_fields-01": "is a task token, with fields of the caller's own",
 }
@@ -182,7 +182,7 @@ FOR_EVER = "it never expires: nothing but disabling its access key ends it"
 ODD_UUID = "its uuid has not the vendor's form; the vendor's own packages sign such text differently"
 WARNINGS = {
     **{name: (FOR_EVER,) for name, why in LEFT_OUT.items() if why == NEVER_EXPIRES},
-    **{name: (ODD_UUID,) for name, why in LEFT_OUT.items() if why == "its uuid is none"},
+    **{name: (ODD_UUID,) for name, why in LEFT_OUT.items() if why == "its uuid is invalid"},
     "whiteboard-no_role-01": ("it names no role",),
     "whiteboard-extra_fields-01": ("it has fields that the vendor does not know: alpha, zeta",),
 }
@@ -323,7 +323,6 @@ def test_a_management_token_has_the_admin_role_by_default() -> None:
     assert decoded(minted.token, "sdk")["role"] == "0"
 
 
-@settings(deadline=None)
 @given(st.integers(1_000_000_000_000, 9_999_999_999_999), st.integers(60, 86400))
 def test_counts_milliseconds_exactly(now_ms: int, lifetime: int) -> None:
     minted = mint(MANAGEMENT, {"role": "admin", "expires_in": lifetime}, at=now_ms / 1000)
@@ -331,7 +330,6 @@ def test_counts_milliseconds_exactly(now_ms: int, lifetime: int) -> None:
     assert minted.grant.expires_at == now_ms // 1000 + lifetime
 
 
-@settings(deadline=None)
 @given(st.floats(1e9, 1e10), st.integers(60, 86400))
 @example(1700000000.9999, 60)
 def test_at_any_moment_a_token_expires_in_the_second_of_the_response(at: float, lifetime: int) -> None:

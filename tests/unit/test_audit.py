@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roomkey import __version__, audit
@@ -181,7 +181,6 @@ AWKWARD = "\r\n\x00\x1b[2J\x7f\x85\u2028\u2029\u202e\ufeff\U0001f511\"\\'{}<"
 
 
 @pytest.mark.threat("H5")
-@settings(deadline=None)
 @given(room=ids, role=ids, user=ids, issuer=ids, principal=ids)
 @example(room=AWKWARD, role=AWKWARD, user=AWKWARD, issuer=AWKWARD, principal=AWKWARD)
 @example(room="\ud800", role="\udfff", user="\udc80x", issuer="\ud83d", principal="\udd11\ud83d")
@@ -199,7 +198,6 @@ def test_any_ids_give_one_line_of_ascii(room: str, role: str, user: str, issuer:
 
 
 @pytest.mark.threat("H1", "H9")
-@settings(deadline=None)
 @given(token=st.text(st.characters(codec="utf-8"), min_size=1))
 def test_a_token_appears_only_as_its_hash(token: str) -> None:
     token += TOKEN  # A token of one letter would be found in any line.

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from roomkey.minting import MintedToken, mint
@@ -286,7 +286,6 @@ def _passes(check: Any, value: str) -> bool:
     return True
 
 
-@settings(deadline=None)
 @given(_HOSTILE | _IDS, _HOSTILE | _IDS, _HOSTILE | _IDS)
 @example("~~~", "???", ">>>")
 @example("a~", "ab~", "abc~")
@@ -304,7 +303,6 @@ def test_atob_reads_every_token_for_any_ids(room_id: str, role: str, user_id: st
 
 
 @pytest.mark.threat("G3", "G4")
-@settings(deadline=None)
 @given(st.integers(0, 2**40), st.integers(60, 90 * DAY - 30), st.floats(0, 0.999))
 @example(2**31 - 1, 3600, 0.999)
 @example(253402300799, 60, 0.0)

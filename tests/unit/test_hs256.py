@@ -9,7 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roomkey.platforms import hs256
@@ -46,7 +46,6 @@ _CLAIMS = st.dictionaries(st.text().filter("iss".__ne__), st.text() | st.integer
 
 
 @pytest.mark.threat("G5")
-@settings(deadline=None)
 @given(
     _CLAIMS,
     st.text(min_size=32, max_size=64).filter(lambda key: "\x00" not in key and "-" not in key and "{" not in key),
@@ -81,7 +80,6 @@ def test_a_key_is_its_utf8_bytes_and_never_decoded(key: str) -> None:
     assert made == signature(signed, key)
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from('>?~\x7f\u00ff\u00e9\U0001f3a5a"\\\n'), max_size=12), st.integers(0, 3))
 def test_the_payload_is_plain_base64_of_ascii(text: str, shift: int) -> None:
     segment = hs256.sign({"k" * shift: text, text: [text, {"nested": text}]}, KEY).split(".")[1]
@@ -118,7 +116,6 @@ def test_a_key_that_can_sign_passes() -> None:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(_CLAIMS)
 def test_signed_claims_are_read_back(claims: dict[str, Any]) -> None:
     read = hs256.read(hs256.sign(claims, KEY), KEY)
@@ -200,7 +197,6 @@ def test_a_damaged_token_is_read_and_never_valid(header: object, damage: str) ->
         assert read is None or (read.flaws and read.signature is Signature.IMPOSSIBLE)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_reading_never_fails(token: str) -> None:
     hs256.read(token, KEY)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roomkey.errors import NotAllowed, Unauthenticated
@@ -30,7 +30,6 @@ def _signed_in(**claims: object) -> Caller:
 # --- open access ---------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(), ANYTHING))
 def test_open_access_has_no_identity(authorizer: dict[str, Any]) -> None:
     caller = from_authorizer(authorizer, Access.OPEN, NAMES)
@@ -188,7 +187,6 @@ def test_a_role_is_known_without_the_session_that_the_caller_named(arn: str, pri
     )
 
 
-@settings(deadline=None)
 @given(
     st.from_regex(r"[a-zA-Z0-9+=,.@_-]{2,64}", fullmatch=True),
     st.from_regex(r"[a-zA-Z0-9+=,.@_-]{2,64}", fullmatch=True),
@@ -247,7 +245,6 @@ def test_of_two_proofs_the_one_that_is_due_counts() -> None:
     assert from_authorizer(both, Access.JWT, NAMES).principal is None
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["jwt", "iam", "claims"]), ANYTHING), st.sampled_from([Access.JWT, Access.IAM]))
 def test_any_event_is_an_identity_or_unauthenticated(authorizer: dict[str, Any], access: Access) -> None:
     try:

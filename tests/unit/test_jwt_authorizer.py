@@ -422,7 +422,7 @@ def test_an_issuer_that_recovers_is_asked_again(elsewhere: Elsewhere) -> None:
     "page",
     [
         pytest.param({"issuer": "https://elsewhere.example.com"}, id="another issuer's"),
-        pytest.param({"issuer": ...}, id="nobody's"),
+        pytest.param({"issuer": ...}, id="without an issuer"),
         pytest.param({"jwks_uri": "file:///etc/passwd"}, id="keys in a file"),
         pytest.param({"jwks_uri": ...}, id="no keys"),
     ],

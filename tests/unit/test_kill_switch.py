@@ -1,7 +1,7 @@
 """The kill switch: its grammar and its scopes."""
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from roomkey.errors import DependencyFailure, KillSwitchUnavailable, MintingDisabled
@@ -65,7 +65,6 @@ def test_every_platform_can_be_named(platform: str) -> None:
     assert not KillSwitch.parse(f"{platform}/app").is_off(platform, MANAGEMENT)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(SCOPES), min_size=1, unique=True))
 def test_scopes_turn_off_only_themselves(scopes: list[str]) -> None:
     flag = KillSwitch.parse(",".join(scopes))
@@ -103,7 +102,6 @@ def test_any_other_text_is_invalid(text: str) -> None:
 
 
 @pytest.mark.threat("B5")
-@settings(deadline=None)
 @given(st.text() | st.lists(st.sampled_from([*SCOPES, "true", "false", ""])).map(",".join))
 @example("false\x00")
 @example("\u2028true")

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roomkey.platforms import platform
@@ -163,7 +163,6 @@ CLAIMS = st.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(
     CLAIMS,
     st.dictionaries(

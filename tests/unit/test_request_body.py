@@ -1,4 +1,4 @@
-"""The request body: its forms, and how it is read."""
+"""The request body: how valid ones are read. test_hostile_requests.py has the table of invalid ones."""
 
 import base64
 import json
@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roomkey import request_body
@@ -48,7 +48,6 @@ def _strict(event: dict[str, object], content_type: str | None = JSON) -> dict[s
 # --- JSON ----------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(OBJECTS)
 def test_any_object_is_read_unchanged(fields: dict[str, Any]) -> None:
     for body in (json.dumps(fields), json.dumps(fields, ensure_ascii=False, indent=1)):
@@ -57,7 +56,6 @@ def test_any_object_is_read_unchanged(fields: dict[str, Any]) -> None:
             assert request_body.read_lenient(event, None) == fields
 
 
-@settings(deadline=None)
 @given(OBJECTS, st.none() | TEXT)
 def test_on_the_drop_in_route_a_body_with_a_brace_is_json_for_every_type(
     fields: dict[str, Any], content_type: str | None
@@ -84,33 +82,6 @@ def test_a_body_that_only_seems_empty_is_malformed(body: str) -> None:
         request_body.read_strict(_text(body), None, may_be_empty=True)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        '{"a":1,"a":1}',
-        '{"a":1,"\\u0061":2}',
-        '{"x":{"a":1,"a":1}}',
-        '{"a":NaN}',
-        '{"a":-Infinity}',
-        '{"a":1e400}',
-        '{"a":%s}' % ("1" * 5000),
-        '{"a":' * 3000,
-        '{"a":1}{"a":2}',
-        '{"a":1}\x00',
-        '{"a":1,}',
-        "{'a':1}",
-        '{"a":"\n"}',
-        '\ufeff{"a":1}',
-    ],
-)
-def test_an_ambiguous_document_is_malformed(body: str) -> None:
-    for event in (_text(body), _encoded(body)):
-        with pytest.raises(MalformedBody):
-            _strict(event)
-        with pytest.raises(MalformedBody):
-            request_body.read_lenient(event, JSON)
-
-
 def test_an_integer_of_any_size_stays_an_integer() -> None:
     fields = _strict(_text('{"whole": 60, "fraction": 60.0, "exponent": 6e1, "large": 9223372036854775808}'))
 
@@ -119,33 +90,6 @@ def test_an_integer_of_any_size_stays_an_integer() -> None:
 
 
 # --- the type ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("content_type", "readable"),
-    [
-        ("application/json", True),
-        ("Application/JSON;Charset=UTF-8", True),
-        (' application/json ; charset="utf-8" ;', True),
-        ("application/json;", True),
-        (None, False),
-        ("", False),
-        ("text/plain;charset=UTF-8", False),
-        ("application/json; charset=utf-16", False),
-        ("application/json; charset=utf-8; charset=utf-16", False),
-        ("application/json, application/json; charset=utf-8", True),
-        ("application/json, text/plain", False),
-        ("application/json; profile=x", False),
-        ("application/ld+json", False),
-        (FORM, False),
-    ],
-)
-def test_v1_reads_json_of_the_json_type(content_type: str | None, readable: bool) -> None:
-    if readable:
-        assert _strict(_text('{"a":1}'), content_type) == {"a": 1}
-    else:
-        with pytest.raises(UnsupportedMediaType):
-            _strict(_text('{"a":1}'), content_type)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +116,6 @@ def test_the_drop_in_route_distinguishes_a_malformed_body_from_an_unsupported_ty
 # --- forms ---------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.dictionaries(TEXT.filter(lambda name: name != "expires_in"), TEXT, max_size=6))
 def test_any_form_comes_through_as_it_was_sent(fields: dict[str, str]) -> None:
     for content_type in (FORM, "Application/X-WWW-Form-URLencoded; charset=utf-8"):
@@ -188,12 +131,6 @@ def test_only_digits_are_a_number_in_a_form(sent: str, read: object) -> None:
     fields = request_body.read_lenient(_encoded(urlencode({"expires_in": sent, "room_id": "60"})), FORM)
 
     assert fields == {"expires_in": read, "room_id": "60"}
-
-
-@pytest.mark.parametrize("body", ["a=1&a=1", "a=1&%61=2", "expires_in=60&expires_in=60", "a=%ff", b"a=\xff"])
-def test_an_ambiguous_form_is_malformed(body: bytes | str) -> None:
-    with pytest.raises(MalformedBody):
-        request_body.read_lenient(_encoded(body), FORM)
 
 
 # --- bytes ---------------------------------------------------------------------------------------------------------
@@ -213,47 +150,10 @@ def test_the_size_limit_applies_to_the_decoded_body(padding: int) -> None:
             request_body.read_lenient(event, "image/png")
 
 
-@pytest.mark.threat("D7")
-@pytest.mark.parametrize("body", ["!!!!", "e30", "e30==", "e3 0=", "e30=\n", "e30=e30=", "_-__", "é30="])
-def test_base64_is_read_to_the_letter(body: str) -> None:
-    with pytest.raises(MalformedBody):
-        _strict({"body": body, "isBase64Encoded": True})
-
-
-@pytest.mark.threat("D7")
-@pytest.mark.parametrize(
-    "raw", ['{"a":"é"}'.encode("latin-1"), b"\xff\xfe{\x00}\x00", '{"a":1}'.encode("utf-16"), b'{"a":"\xed\xa0\x80"}']
-)
-def test_bytes_that_are_not_utf_8_are_malformed(raw: bytes) -> None:
-    with pytest.raises(MalformedBody):
-        _strict(_encoded(raw))
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        {"body": {"a": 1}},
-        {"body": b'{"a":1}'},
-        {"body": ["{}"]},
-        {"body": 0},
-        {"body": False},
-        {"body": "e30=", "isBase64Encoded": "true"},
-        {"body": "{}", "isBase64Encoded": "false"},
-        {"body": "{}", "isBase64Encoded": []},
-        {"body": '{"a":"\ud800"}', "isBase64Encoded": False},
-    ],
-    ids=repr,
-)
-def test_an_event_that_api_gateway_never_sends_is_malformed(event: dict[str, object]) -> None:
-    with pytest.raises(MalformedBody):
-        _strict(event)
-
-
 # --- any body ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.threat("D14")
-@settings(deadline=None)
 @given(EVENTS, st.none() | st.sampled_from([JSON, FORM, "text/plain"]) | st.text(st.characters()), st.booleans())
 def test_any_body_is_read_or_refused(event: Any, content_type: str | None, may_be_empty: bool) -> None:
     with suppress(BodyTooLarge, MalformedBody, UnsupportedMediaType):

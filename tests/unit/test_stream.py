@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roomkey.errors import InvalidRequest
@@ -115,7 +115,6 @@ def test_a_user_token_opens_every_room() -> None:
 VALUES = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text(), max_size=2)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["user_id", "call_cids", "role", "server", "iat", "exp"]), VALUES))
 def test_explaining_never_fails_and_accepts_no_user_that_is_not_text(claims: dict[str, Any]) -> None:
     report = STREAM.explain(signed(claims, SECRET["api_secret"]), STREAM.check_credentials(SECRET), NOW)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roomkey.errors import InvalidRequest, NotAllowed, UserMismatch
@@ -163,7 +163,6 @@ def test_the_number_of_reported_errors_is_limited() -> None:
     assert len(_errors({f"stray{number}": 1 for number in range(1000)})) == 20
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["room_id", "role", "user_id", "expires_in", "services", "loud_role"])
@@ -253,7 +252,6 @@ def test_a_signed_in_user_gets_no_token_for_another_user(other: str) -> None:
         bind_to_user(_parse({**ASK, "user_id": other}, signed_in=True), "ada")
 
 
-@settings(deadline=None)
 @given(
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=10).map(str.strip).filter(str.isprintable).filter(bool)
 )

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roomkey.errors import CredentialsInvalid, InvalidRequest
@@ -144,7 +144,6 @@ def test_a_video_token_without_a_room_opens_every_room() -> None:
     assert every == [True, False, False]
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(["jti", "iss", "sub", "nbf", "exp"]), st.none() | st.integers() | st.text()),
     st.data(),

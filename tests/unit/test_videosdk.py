@@ -84,7 +84,7 @@ def participant(**other: Any) -> dict[str, Any]:
 
 LEFT_OUT = {
     "videosdk-api_expiry-03": "lives for seven days, longer than any stack allows",
-    "videosdk-participant_default-01": "a moderator of every room, because nobody granted anything",
+    "videosdk-participant_default-01": "a moderator of every room, by default",
     "videosdk-participant_grants-01": "opens every room, for anybody",
     "videosdk-participant_grants-03": "opens every room, for anybody",
     "videosdk-participant_grants-05": "allow_mod without allow_join does not admit; opens every room",

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roomkey.errors import InvalidRequest
@@ -147,7 +147,6 @@ def test_session_names_are_lower_cased_and_long_users_hashed() -> None:
 VALUES = st.none() | st.booleans() | st.integers() | st.text()
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["app_key", "tpc", "role_type", "user_identity", "geo_regions", "iat", "exp"]), VALUES
