@@ -477,7 +477,7 @@ STRANGERS: Mapping[str, tuple[str, str, str | None]] = {
 
 
 @pytest.mark.parametrize("name", STRANGERS)
-def test_a_strangers_token_is_named(name: str) -> None:
+def test_a_foreign_token_is_named(name: str) -> None:
     token, words, vendor = STRANGERS[name]
     for text in (token, f'"{token}"', f"Bearer {token}") if token.startswith("ey") else (token,):
         found = explained(text)

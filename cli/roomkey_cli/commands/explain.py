@@ -18,7 +18,7 @@ from roomkey_cli.commands.options import At, CredentialsFile
 from roomkey_cli.commands.session import Output
 from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, iso, note, say_json
 from roomkey_cli.tokens import clipboard, explain
-from roomkey_cli.tokens.strangers import Stranger
+from roomkey_cli.tokens.foreign import ForeignToken
 
 
 def explain_command(
@@ -43,8 +43,8 @@ def explain_command(
         say_json(explain.as_json(explanation))
     elif explanation.report:
         print(_report_text(explanation, explanation.report, moment))
-    elif explanation.stranger:
-        print(_stranger_text(explanation, explanation.stranger, moment))
+    elif explanation.foreign:
+        print(_foreign_text(explanation, explanation.foreign, moment))
     else:
         fail(explain.no_token(), REFUSED)
     if explanation.problems:
@@ -116,16 +116,16 @@ def _report_text(explanation: explain.Explanation, report: TokenReport, at: floa
     return "\n".join(map(harmless, lines))
 
 
-def _stranger_text(explanation: explain.Explanation, stranger: Stranger, at: float) -> str:
+def _foreign_text(explanation: explain.Explanation, foreign: ForeignToken, at: float) -> str:
     shown = {
         "note": "; ".join(explanation.notes),
-        "expires": _expiry(stranger.expires_at, at),
-        "form": "; ".join(stranger.flaws),
-        "hint": stranger.hint,
+        "expires": _expiry(foreign.expires_at, at),
+        "form": "; ".join(foreign.flaws),
+        "hint": foreign.hint,
     }
-    lines = [f"{stranger.summary[0].upper()}{stranger.summary[1:]}"]
+    lines = [f"{foreign.summary[0].upper()}{foreign.summary[1:]}"]
     lines += [f"  {label:<10} {value}" for label, value in shown.items() if value]
-    lines += _claim_lines(stranger.claims)
+    lines += _claim_lines(foreign.claims)
     return "\n".join(map(harmless, lines))
 
 

@@ -9,7 +9,7 @@ from roomkey.platforms.base import Platform, Signature, TokenReport
 from roomkey.platforms.credentials import Credentials
 from roomkey_cli.terminal import iso_or_none
 from roomkey_cli.tokens.clipboard import candidates
-from roomkey_cli.tokens.strangers import Stranger, name_stranger
+from roomkey_cli.tokens.foreign import ForeignToken, identify_foreign
 
 
 class Explanation(NamedTuple):
@@ -19,7 +19,7 @@ class Explanation(NamedTuple):
     """
 
     report: TokenReport | None
-    stranger: Stranger | None = None
+    foreign: ForeignToken | None = None
     token: str = ""
     notes: tuple[str, ...] = ()
 
@@ -28,7 +28,7 @@ class Explanation(NamedTuple):
         """Why the token is not one that can be used."""
         if self.report:
             return self.report.problems
-        return (self.stranger.summary if self.stranger else no_token(),)
+        return (self.foreign.summary if self.foreign else no_token(),)
 
     @property
     def never_expires(self) -> bool:
@@ -67,30 +67,30 @@ def explain(text: str, at: float, keys_of: Callable[[Platform], Credentials | No
             found.append(Explanation(report, None, token, notes))
     if not found:
         for token, removed in candidates(text):
-            if stranger := name_stranger(token):
-                found.append(Explanation(None, stranger, token, (removed,) if removed else ()))
+            if foreign := identify_foreign(token):
+                found.append(Explanation(None, foreign, token, (removed,) if removed else ()))
     return min(found, key=_distance, default=Explanation(None))
 
 
 def _distance(explanation: Explanation) -> tuple[bool, int, int]:
     """Return how far a candidate is from a good token: the most readable one was meant, and then the longest."""
-    if explanation.stranger:
-        return not explanation.stranger.header, len(explanation.stranger.flaws), -len(explanation.token)
+    if explanation.foreign:
+        return not explanation.foreign.header, len(explanation.foreign.flaws), -len(explanation.token)
     return not (explanation.report and explanation.report.claims), len(explanation.problems), 0
 
 
 def as_json(explanation: Explanation) -> Mapping[str, object]:
     """Return the explanation's JSON form."""
-    report, stranger = explanation.report, explanation.stranger
+    report, foreign = explanation.report, explanation.foreign
     if report is None:
         return {
             "platform": None,
-            "vendor": stranger.vendor if stranger else None,
-            "issuer": stranger.issuer if stranger else None,
-            "expires_at": iso_or_none(stranger.expires_at) if stranger else None,
+            "vendor": foreign.vendor if foreign else None,
+            "issuer": foreign.issuer if foreign else None,
+            "expires_at": iso_or_none(foreign.expires_at) if foreign else None,
             "problems": explanation.problems,
-            "warnings": (*stranger.flaws, *((stranger.hint,) if stranger.hint else ())) if stranger else (),
-            "claims": stranger.claims if stranger else {},
+            "warnings": (*foreign.flaws, *((foreign.hint,) if foreign.hint else ())) if foreign else (),
+            "claims": foreign.claims if foreign else {},
             "notes": explanation.notes,
         }
     content = report.content

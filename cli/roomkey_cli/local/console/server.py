@@ -170,7 +170,7 @@ class Console:
         explanation = explain.explain(_text(asked, "token"), time.time(), self._credentials)
         if explanation.report is None:
             why = explanation.problems[0]
-            raise Refused(f"This is {why}." if explanation.stranger else f"{why[0].upper()}{why[1:]}.")
+            raise Refused(f"This is {why}." if explanation.foreign else f"{why[0].upper()}{why[1:]}.")
         web_token = hs256.read(explanation.token, None)
         return {
             **explain.as_json(explanation),

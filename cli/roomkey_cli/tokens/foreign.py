@@ -12,7 +12,7 @@ from roomkey.platforms import hs256
 from roomkey.platforms.fields import PRINTED_VARIABLE
 
 
-class Stranger(NamedTuple):
+class ForeignToken(NamedTuple):
     """A token that no platform recognises. `summary` names its issuer, `hint` the next step."""
 
     summary: str
@@ -52,32 +52,32 @@ _JSON_WEB_TOKENS: tuple[tuple[str, _Test], ...] = (
 )
 
 
-def name_stranger(text: str) -> Stranger | None:
+def identify_foreign(text: str) -> ForeignToken | None:
     """Return whose token `text` is, as far as its form tells, or None if it is no token that is known."""
     if re.fullmatch(rf"{PREFIX}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", text):
-        return Stranger("an invite of Roomkey, not a token: roomkey invite show reads it", "Roomkey")
+        return ForeignToken("an invite of Roomkey, not a token: roomkey invite show reads it", "Roomkey")
     decoded = hs256.read(text, None)
     if decoded is not None:
         return _json_web_token(decoded)
     if text.startswith("ey") and "." in text:
         segments = text.split(".")
         if len(segments) == 5:
-            return Stranger("an encrypted JSON Web Token (JWE): only its issuer can read it")
-        return Stranger("a JSON Web Token that cannot be read: it is cut short or damaged")
+            return ForeignToken("an encrypted JSON Web Token (JWE): only its issuer can read it")
+        return ForeignToken("a JSON Web Token that cannot be read: it is cut short or damaged")
     if re.fullmatch(r"ey[A-Za-z0-9_-]+", text):
-        return Stranger("the start of a JSON Web Token: it is cut short in its header")
+        return ForeignToken("the start of a JSON Web Token: it is cut short in its header")
     if re.fullmatch(r"T1==[A-Za-z0-9+/]+={0,2}", text):
         return _opentok(text)
     if PRINTED_VARIABLE.fullmatch(text):
-        return Stranger(f"the word {text}: a program printed a variable that has no value")
+        return ForeignToken(f"the word {text}: a program printed a variable that has no value")
     if _is_user_sig(text):
-        return Stranger("a UserSig of Tencent RTC", "Tencent RTC")
+        return ForeignToken("a UserSig of Tencent RTC", "Tencent RTC")
     if re.fullmatch(r"04AAAA[A-Za-z0-9+/=]{40,}", text):
-        return Stranger("a token of ZEGOCLOUD (token04)", "ZEGOCLOUD")
+        return ForeignToken("a token of ZEGOCLOUD (token04)", "ZEGOCLOUD")
     return None
 
 
-def _json_web_token(decoded: hs256.Decoded) -> Stranger:
+def _json_web_token(decoded: hs256.Decoded) -> ForeignToken:
     header, claims = decoded.header, decoded.claims
     issuer = hs256.string(claims.get("iss"))
     vendor = next((name for name, test in _JSON_WEB_TOKENS if test(header, claims)), None)
@@ -85,7 +85,7 @@ def _json_web_token(decoded: hs256.Decoded) -> Stranger:
     hint = ""
     if vendor is None and {"sub", "aud"} & claims.keys():
         hint = "if you sign in with it, pass the token that Roomkey returned instead"
-    return Stranger(
+    return ForeignToken(
         summary=f"a {vendor} token: {of_another}" if vendor else of_another,
         vendor=vendor,
         issuer=issuer,
@@ -97,12 +97,12 @@ def _json_web_token(decoded: hs256.Decoded) -> Stranger:
     )
 
 
-def _opentok(text: str) -> Stranger:
+def _opentok(text: str) -> ForeignToken:
     encoded = text.removeprefix("T1==").rstrip("=")
     content = base64.b64decode(encoded[: len(encoded) // 4 * 4] if len(encoded) % 4 == 1 else encoded + "==")
     found = re.match(rb"partner_id=([0-9]+)", content)
     whole = found and b"&sig=" in content and content.isascii()
-    return Stranger(
+    return ForeignToken(
         "an OpenTok token (T1==), of Vonage's older video API",
         "OpenTok",
         claims={"partner_id": found[1].decode()} if found else {},
