@@ -993,6 +993,7 @@ ELSEWHERE: dict[str, Any] = {
         "body": "{}",
         "requestContext": {
             "authorizer": {"iam": {"userArn": "arn:aws:iam::111122223333:user/x"}},
+            "domainName": "abcdefghijklmnopqrstuvwxyz012345.lambda-url.eu-west-1.on.aws",
             "http": {"method": "POST", "path": "/v1/100ms/management-token", "sourceIp": "203.0.113.7"},
             "routeKey": "$default",
         },
@@ -1033,6 +1034,30 @@ def test_an_event_from_elsewhere_is_not_found(stacks: Mapping[str, Deployed], ac
     _refused(deployed, event, 404, "not-found")
 
     assert deployed.audit_lines(before) == []
+
+
+SOURCES = {
+    "payload-format-1.0": ["c11-rest-api-v1", "c11-load-balancer"],
+    "function-url": ["c11-function-url"],
+    "not-an-http-api": [name for name in ELSEWHERE if name.startswith("c6-") or name == "c11-queue"],
+}
+
+
+@pytest.mark.parametrize(("source", "name"), [(source, name) for source, names in SOURCES.items() for name in names])
+def test_the_log_names_the_source_of_such_an_event(
+    anyone: Deployed, capsys: pytest.CaptureFixture[str], source: str, name: str
+) -> None:
+    anyone.answer(ELSEWHERE[name])
+
+    (line,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (line["level"], line["message"], line["reason"]) == ("WARNING", "foreign-event", source)
+
+
+def test_an_unknown_path_of_the_http_api_is_not_logged(anyone: Deployed, capsys: pytest.CaptureFixture[str]) -> None:
+    event = load_event("api-token-web.json") | {"routeKey": "$default", "rawPath": "/nothing"}
+
+    assert anyone.answer(event).status == 404
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.threat("C11")

@@ -316,6 +316,7 @@ ALL_PLATFORMS = ("rules[0].platforms", "includes every platform that a later dep
 FEDERATED = "also matches federated users, whose names callers of sts:GetFederationToken choose"
 ANY_ACCOUNT = "matches in every AWS account: write the account id"
 
+CAPITALS = "never grants app tokens for jitsi: its rooms have capital letters, and rooms there are in lower case"
 NO_ENDPOINT = "has no effect: only an app token of livekit can have it"
 WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({}, []),
@@ -438,6 +439,11 @@ WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ),
     # Lifetimes.
     ({"max_lifetime": 86400}, []),
+    *(
+        ({"platforms": ["jitsi"], "roles": ["moderator"], "rooms": [room]}, [("rules[0]", CAPITALS)])
+        for room in ("Class-7", "Class-*")
+    ),
+    ({"platforms": ["jitsi"], "roles": ["moderator"], "rooms": ["Class-7", "class-*"]}, []),
     (
         {"who": ["signed-in"], "kinds": ["invite"], "max_lifetime": 299},
         [("rules[0].max_lifetime", "grants no invite: their lifetime is at least 300 s")],

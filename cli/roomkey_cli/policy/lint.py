@@ -308,12 +308,20 @@ def _obstacles(rule: Rule, kind: str, platform: str) -> Iterator[str]:
             yield f"the rule has no {name}"
         elif name != "services" and patterns and not any(_can_match(pattern, field) for pattern in patterns):
             yield f"none of its {name} exists there"
+        elif name == "rooms" and patterns and PLATFORMS[platform].fold_room_case and all(map(_has_capitals, patterns)):
+            yield "its rooms have capital letters, and rooms there are in lower case"
 
 
 def _needs_room(rule: Rule, kind: str, platform: str) -> bool:
     """Check whether each request without a room asks for every room, so that no rule without rooms grants it."""
     opens_every_room = PLATFORMS[platform].opens_every_room
     return all(opens_every_room(_token_kind(kind), {"services": [name]}) for name in rule.services or [""])
+
+
+def _has_capitals(pattern: Pattern) -> bool:
+    """Check whether a pattern has capital letters outside placeholders."""
+    literal = re.sub(r"\{[^}]*\}", "", pattern.text)
+    return literal != literal.lower()
 
 
 def _can_match(pattern: Pattern, field: RequestField) -> bool:
