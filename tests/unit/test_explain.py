@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import html
 import json
+import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -336,6 +337,7 @@ AROUND = [
     *('export TOKEN="{}"', "const token = '{}';", "https://example.com/?token={}&room=x", "\"Bearer {}\""),
     *("curl -sH 'Authorization: Bearer {}' https://api.example.com/v2/rooms?limit=2", "Cookie: a=b; token={}; c=d"),
     *("https://example.com/join#access_token={}&x=1", "&quot;{}&quot;", "<token>{}</token>", "token%3D{}%26room%3Dx"),
+    '{{"headers": {{"Authorization": "Bearer {}"}}}}',
     '{{"success": true, "token": "{}", "expires_in": 600}}',
     '{{"data": {{"participant_token": "{}"}}}}',
     '{{"server_url": "wss://a.example", "participant_token": "{}"}}',
@@ -393,7 +395,15 @@ def test_an_encoded_token_is_decoded(name: str) -> None:
     hexadecimal = "".join(character if character.isalnum() else f"&#x{ord(character):x};" for character in token)
     for text in (
         *(encoded, f"?token={encoded}&x=1", quote(encoded), token.replace("/", "\\/"), entities, hexadecimal),
-        *(f"<b>{entities}</b>", html.escape(entities), token.replace("=", "\\u003d"), token.replace("=", "=3D")),
+        *(
+            f"<b>{entities}</b>",
+            html.escape(entities),
+            token.replace("=", "\\u003d"),
+            "<wbr>".join(token),
+            token.replace("=", "=3D"),
+        ),
+        *(token.translate({ord("."): "&period;", ord("-"): "&hyphen;", ord("_"): "&lowbar;", ord("/"): "&sol;"}),),
+        *(token.translate({ord("."): "\\x2e", ord("-"): "\\x2d"}), re.sub(r"([._*-])", r"\\\1", token)),
         *(token.replace("-", "\u2011"), token.translate({ord("."): "\uff0e"}), "\u00ad".join(token)),
     ):
         assert readable(text) == readable(token)

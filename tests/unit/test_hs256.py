@@ -243,6 +243,7 @@ def test_a_time_is_a_number(name: str, value: object) -> None:
         ({"iat": NOW + 1}, NOW, "it was issued in the future (iat)"),
         ({"iat": NOW * 1000}, NOW, "it was issued in the future (iat; milliseconds?)"),
         ({"nbf": NOW * 10**6}, NOW, "it is not valid yet (nbf; microseconds?)"),
+        ({"exp": f"{NOW * 1000}"}, NOW, "exp is not a number of seconds (milliseconds?)"),
         ({"iat": NOW * 10**9}, NOW, "iat is not a number of seconds (nanoseconds?)"),
         ({"exp": 3600}, NOW, "expired 1970-01-01 (a lifetime, not a Unix time?)"),
         ({"exp": NOW - 30}, NOW, "it expires before it becomes valid"),

@@ -17,7 +17,7 @@ from roomkey_cli.commands.changes import Change, apply, report
 from roomkey_cli.commands.options import EnvironmentArgument, PlatformName
 from roomkey_cli.commands.session import ApplyOptions, Session
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import REFUSED, USAGE, fail, iso, iso_in, say, say_json
+from roomkey_cli.terminal import REFUSED, USAGE, fail, iso, iso_in, iso_or_none, say, say_json
 
 _UserArgument = Annotated[
     str | None, typer.Argument(metavar="USER", help="The user's id, as in the tokens.", show_default=False)
@@ -148,7 +148,7 @@ def blocks(environment: EnvironmentArgument, session: Session) -> None:
 
 def block_json(entry: Block) -> dict[str, object]:
     """Return an entry for the JSON output, with its time in ISO 8601."""
-    return {**entry.as_json(), "until": iso(entry.until) if entry.until is not None else None}
+    return {**entry.as_json(), "until": iso_or_none(entry.until)}
 
 
 def _one_of(user: str | None, invite: str | None) -> None:

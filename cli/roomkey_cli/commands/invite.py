@@ -19,7 +19,7 @@ from roomkey_cli.aws.client import Aws, AwsError
 from roomkey_cli.commands.options import EnvironmentArgument, EnvironmentOption, RequiredPlatformOption
 from roomkey_cli.commands.session import Session, command
 from roomkey_cli.environment import INVITES, Environment
-from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, harmless, iso, note, say_json
+from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, harmless, iso, iso_or_none, note, say_json
 
 app = typer.Typer(
     help="""Create invites for guests, and show what an invite grants.
@@ -184,7 +184,7 @@ def _json(invite: Invite) -> dict[str, object]:
         "role": invite.role,
         "services": list(invite.services),
         "guest_name": invite.guest_name,
-        "expires_at": iso(invite.expires_at),
+        "expires_at": iso_or_none(invite.expires_at),
     }
     return {name: value for name, value in document.items() if value not in (None, [])}
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from roomkey_cli.local import guard
 from roomkey_cli.local.audit_lines import FunctionOutput
-from roomkey_cli.terminal import harmless
+from roomkey_cli.terminal import harmless, iso
 
 _MAX_ERROR_BYTES = 4096
 _OWN_PAGES = ("/console", "/favicon.ico")
@@ -53,7 +53,7 @@ class RequestLog:
         if self._as_json:
             line = {
                 "log_type": "access",
-                "time": time.strftime("%Y-%m-%dT%H:%M:%S%z", now),
+                "time": iso(time.time()),
                 "status": answer.status,
                 "method": scope["method"],
                 "path": path,

@@ -24,7 +24,7 @@ _TOKEN = re.compile(
 _MEMBERS = ("token", "participant_token", "signature", "authToken", "accessToken", "access_token", "jwt")
 """Members of a JSON reply that hold a token, the likeliest first."""
 
-_USER_MEMBER = rf"""(?:username|-u)["']?\s*[:=\s]\s*["']?(?P<user>{_TURN_USER})(?=["'\s,;&}}]|$)"""
+_USER_MEMBER = rf"""(?:user(?:name)?|-u)["']?\s*[:=\s]\s*["']?(?P<user>{_TURN_USER})(?=["'\s,;&}}]|$)"""
 _CREDENTIAL_MEMBER = rf"""(?:credential|password|-w)["']?\s*[:=\s]\s*["']?(?P<credential>{_TURN_CREDENTIAL})"""
 _BETWEEN = ".{0,2000}?"
 _ICE_SERVERS = [
@@ -46,6 +46,7 @@ _JOINTS = (
     r"[ \t|\u2502]*[\r\n\v\f\x85\u2028\u2029]+[ \t>|\u2502]*",  # Lines, quoted or in a table.
     r"""["'`]\s*[+.\\]?\s*["'`]""",  # String literals that a program joins.
     r"=\r?\n(?=.)",  # Soft line breaks of e-mail (RFC 2045, section 6.7).
+    r"<[^<>]{0,200}>",  # Tags of HTML, such as <wbr>.
     r"\s+",
 )
 
@@ -72,7 +73,7 @@ def candidates(text: str) -> Iterator[tuple[str, str]]:
 
 def _all_candidates(text: str) -> Iterator[tuple[str, str]]:
     yield text.strip(), ""
-    texts = list(_decodings(_visible(text)))
+    texts = list(_decodings(text))
     for plain in texts:
         yield from _in_json(plain)
         for pattern in _ICE_SERVERS:
@@ -103,14 +104,15 @@ def _visible(text: str) -> str:
 
 
 def _decodings(text: str) -> Iterator[str]:
-    """Yield `text`, then the text that is left as escapes of HTML, JSON and URLs are decoded, one layer at a time."""
+    """Yield `text`, then its decoded forms: escapes of HTML, JSON, Markdown and URLs, one layer at a time."""
     for _ in range(_MAX_DECODINGS):
+        text = _visible(text)
         yield text
         decoded = re.sub(
             r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,8});", lambda match: html.unescape(match[0]), text
         )
-        decoded = re.sub(r"\\u00([0-7][0-9a-fA-F])", lambda match: chr(int(match[1], 16)), decoded)
-        decoded = re.sub(r"\\[nrt]|\\\r?\n", "\n", decoded.replace("\\/", "/")).replace('\\"', '"')
+        decoded = re.sub(r"\\(?:u00|x)([0-7][0-9a-fA-F])", lambda match: chr(int(match[1], 16)), decoded)
+        decoded = re.sub(r"\\([/\"'._*=+-])", r"\1", re.sub(r"\\[nrt]|\\\r?\n", "\n", decoded))
         if re.search(r"%[0-9A-Fa-f]{2}", decoded):
             decoded = unquote(decoded)
         if decoded == text:

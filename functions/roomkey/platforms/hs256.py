@@ -259,6 +259,8 @@ def time_warnings(claims: Mapping[str, Any]) -> list[str]:
 
 def _unit(value: object, form: str) -> str:
     """Return a hint that `value` has another unit than seconds, in `form`; empty if it has not."""
+    if isinstance(value, str) and value.isdecimal() and len(value) < _MAX_DIGITS:
+        value = int(value)
     if not isinstance(value, int | float) or abs(value) > _MAX_NANOSECONDS:
         return ""
     unit = wrong_unit(value)
