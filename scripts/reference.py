@@ -18,7 +18,7 @@ from infrastructure.template import EVERYTHING, source, stack
 from roomkey.platforms import PLATFORM_NAMES, PLATFORMS, SERVICES
 from roomkey.platforms.base import Platform, TokenKind
 from roomkey.platforms.credentials import MIN_KEY_BYTES, CredentialField
-from roomkey.platforms.fields import Lifetime, RequestField
+from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec
 from roomkey_cli.main import app
 from roomkey_cli.reference import markdown
 
@@ -143,6 +143,26 @@ def _span(seconds: int) -> str:
     return f"{days + 1} d less {86400 - rest} s" if days else f"{seconds} s"
 
 
+def request_fields() -> str:
+    """Return the table of the fields of each kind of token."""
+    return _table(
+        ("platform", "token", "required", "optional"),
+        (
+            (f"[`{platform.name}`](platforms/{platform.name}.md)", kind, *_field_names(spec))
+            for platform in PLATFORMS.values()
+            for kind, spec in platform.kinds.items()
+        ),
+    )
+
+
+def _field_names(spec: TokenSpec) -> tuple[str, str]:
+    by_meaning: dict[str, list[RequestField]] = {}
+    for field in spec.fields:
+        by_meaning.setdefault(field.maps_to_field, []).append(field)
+    names = [(fields[0].required, " or ".join(f"`{field.name}`" for field in fields)) for fields in by_meaning.values()]
+    return ", ".join(name for needed, name in names if needed), ", ".join(name for needed, name in names if not needed)
+
+
 def policy_fields() -> str:
     """Return the table of what a policy sees of a request, by platform and kind."""
     rows = []
@@ -241,6 +261,7 @@ PARTS: Mapping[Path, Mapping[str, Callable[[], str]]] = {
     REFERENCE / "alarms.md": {"alarms": alarms},
     REFERENCE / "audit-log.md": {"fields": audit_fields},
     DOCS / "cli.md": {"commands": commands},
+    DOCS / "api.md": {"fields": request_fields},
     DOCS / "policy.md": {"fields": policy_fields},
     DOCS / "tokens.md": {"platforms": platforms, "credentials": credentials},
 }
