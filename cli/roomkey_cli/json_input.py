@@ -1,6 +1,7 @@
 """Read a JSON object that a user gives: precise errors, with position and reason, that never quote the content."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,19 @@ def _reason(text: str) -> str:
         return f"line {error.lineno}, column {error.colno}: {error.msg.strip(' :')}"
     except (ValueError, RecursionError):
         return "has a number that is too long, or is nested too deeply"
-    return "has a duplicate key, or a number that JSON does not allow"
+    try:
+        json.loads(text, parse_constant=_refuse_number, parse_float=_finite)
+    except ValueError:
+        return "has NaN, an infinity or a number that is too large"
+    return "has a duplicate key"
+
+
+def _refuse_number(_: str) -> float:
+    raise ValueError("not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    return float(text) if math.isfinite(float(text)) else _refuse_number(text)
 
 
 def _kind(document: object) -> str:

@@ -290,6 +290,8 @@ def test_an_unreadable_body_is_wrong_usage_and_an_invalid_one_is_refused(keys: P
         ("{room_id: abc}", 2, "--body: line 1, column 2: Expecting property name enclosed in double quotes"),
         ("[]", 2, "--body: is a JSON array, and must be an object"),
         ('{"a": 1, "a": 2}', 2, "--body: has a duplicate key"),
+        ('{"a": NaN}', 2, "--body: has NaN, an infinity or a number that is too large"),
+        ('{"a": 1e999}', 2, "--body: has NaN, an infinity or a number that is too large"),
         ("\udcff", 2, "--body: is not UTF-8"),
         ("@/nowhere.json", 2, "/nowhere.json: No such file"),
         ('{"nonsense": 1}', 1, "nonsense: "),

@@ -497,6 +497,11 @@ def test_a_signing_key_of_any_vendor_has_32_bytes(length: int, taken: bool) -> N
         assert problems_of(LOOSE, values) == ("key: is shorter than 32 bytes (another value in its place?)",)
 
 
+@pytest.mark.parametrize("value", ["https://a.example", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "x:y"])
+def test_a_strict_field_names_its_form_alone(value: str) -> None:
+    assert problems_of(STRICT, {"id": value, "key": KEY}) == ("id: is not of the form that the vendor issues",)
+
+
 def test_strict_values_must_differ() -> None:
     assert problems_of(STRICT, {"id": KEY, "key": KEY}) == ("all: two of the values are the same",)
 

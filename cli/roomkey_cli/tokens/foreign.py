@@ -53,7 +53,7 @@ _JSON_WEB_TOKENS: tuple[tuple[str, _Test], ...] = (
 
 
 def identify_foreign(text: str) -> ForeignToken | None:
-    """Return whose token `text` is, as far as its form tells, or None if it is no token that is known."""
+    """Return whose token `text` is, as far as its form tells, or None for an unknown form."""
     if re.fullmatch(rf"{PREFIX}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", text):
         return ForeignToken("an invite of Roomkey, not a token: roomkey invite show reads it", "Roomkey")
     decoded = hs256.read(text, None)

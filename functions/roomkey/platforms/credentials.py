@@ -191,7 +191,7 @@ def _text_problems(field: CredentialField, value: object) -> list[str]:
         return [reason]
     if field.strict and field.matches_format(value):
         return _key_problems(value) if field.signs else []
-    if reason := _first(_ELSEWHERE, value):
+    if not field.strict and (reason := _first(_ELSEWHERE, value)):
         return [reason]
     if not (value.isascii() and value.isprintable()) or " " in value:
         return ["holds a space, a line break or a character outside ASCII"]

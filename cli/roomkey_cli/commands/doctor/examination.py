@@ -80,7 +80,7 @@ class Examination:
 
     @property
     def grants_invites(self) -> bool:
-        """Return whether the policy grants invites. False if it may not be read, which is a finding of its own."""
+        """Return whether the policy grants invites, False if you may not read it."""
         try:
             found = self.snapshot.policy
         except AwsError:
