@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from roomkey.settings import Settings, SettingsError
 
 INVITES = "invites"
-"""The last part of the name of the secret that holds the keys of invites."""
+"""The last part of the name of the secret with the keys of invites."""
 
 ALIAS = "live"
 """The function's alias, which the API invokes."""
@@ -67,7 +67,7 @@ class Environment:
 
     @property
     def log_groups(self) -> tuple[str, ...]:
-        """Return the function's log group, which holds the audit lines, and API Gateway's access log."""
+        """Return the function's log group, which has the audit lines, and API Gateway's access log."""
         return f"/aws/lambda/{self.function_name}", f"/aws/vendedlogs/{self.function_name}"
 
     @property

@@ -172,7 +172,7 @@ def test_livekit_jitsi_and_turn_are_minted_with_their_own_fields(opened: Visit) 
     opened.type("Room", "class 7b")
     opened.mint("moderator")
     opened.shows("Refused: invalid-request.")
-    expect(opened.page.locator("#room-error")).to_contain_text("must not hold spaces")
+    expect(opened.page.locator("#room-error")).to_contain_text("must not contain spaces")
 
     opened.choose("Platform", "TURN")
     opened.press("Mint token")

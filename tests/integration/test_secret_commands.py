@@ -97,7 +97,10 @@ WRONG = [
     ("{}", "app_secret: is missing"),
     (DEMO["agora"], "app_access_key: is missing"),
     (json.dumps({"app_access_key": "a", "app_secret": "correct-horse"}), "app_secret: is shorter than 32 bytes"),
-    (json.dumps({"app_access_key": "a", "app_secret": values("100ms")[1] + "\n"}), "app_secret: holds a space, a line"),
+    (
+        json.dumps({"app_access_key": "a", "app_secret": values("100ms")[1] + "\n"}),
+        "app_secret: contains a space, a line",
+    ),
     (
         json.dumps(dict(zip(json.loads(DEMO["100ms"]), values("100ms")[::-1], strict=True))),
         "app_secret: is shorter than 32 bytes (another value",

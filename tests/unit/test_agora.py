@@ -622,15 +622,15 @@ def test_a_privilege_of_more_than_a_day_has_a_warning() -> None:
 @pytest.mark.parametrize(
     ("services", "warnings", "user_id"),
     [
-        ([rtc("")], ["rtc: uid is empty: the token holds for any"], None),
-        ([rtm("")], ["rtm: user_id is empty: the token holds for any"], None),
-        ([chat("")], ["chat: user_id is empty: the token holds for any"], None),
+        ([rtc("")], ["rtc: uid is empty: the token is valid for any"], None),
+        ([rtm("")], ["rtm: user_id is empty: the token is valid for any"], None),
+        ([chat("")], ["chat: user_id is empty: the token is valid for any"], None),
         ([rtc("0")], ["rtc: uid must be from 1 to 4294967295 where it is a number"], "0"),
         ([rtc("-1")], ["rtc: uid must be from 1 to 4294967295 where it is a number"], "-1"),
         (
             [rtc("用户"), rtm("用户")],
             [
-                f"{label} must hold only ASCII letters, digits, spaces and !#$%&()+-:;<=.>?@[]^_{{}}|~,"
+                f"{label} must contain only ASCII letters, digits, spaces and !#$%&()+-:;<=.>?@[]^_{{}}|~,"
                 for label in ("rtc: uid", "rtm: user_id")
             ],
             "用户",
@@ -649,7 +649,7 @@ def test_a_user_that_roomkey_would_refuse_has_a_warning(
 
 def test_a_channel_for_any_has_a_warning() -> None:
     report = explained(signed(rtc(channel="")))
-    assert report.warnings == ("rtc: channel_name is empty: the token holds for any",)
+    assert report.warnings == ("rtc: channel_name is empty: the token is valid for any",)
     assert report.problems == ()
     assert report.content == Grant(TokenKind.APP, NOW + 600, None, "subscriber", "5", ("rtc",))
 
@@ -688,7 +688,7 @@ def test_claims_before_a_fault_are_shown() -> None:
     info = genuine.info[:46] + b"\2\0" + genuine.info[48:] + b"\xe7\3"
     content = b"\x20\0" + genuine.signature + info
     report = explained("007" + base64.b64encode(zlib.compress(content)).decode(), None)
-    assert report.problems == ("it holds a service of an unknown type (110 Invalid Token)",)
+    assert report.problems == ("it contains a service of an unknown type (110 Invalid Token)",)
     assert [service["name"] for service in services_of(report)] == ["rtc"]
 
 

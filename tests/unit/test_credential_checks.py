@@ -167,7 +167,7 @@ PASTED: Mapping[str, str] = {
     "app.secret={}": "is an assignment: only what follows the = belongs here",
     "app_secret:{}": "begins with a name: only the value belongs here",
     "secret: {}": "begins with a name: only the value belongs here",
-    'app_secret":"{}': "holds a quote or a backslash",
+    'app_secret":"{}': "contains a quote or a backslash",
     "Bearer {}": "begins with Bearer, which belongs to a header",
     "bearer {}": "begins with Bearer, which belongs to a header",
     "Authorization: Bearer {}": "begins with Bearer, which belongs to a header",
@@ -179,7 +179,7 @@ PASTED: Mapping[str, str] = {
     "{};": "begins or ends with punctuation of the text around it",
     "{}.": "begins or ends with punctuation of the text around it",
     "={}": "begins or ends with punctuation of the text around it",
-    "{}\\n": "holds a quote or a backslash",
+    "{}\\n": "contains a quote or a backslash",
     "{}\u2026": "is masked or shortened, as a dashboard shows it",
     "{}...": "is masked or shortened, as a dashboard shows it",
     "{}\u2022\u2022\u2022\u2022": "is masked or shortened, as a dashboard shows it",
@@ -312,7 +312,7 @@ def test_a_byte_order_mark_is_named() -> None:
 def test_a_secret_wrapped_in_its_platforms_name_is_named() -> None:
     with pytest.raises(InvalidCredentials) as caught:
         Hms().parse_secret(json.dumps({"100ms": GOOD}))
-    assert caught.value.problems == ("all: holds an object for 100ms: store that object alone",)
+    assert caught.value.problems == ("all: contains an object for 100ms: store that object alone",)
 
 
 BASE64_DER = pytest.param(base64.b64encode(DER).decode(), id="A15-der-in-base64")

@@ -48,7 +48,7 @@ def test_text_that_shows_nothing_is_blank(value: str) -> None:
 
 @pytest.mark.parametrize("value", FORBIDDEN, ids=ascii)
 def test_controls_surrogates_private_use_and_noncharacters_are_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="must not hold control or private characters"):
+    with pytest.raises(ValueError, match="must not contain control or private characters"):
         check_id(value)
 
 

@@ -598,7 +598,7 @@ INVALID_CASES = {
     "principal:arn:aws:iam::1:role/path/x,,management,100ms,,,,deny": ("as must name a role without its path"),
     "user:,,app,100ms,r,host,,deny": "as has an invalid user id: it must not be empty",
     "user:a\x00b,,app,100ms,r,host,,deny": (
-        "as has an invalid user id: it must not hold control or private characters"
+        "as has an invalid user id: it must not contain control or private characters"
     ),
     **dict.fromkeys(
         (f"user:tess,{groups},app,100ms,r,host,,deny" for groups in ("a  b", "[teachers]", '"a,,b"')),

@@ -29,7 +29,7 @@ def explain_command(
 ) -> None:
     """Decode a token, verify its signature, and list why its vendor or a client would refuse it.
 
-    TOKEN can be pasted text that holds one: a header, a JSON reply, wrapped lines. Nothing leaves this machine. With
+    TOKEN can be pasted text that contains one: a header, a JSON reply, wrapped lines. Nothing leaves this machine. With
     --credentials, the signature is verified.
 
     Exit status: 0 valid, 1 invalid, 2 wrong usage.
@@ -87,9 +87,9 @@ def _depends_on_credentials(token: str, report: TokenReport, at: float) -> bool:
 
 
 _SIGNATURES = {
-    Signature.VALID: "holds",
-    Signature.INVALID: "does NOT hold with these credentials",
-    Signature.IMPOSSIBLE: "not one that any credentials can make",
+    Signature.VALID: "valid",
+    Signature.INVALID: "INVALID with these credentials",
+    Signature.IMPOSSIBLE: "INVALID with any credentials",
     Signature.NOT_CHECKABLE: "cannot be checked from the token alone",
     Signature.UNCHECKED: "not checked: no credentials for this platform were given",
 }
@@ -139,7 +139,7 @@ def _claim_lines(claims: Mapping[str, object]) -> list[str]:
         f"    {claim[:_MAX_SHOWN]:<12} {text[:_MAX_SHOWN]}{'...' if len(text) > _MAX_SHOWN else ''}"
         for claim, text in texts.items()
     ]
-    return ["  it holds", *shown] if shown else []
+    return ["  content", *shown] if shown else []
 
 
 def _expiry(expires_at: float | None, at: float) -> str:

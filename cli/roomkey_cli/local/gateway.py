@@ -169,7 +169,7 @@ class Gateway:
     A request that the gateway refuses is answered `{"message": ...}`, as on AWS: 401 for a missing or invalid token,
     403 for a missing scope or an invalid signature, 413 for a body over 10 MiB, 500 if the handler raises or returns
     something other than payload format 2.0. Of an exception, the type and the place are printed, not the text, which
-    may hold a secret.
+    may contain a secret.
 
     Args:
         handler: Called in a worker thread, once a request.
@@ -348,7 +348,7 @@ def _event(
 
 
 def _event_headers(request: _Request, now: float) -> tuple[dict[str, str], list[str]]:
-    """Return the function's headers, repeats joined, and the cookies, which the event holds separately."""
+    """Return the function's headers, repeats joined, and the cookies, which the event has separately."""
     headers = _joined((name, value) for name, value in request.headers if name != "cookie")
     cookies = [cookie.strip() for value in request.values("cookie") for cookie in value.split(";") if cookie.strip()]
     forwarded = [headers["x-forwarded-for"]] if "x-forwarded-for" in headers else []
@@ -412,7 +412,7 @@ def _answer_headers(headers: object) -> dict[str, str]:
     kept: dict[str, str] = {}
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise InvalidResult("headers holds a name that cannot be one")
+            raise InvalidResult("headers has an invalid name")
         if name.lower() not in _FRAMING:
             kept[name.lower()] = _header_value(value)
     return kept

@@ -84,7 +84,7 @@ class JwtAuthorizer:
     def authorize(self, authorization: Sequence[str]) -> dict[str, object]:
         """Return the `authorizer.jwt` block of payload format 2.0 for a request.
 
-        `authorization` holds the values of all `Authorization` headers; exactly one is accepted. May block on the
+        `authorization` has the values of all `Authorization` headers; exactly one is accepted. May block on the
         issuer, so call it in a worker thread.
 
         Raises:
@@ -188,7 +188,7 @@ class PublishedKeys:
             with urlopen(url, timeout=ISSUER_TIMEOUT_SECONDS) as response:  # noqa: S310 (the constructor checks the scheme)
                 document = json.load(response)
         except HTTPError as error:
-            error.close()  # The error is the response, and holds its connection.
+            error.close()  # The error is the response, and keeps its connection open.
             raise
         if not isinstance(document, dict) or document.get("issuer") != self._issuer:
             raise ValueError("the discovery document names another issuer")

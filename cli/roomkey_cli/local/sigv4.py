@@ -112,7 +112,7 @@ def verify(
         if name == "x-amz-content-sha256" and value != hashlib.sha256(body).hexdigest():
             raise SignatureRefused("x-amz-content-sha256 is not the body's hash")
     if "#" in target:  # The URL parser would cut the path here and leave the rest unsigned.
-        raise SignatureRefused("the request target holds a fragment")
+        raise SignatureRefused("the request target contains a fragment")
 
     signed = _signed_headers(headers, claimed["headers"])
     # Host is signed as a header; plain http makes botocore hash the body.

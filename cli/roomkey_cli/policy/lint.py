@@ -51,7 +51,7 @@ class PolicyFile:
 
     @property
     def tier(self) -> str | None:
-        """Return the tier of SSM that holds the policy, None if it is too large for both."""
+        """Return the policy's tier in SSM, None if it is too large for both."""
         if self.size is None or self.size > MAX_POLICY_BYTES:
             return None
         return "standard" if self.size <= MAX_STANDARD_BYTES else "advanced"

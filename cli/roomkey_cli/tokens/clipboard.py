@@ -22,7 +22,7 @@ _TOKEN = re.compile(
     r"|rki1\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 )
 _MEMBERS = ("token", "participant_token", "signature", "authToken", "accessToken", "access_token", "jwt")
-"""Members of a JSON reply that hold a token, the likeliest first."""
+"""Members of a JSON reply that contain a token, the likeliest first."""
 
 _USER_MEMBER = rf"""(?:user(?:name)?|-u)["']?\s*[:=\s]\s*["']?(?P<user>{_TURN_USER})(?=["'\s,;&}}]|$)"""
 _CREDENTIAL_MEMBER = rf"""(?:credential|password|-w)["']?\s*[:=\s]\s*["']?(?P<credential>{_TURN_CREDENTIAL})"""
@@ -63,7 +63,7 @@ def decode(content: bytes) -> str:
 
 
 def candidates(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the tokens that `text` may hold, each with a note of what was removed around it; the likeliest first."""
+    """Yield the tokens that `text` may contain, each with a note of what was removed around it; the likeliest first."""
     seen = set()
     for token, removed in _all_candidates(text):
         if token and token not in seen:

@@ -28,26 +28,26 @@ class ForeignToken(NamedTuple):
 type _Test = Callable[[Mapping[str, Any], Mapping[str, Any]], bool]
 
 
-def _holds(*names: str) -> _Test:
+def _has(*names: str) -> _Test:
     return lambda _, claims: claims.keys() >= set(names)
 
 
 _JSON_WEB_TOKENS: tuple[tuple[str, _Test], ...] = (
     ("LiveKit", lambda _, claims: isinstance(claims.get("video", claims.get("sip")), dict) and "iss" in claims),
     ("Twilio", lambda header, claims: "twilio" in str(header.get("cty")) or isinstance(claims.get("grants"), dict)),
-    ("Zoom Video SDK", _holds("app_key", "tpc")),
-    ("Zoom Meeting SDK", _holds("appKey", "tokenExp")),
-    ("Zoom Meeting SDK", _holds("sdkKey", "tokenExp")),
+    ("Zoom Video SDK", _has("app_key", "tpc")),
+    ("Zoom Meeting SDK", _has("appKey", "tokenExp")),
+    ("Zoom Meeting SDK", _has("sdkKey", "tokenExp")),
     ("JaaS (8x8)", lambda header, claims: "vpaas-magic-cookie" in f"{header.get('kid')} {claims.get('sub')}"),
     ("Jitsi", lambda _, claims: "room" in claims and ("context" in claims or claims.get("aud") == "jitsi")),
-    ("Vonage Video", _holds("application_id", "scope")),
-    ("Vonage Video", _holds("application_id", "acl")),
-    ("Cloudflare RealtimeKit", _holds("orgId", "participantId")),
-    ("Cloudflare RealtimeKit", _holds("meetingId", "participantId")),
+    ("Vonage Video", _has("application_id", "scope")),
+    ("Vonage Video", _has("application_id", "acl")),
+    ("Cloudflare RealtimeKit", _has("orgId", "participantId")),
+    ("Cloudflare RealtimeKit", _has("meetingId", "participantId")),
     ("Amazon IVS", lambda _, claims: "capabilities" in claims and "ivs" in str(claims.get("resource"))),
-    ("Azure Communication Services", _holds("skypeid")),
-    ("Daily", _holds("r", "d")),
-    ("Stream", _holds("user_id", "call_cids")),
+    ("Azure Communication Services", _has("skypeid")),
+    ("Daily", _has("r", "d")),
+    ("Stream", _has("user_id", "call_cids")),
     ("Stream", lambda _, claims: claims.keys() - {"iat", "exp"} in ({"user_id"}, {"server"})),
 )
 

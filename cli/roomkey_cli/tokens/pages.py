@@ -35,7 +35,7 @@ PAGES: Mapping[str, Callable[[MintedToken], str]] = {
 
 
 def host(platform: str, minted: MintedToken) -> str:
-    """Return the host of the page, which may be printed: the URL holds the token."""
+    """Return the host of the page, which may be printed: the URL contains the token."""
     return str(urlsplit(PAGES[platform](minted)).hostname)
 
 

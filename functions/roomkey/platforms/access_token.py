@@ -1,9 +1,9 @@
 """AccessToken, the format of Agora's tokens that begin with "006". Read only: Roomkey mints AccessToken2 ("007").
 
 A token is "006" + App ID + base64(signature + checksum of the channel + checksum of the user + message), and the
-message holds a salt, the end of the token and each privilege's end, all in Unix seconds. The signature also covers the
-names of channel and user, which the token does not hold. Source: Agora's builder (github AgoraIO/Tools at 15b9eb2,
-DynamicKey/AgoraDynamicKey/python3/src/AccessToken.py).
+message contains a salt, the end of the token and each privilege's end, all in Unix seconds. The signature also covers
+the names of channel and user, which the token does not contain. Source: Agora's builder (github AgoraIO/Tools at
+15b9eb2, DynamicKey/AgoraDynamicKey/python3/src/AccessToken.py).
 """
 
 import base64

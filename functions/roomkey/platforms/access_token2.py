@@ -1,6 +1,6 @@
 """AccessToken2, the format of Agora's tokens that begin with "007": pack, sign and read.
 
-A token is "007" + base64(zlib(signature + info)). `info` holds the App ID, the time of issue (Unix seconds), the
+A token is "007" + base64(zlib(signature + info)). `info` contains the App ID, the time of issue (Unix seconds), the
 lifetime and each privilege's lifetime (seconds from the time of issue), a salt, and the services in ascending order of
 their type. All numbers are little-endian. zlib can compress one token in many ways: compare the content, not the text.
 
@@ -25,7 +25,7 @@ MAX_CONTENT_BYTES = 64 * 1024
 """Bytes. A token has some hundred, one with hundreds of permissions some thousand: more is a decompression bomb."""
 
 _SIGNATURE_BYTES = 32
-_NO_SERVICE = "it holds no service"
+_NO_SERVICE = "it contains no service"
 
 type Permissions = Mapping[int, Mapping[int, tuple[str, ...]]]
 """RTM2's rights: resource type (0 message channels, 1 stream channels, 2 group channels, 3 server groups, 4 users),
@@ -125,7 +125,7 @@ class _Reader:
         try:
             return self.sized().decode()
         except UnicodeDecodeError:
-            raise FormatError("it holds text that is not UTF-8") from None
+            raise FormatError("it contains text that is not UTF-8") from None
 
     def names(self) -> tuple[str, ...]:
         return tuple(self.text() for _ in range(self.u16()))
@@ -186,7 +186,7 @@ SERVICE_TYPES: Mapping[int, ServiceType] = {
 def _service_type(number: int) -> ServiceType:
     # A service does not state its length, so nothing after one of an unknown type can be read.
     if number not in SERVICE_TYPES:
-        raise FormatError("it holds a service of an unknown type")
+        raise FormatError("it contains a service of an unknown type")
     return SERVICE_TYPES[number]
 
 
@@ -247,7 +247,7 @@ def _signature(certificate: str, token: AccessToken2, info: bytes) -> bytes:
 class Reading(NamedTuple):
     """A token's content, genuine or not.
 
-    `fault` is what is wrong with its form, None for a well-formed token. With a fault, `token` holds the services that
+    `fault` is the error in its format, None for a well-formed token. With a fault, `token` contains the services that
     can be read, as in Agora's own reader.
     """
 

@@ -73,7 +73,7 @@ _CHAT_USER_ID = re.compile(r"[a-z0-9_.-]{1,64}")
 
 def _name(longest: int) -> Check[str]:
     """Return a check for names of channels and users: the characters that Agora documents, one byte each."""
-    reason = "must hold only ASCII letters, digits, spaces and !#$%&()+-:;<=.>?@[]^_{}|~,"
+    reason = "must contain only ASCII letters, digits, spaces and !#$%&()+-:;<=.>?@[]^_{}|~,"
     return matching(_DOCUMENTED_CHARACTERS, reason, also=identifier(longest))
 
 
@@ -156,7 +156,7 @@ class Agora(Platform):
         if services != _DEFAULT_SERVICES and len(str(user)) > _MAX_LOGIN:
             yield "user_id", f"must not be longer than {_MAX_LOGIN} characters with rtm or chat among the services"
         elif isinstance(services, tuple) and "chat" in services and user and not _CHAT_USER_ID.fullmatch(str(user)):
-            yield "user_id", "must hold only a-z, 0-9, _, . and - with chat among the services, which ignores case"
+            yield "user_id", "must contain only a-z, 0-9, _, . and - with chat among the services, which ignores case"
 
     def expressible(self, grant: Grant) -> Grant:
         """Return the part of `grant` that the token can express: RTM and Chat have neither channel nor role."""
@@ -384,7 +384,7 @@ def _name_problems(token: AccessToken2) -> Iterator[str]:
 def _name_warnings(token: AccessToken2) -> Iterator[str]:
     for label, name, rule in _names(token):
         if not name:
-            yield f"{label} is empty: the token holds for any"
+            yield f"{label} is empty: the token is valid for any"
         elif len(name.encode()) <= rule.longest:
             try:
                 rule.check(name)

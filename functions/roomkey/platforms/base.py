@@ -201,7 +201,7 @@ class Platform(ABC):
     """A request for an app token with the platform's least rights, for demonstrations and checks."""
     credential_fields: tuple[CredentialField, ...]
     public_fields: tuple[str, ...] = ()
-    """Credential fields that clients need to connect: every reply holds them in `connect`."""
+    """Credential fields that clients need to connect: every reply contains them in `connect`."""
     services: tuple[str, ...] = ()
     """The words that a request's `services` can name."""
     auth_header: AuthHeader | None = None
@@ -265,7 +265,7 @@ class Platform(ABC):
         """Return the credentials in a secret's text. Raises `InvalidCredentials`."""
         values = read_secret(text)
         if isinstance(values.get(self.name), dict):
-            raise InvalidCredentials(f"all: holds an object for {self.name}: store that object alone")
+            raise InvalidCredentials(f"all: contains an object for {self.name}: store that object alone")
         return self.check_credentials(values)
 
     @abstractmethod

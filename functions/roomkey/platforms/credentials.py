@@ -12,7 +12,7 @@ MIN_KEY_BYTES = 32
 
 
 class InvalidCredentials(ValueError):
-    """The credentials cannot be used. `problems` holds field names and reasons, never values."""
+    """The credentials cannot be used. `problems` contains field names and reasons, never values."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
@@ -138,7 +138,7 @@ _REFUSED = tuple(
             r"^\w*(secret|key|id|certificate|token)\w*\s*:",
             "begins with a name: only the value belongs here",
         ),
-        (r"""["`\\]""", "holds a quote or a backslash"),
+        (r"""["`\\]""", "contains a quote or a backslash"),
         (r"%[0-9a-f]{2}", "is URL-encoded"),
         (r"&(quot|apos|amp|lt|gt|#[0-9x]+);", "is HTML-encoded"),
         (r"^[,;:=]|[,;:.]$", "begins or ends with punctuation of the text around it"),
@@ -169,7 +169,7 @@ _ELSEWHERE = tuple(
         ),
     )
 )
-"""Text that a field without a fixed format never holds: references, URLs, and values of other services."""
+"""Text that a field without a fixed format never contains: references, URLs, and values of other services."""
 
 _WEAK = re.compile(
     r"^%\w+%$|^@+\w+@+$|^__\w+__$|^(secrets?|env|vars?|config|import|settings)\.[a-z]"
@@ -179,7 +179,7 @@ _WEAK = re.compile(
     r"|(api|app|auth|client|my|shared|static|super|your)[-_]?secret|secret[-_]?key",
     re.IGNORECASE,
 )
-"""Placeholders for signing keys. No random key of a vendor holds such a word."""
+"""Placeholders for signing keys. No random key of a vendor contains such a word."""
 _MIN_DISTINCT = 7
 """A random key of 32 hexadecimal digits has fewer different characters once in a billion."""
 
@@ -194,7 +194,7 @@ def _text_problems(field: CredentialField, value: object) -> list[str]:
     if not field.strict and (reason := _first(_ELSEWHERE, value)):
         return [reason]
     if not (value.isascii() and value.isprintable()) or " " in value:
-        return ["holds a space, a line break or a character outside ASCII"]
+        return ["contains a space, a line break or a character outside ASCII"]
     if field.strict:
         return ["is not of the form that the vendor issues"]
     return _key_problems(value) if field.signs else []

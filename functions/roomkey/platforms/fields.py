@@ -107,9 +107,9 @@ def text(max_length: int) -> Check[str]:
             raise ValueError("must not begin or end with a space")
         if not (value.isascii() and value.isprintable()):
             if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in value):
-                raise ValueError("must not hold control or private characters")
+                raise ValueError("must not contain control or private characters")
             if not _BIDI_CONTROLS.isdisjoint(value) or any(map(_is_noncharacter, value)):
-                raise ValueError("must not hold control or private characters")
+                raise ValueError("must not contain control or private characters")
             if all(map(_is_blank, value)):
                 raise ValueError("must not be blank")
         return value

@@ -298,7 +298,7 @@ def client_warnings(token: Decoded) -> list[str]:
     """Return what a web client that decodes the payload with plain `atob` fails on."""
     segment = token.payload_segment
     if "-" in segment or "_" in segment:
-        return ["its payload holds base64url's - or _: a web client that decodes it with atob throws"]
+        return ["its payload contains base64url's - or _: a web client that decodes it with atob throws"]
     if not token.payload.isascii():
-        return ["its payload holds bytes outside ASCII: a web client that decodes it with atob garbles them"]
+        return ["its payload contains bytes outside ASCII: a web client that decodes it with atob garbles them"]
     return []

@@ -23,7 +23,7 @@ _AUDIENCE = "jitsi"
 
 _check_room = matching(
     r"""[^\s"&'/:<>@*\[\]\\]+""",
-    "must not hold spaces, quotes or any of & / : < > @ * [ ] \\",
+    "must not contain spaces, quotes or any of & / : < > @ * [ ] \\",
     also=check_id,
 )
 """The rest is not allowed in the local part of an XMPP address (RFC 7622), or is a pattern or tenant to Jitsi."""

@@ -1,7 +1,7 @@
 """LiveKit: tokens with which participants join a room, and tokens for its server APIs.
 
 Sources: LiveKit's server SDKs (npm livekit-server-sdk 2.19.2, PyPI livekit-api 1.2.2), its server (github
-livekit/livekit, pkg/service/auth.go), and github livekit/protocol#1576 on tokens that a removed participant holds.
+livekit/livekit, pkg/service/auth.go), and github livekit/protocol#1576 on tokens of a removed participant.
 """
 
 from collections.abc import Mapping

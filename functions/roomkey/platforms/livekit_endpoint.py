@@ -31,14 +31,14 @@ def _size(value: str) -> int:
     try:
         return len(value.encode())
     except UnicodeEncodeError:
-        raise ValueError("must not hold surrogates") from None
+        raise ValueError("must not contain surrogates") from None
 
 
 def _attributes(value: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise ValueError("must be an object of strings")
     if len(value) > _MAX_ATTRIBUTES or sum(_size(name) + _size(text) for name, text in value.items()) > _MAX_BYTES:
-        raise ValueError(f"must not hold more than {_MAX_ATTRIBUTES} entries or {_MAX_BYTES} bytes")
+        raise ValueError(f"must not have more than {_MAX_ATTRIBUTES} entries or {_MAX_BYTES} bytes")
     return tuple(sorted(value.items()))
 
 

@@ -56,7 +56,7 @@ class Stream(JwtPlatform):
     decoded_with_atob = True
 
     def recognizes(self, claims: Mapping[str, object]) -> bool:
-        # A token of the vendor's chat SDK may hold one claim only.
+        # A token of the vendor's chat SDK may contain one claim only.
         return claims.keys() <= self.known_claims and bool({"user_id", "server"} & claims.keys())
 
     def conflicts(self, values: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -105,7 +105,7 @@ class Turn(Platform):
         if int(expiry) <= at:
             problems.append(f"{expired(int(expiry))} (401 Unauthorized)")
         if user is not None and not _PLAIN_USER.fullmatch(user):
-            problems.append("the user holds characters that coturn refuses (400 Bad Request)")
+            problems.append("the user contains characters that coturn refuses (400 Bad Request)")
         if unit := wrong_unit(int(expiry)):
             warnings.append(f"its end lies after the year 2286 ({unit}?)")
         if not user:

@@ -93,7 +93,7 @@ class Twilio(JwtPlatform):
         if values.get("room_id") is not None and "video" not in services:
             conflicts.append(("room_id", "belongs to the service video"))
         if "voice" in services and isinstance(user, str) and not _VOICE_IDENTITY.fullmatch(user):
-            conflicts.append(("user_id", "must not hold spaces, delimiters or characters outside ASCII for voice"))
+            conflicts.append(("user_id", "must not contain spaces, delimiters or characters outside ASCII for voice"))
         return conflicts
 
     def opens_every_room(self, kind: TokenKind, values: Mapping[str, Any]) -> bool:

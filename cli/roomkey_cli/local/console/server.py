@@ -126,7 +126,7 @@ class Console:
             except Refused as refusal:
                 return _json({"error": str(refusal)}, 400)
             except Exception as error:
-                # The type only: the text may hold a token.
+                # The type only: the text may contain a token.
                 print(f"roomkey: the console failed at {request.url.path}: {type(error).__name__}", file=sys.stderr)
                 return _json({"error": "The console failed; its terminal shows where."}, 500)
 

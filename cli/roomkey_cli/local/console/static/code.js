@@ -12,7 +12,7 @@ export const LANGUAGES = {
   dart: ['Flutter', dart],
 };
 
-const NO_KEYS_IN_APPS = `// An app holds no AWS key. Your backend asks for this token with its own,
+const NO_KEYS_IN_APPS = `// An app must not contain an AWS key. Your backend asks for this token with its own,
 // and the app asks your backend.`;
 
 const lines = (...parts) =>

@@ -46,7 +46,7 @@ function written(value, indent) {
   return open + space + parts.join(', ') + space + close;
 }
 
-/** Show the stored policy, unless the editor holds changes. */
+/** Show the stored policy, unless the editor has changes. */
 export function show(text) {
   const draft = $('policy').value;
   const same = draft && JSON.stringify(parsed(draft)) === JSON.stringify(parsed(text));
