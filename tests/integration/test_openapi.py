@@ -110,7 +110,7 @@ def test_the_document_is_openapi() -> None:
     schemathesis.openapi.from_dict(DOCUMENT).validate()
 
 
-def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
+def test_every_reference_resolves_and_every_component_is_used() -> None:
     used = set(re.findall(r"#/components/(\w+/\w+)", json.dumps(DOCUMENT)))
     components = {
         f"{section}/{name}"
@@ -123,7 +123,7 @@ def test_every_reference_leads_somewhere_and_every_component_is_used() -> None:
 
 
 @every_operation
-def test_every_example_of_a_response_is_one(operation: Operation) -> None:
+def test_every_example_of_a_response_matches_its_schema(operation: Operation) -> None:
     for status, response in operation.responses.items():
         media = response["content"]["application/json"]
         assert media["examples"], f"{status} has no example"
@@ -134,7 +134,7 @@ def test_every_example_of_a_response_is_one(operation: Operation) -> None:
 
 
 @every_operation
-def test_every_example_of_a_request_is_one(operation: Operation) -> None:
+def test_every_example_of_a_request_matches_its_schema(operation: Operation) -> None:
     for media in operation.definition.get("requestBody", {}).get("content", {}).values():
         assert media["examples"]
         for example in media["examples"].values():
@@ -162,14 +162,14 @@ def test_the_operations_are_the_routes_of_the_template() -> None:
 @every_operation
 def test_the_document_requires_the_authentication_of_the_template_in_all_access_modes(operation: Operation) -> None:
     schemes = {"jwt": "jwt", "iam": "sigv4"}
-    let_in: set[tuple[str, ...]] = set()
+    accepted: set[tuple[str, ...]] = set()
     for access in ("open", "jwt", "iam"):
         security = stack(**ACCESS[access]).routes[operation.route].get("security", [{}])
-        let_in |= {tuple(schemes[name] for name in alternative) for alternative in security}
+        accepted |= {tuple(schemes[name] for name in alternative) for alternative in security}
 
     # An empty list means no authentication; one with an empty alternative would mean optional authentication.
     documented = {tuple(alternative) for alternative in operation.definition["security"]} or {()}
-    assert documented == let_in
+    assert documented == accepted
     assert set(DOCUMENT["components"]["securitySchemes"]) == set(schemes.values())
 
 
@@ -243,10 +243,10 @@ def test_the_schema_of_a_field_accepts_what_the_code_accepts(operation: Operatio
     (schema,) = operation.request_schemas.values()
     documented = validator(schema["properties"][field.name])
 
-    takes = [value for value in PROBES if _passes(field, value)]
+    accepted = [value for value in PROBES if _passes(field, value)]
 
-    assert [value for value in PROBES if documented.is_valid(value)] == takes
-    assert 0 < len(takes) < len(PROBES)
+    assert [value for value in PROBES if documented.is_valid(value)] == accepted
+    assert 0 < len(accepted) < len(PROBES)
 
 
 def _passes(field: RequestField, value: object) -> bool:
@@ -267,15 +267,15 @@ def test_an_agora_user_has_the_length_limit_of_the_code(services: list[str] | No
     )
     fields = {field.name: field for field in platform.kinds[TokenKind.APP].fields}
 
-    takes = all(_passes(fields[name], value) for name, value in body.items()) and not list(
+    accepted = all(_passes(fields[name], value) for name, value in body.items()) and not list(
         platform.conflicts({name: fields[name].check(value) for name, value in body.items()})
     )
 
-    assert validator(SCHEMAS["AgoraAppTokenRequest"]).is_valid(body) == takes
+    assert validator(SCHEMAS["AgoraAppTokenRequest"]).is_valid(body) == accepted
 
 
 @pytest.mark.parametrize("operation", MINTING, ids=lambda operation: operation.path)
-def test_the_tokens_in_the_examples_are_the_platforms(operation: Operation) -> None:
+def test_the_tokens_in_the_examples_are_valid(operation: Operation) -> None:
     """Minted with the public credentials of the local stack, so readers can decode them."""
     platform, kind = platform_of(operation)
     credentials = platform.check_credentials(credential_file.demo()[platform.name])
@@ -304,7 +304,7 @@ def test_the_codes_are_those_of_the_code() -> None:
 
 
 @every_operation
-def test_every_status_is_there_with_exactly_its_codes(operation: Operation) -> None:
+def test_every_status_is_documented_with_exactly_its_codes(operation: Operation) -> None:
     if operation.mints:
         assert operation.responses.keys() == {200, *STATUS.values()} | GATEWAYS_OWN
     for status, response in operation.responses.items():
@@ -455,7 +455,7 @@ def test_every_response_is_documented(case: schemathesis.Case[Any], open_stack: 
 @good.exclude(path_regex=_INVITES.pattern).parametrize()  # type: ignore[untyped-decorator]
 def test_every_documented_request_succeeds(case: schemathesis.Case[Any], open_stack: Running) -> None:
     if isinstance(case.body, dict) and isinstance(seconds := case.body.get("expires_in"), float):
-        case.body["expires_in"] = int(seconds)  # 600.0 is an integer to JSON Schema alone.
+        case.body["expires_in"] = int(seconds)  # JSON Schema counts 600.0 as an integer.
     checks = [*CHECKS, positive_data_acceptance]
     case.call_and_validate(open_stack.url, auth=open_stack.auth(case.path), checks=checks)
 
@@ -464,7 +464,7 @@ def test_every_documented_request_succeeds(case: schemathesis.Case[Any], open_st
 @pytest.mark.parametrize(
     "operation", [one for one in OPERATIONS if not _INVITES.fullmatch(one.path)], ids=lambda operation: operation.path
 )
-def test_with_and_without_signing_in_the_answer_is_as_documented(
+def test_responses_with_and_without_signing_in_are_documented(
     operation: Operation, access: str, run: Callable[[str], Running]
 ) -> None:
     running = run(access)

@@ -260,7 +260,7 @@ def _management_services(lifetime: int) -> tuple[Service, ...]:
 
 
 def _content(token: AccessToken2) -> tuple[TokenContent, bool]:
-    """Return what `token` grants, and whether that is all. A wildcard is None; rights that are no role have none."""
+    """Return what `token` grants, and whether that is all. A wildcard is None, and so are rights that match no role."""
     services = tuple(_cut(service, token.expire) for service in token.services)
     expires_at = token.issue_ts + token.expire
     if services == _management_services(token.expire):
@@ -281,7 +281,7 @@ def _content(token: AccessToken2) -> tuple[TokenContent, bool]:
 
 
 def _cut(service: Service, lifetime: int) -> Service:
-    """Return `service` with each privilege ending with the token, at the latest. 0 is no end of its own."""
+    """Return `service` with each privilege ending with the token, at the latest. 0 means no earlier end."""
     return service._replace(
         privileges={number: min(own or lifetime, lifetime) for number, own in service.privileges.items()}
     )
@@ -332,7 +332,7 @@ def _time_problems(token: AccessToken2, at: float) -> Iterator[str]:
         yield f"{expired(token.issue_ts + token.expire)} ({_TOKEN_EXPIRED})"
         return
     for service, privilege, lifetime in _privileges(token):
-        if lifetime and token.issue_ts + lifetime <= at:  # 0 is no end of its own, as in Agora's FPA tokens.
+        if lifetime and token.issue_ts + lifetime <= at:  # 0 means no earlier end, as in Agora's FPA tokens.
             yield f"{service}: {privilege} has expired ({_TOKEN_EXPIRED})"
 
 

@@ -120,7 +120,7 @@ class TokenContent(NamedTuple):
 class TokenReport(NamedTuple):
     """A token decoded, verified and judged.
 
-    `claims` is its content in the token's own words, `label` the vendor's name for it if `content.kind` is no name.
+    `claims` is its content in the token's own words, `label` the vendor's name for it if `content.kind` has no name.
     The vendor refuses it for `problems`; `warnings` are other reasons not to hand it out, and a minted token has
     neither. `token_id` is its jti or nonce.
     """

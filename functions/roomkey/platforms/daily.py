@@ -38,7 +38,7 @@ _check_room = matching("[A-Za-z0-9_-]{1,128}", "must be 1 to 128 ASCII letters, 
 
 
 class Daily(JwtPlatform):
-    """Daily. Its REST API is called with the API key, so there is no management token."""
+    """Daily. Its REST API is called with the API key instead of a management token."""
 
     name = "daily"
     title = "Daily"

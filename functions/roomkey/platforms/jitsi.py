@@ -30,7 +30,7 @@ _check_room = matching(
 
 
 class Jitsi(JwtPlatform):
-    """A Jitsi Meet server. It has no API that takes such a token, so there is no management token."""
+    """A Jitsi Meet server. It has no API for management tokens."""
 
     name = "jitsi"
     title = "Jitsi Meet"

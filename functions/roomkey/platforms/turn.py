@@ -109,7 +109,7 @@ class Turn(Platform):
         if unit := wrong_unit(int(expiry)):
             warnings.append(f"its end lies after the year 2286 ({unit}?)")
         if not user:
-            warnings.append("it names no user: nobody can say who used the relay")
+            warnings.append("it names no user, so the relay's log does not show who used it")
         return TokenReport(
             platform=self.name,
             content=TokenContent(kind=TokenKind.APP, expires_at=int(expiry), user_id=user),

@@ -35,7 +35,7 @@ def _sid(name: str, prefix: str, *, required: bool = True) -> CredentialField:
 
 
 class Twilio(JwtPlatform):
-    """Twilio's client SDKs. Its REST API is called with basic authentication, so there is no management token."""
+    """Twilio's client SDKs. Its REST API uses basic authentication instead of a management token."""
 
     name = "twilio"
     title = "Twilio"

@@ -18,7 +18,7 @@ _check_meeting = matching(_MEETING.pattern, "must be a meeting number: 9 to 11 d
 
 
 class ZoomMeeting(JwtPlatform):
-    """Zoom's Meeting SDK. Its REST API is called with OAuth, so there is no management token."""
+    """Zoom's Meeting SDK. Its REST API uses OAuth instead of a management token."""
 
     name = "zoom-meeting"
     title = "Zoom Meeting SDK"
