@@ -166,7 +166,7 @@ def _verified_display_values(fields: Mapping[str, RequestField], claims: Mapping
 
 
 class LifetimeBounds(NamedTuple):
-    """The seconds that a request may ask for, and the seconds it gets if it asks for none."""
+    """The shortest and the longest lifetime of a token, and the default, in seconds."""
 
     minimum: int
     default: int

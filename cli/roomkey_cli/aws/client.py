@@ -1,6 +1,6 @@
 """Call AWS with the user's profile and region, and turn every failure into one sentence.
 
-boto3 finds credentials, region and endpoint as usual. `AWS_ENDPOINT_URL` therefore leads the same commands to the local
+boto3 finds credentials, region and endpoint as usual, so `AWS_ENDPOINT_URL` directs the same commands to the local
 stack or an emulated AWS. The function has its own client with a deadline (`roomkey.aws`).
 """
 

@@ -1,1 +1,1 @@
-"""The commands, a file for each group: what they ask, what they say, how they end."""
+"""The commands: one module per command, one package per group."""

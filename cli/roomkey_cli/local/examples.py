@@ -95,6 +95,8 @@ def _roles_and_rooms(policy_text: str, platform: str, fields: Collection[str]) -
 
 def _granted(policy: Policy, columns: Mapping[str, str]) -> bool:
     try:
-        return simulate.decide(policy, simulate.ask({name: text for name, text in columns.items() if text})).allowed
+        return simulate.decide(
+            policy, simulate.parse_question({name: text for name, text in columns.items() if text})
+        ).allowed
     except ValueError:  # Not a request that the platform takes.
         return False

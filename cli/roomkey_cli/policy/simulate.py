@@ -37,7 +37,7 @@ class Outcome:
     why: str
 
 
-def ask(columns: Mapping[str, str]) -> Question:
+def parse_question(columns: Mapping[str, str]) -> Question:
     """Return the question that `columns` describe; a missing column is empty.
 
     Raises:

@@ -63,7 +63,7 @@ def explain(
         "agent": agent,
     }
     try:
-        question = simulate.ask(columns)
+        question = simulate.parse_question(columns)
     except ValueError as error:
         fail(f"invalid request: {error}", USAGE)
     outcome = simulate.decide(policy, question)

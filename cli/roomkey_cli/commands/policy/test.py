@@ -90,7 +90,7 @@ def _failure(policy: Policy, columns: Mapping[str, str]) -> str | None:
     if word not in ("allow", "deny"):
         return "expect must be allow or deny, optionally followed by a rule's name"
     try:
-        question = simulate.ask(columns)
+        question = simulate.parse_question(columns)
     except ValueError as error:
         return f"invalid case: {error}"
     verdict = simulate.decide(policy, question)

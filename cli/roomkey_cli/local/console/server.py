@@ -241,7 +241,7 @@ class Console:
         if not isinstance(columns, dict) or not all(isinstance(text, str) for text in columns.values()):
             raise Refused("The question must be an object of texts.")
         try:
-            question = simulate.ask(columns)
+            question = simulate.parse_question(columns)
         except ValueError as error:
             raise Refused(f"The question is invalid: {error}.") from None
         return simulate.as_json(policy, question, simulate.decide(policy, question))
