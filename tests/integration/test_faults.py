@@ -235,7 +235,7 @@ every_transient_fault_of_ssm = pytest.mark.parametrize(
 
 @pytest.mark.threat("A1", "A4", "A5", "I4", "I8")
 @every_transient_fault
-def test_cold_a_transient_fault_is_a_503_and_every_request_tries_until_it_heals(
+def test_with_an_empty_cache_a_temporary_failure_is_503_and_every_request_retries(
     stack: Stack, capsys: pytest.CaptureFixture[str], at: Operation, fault: Behaviour, reason: str
 ) -> None:
     stack.stand_in.behave(at, fault)
@@ -295,7 +295,7 @@ def test_warm_a_transient_fault_is_bridged_and_the_next_try_rests(
 
 
 @pytest.mark.threat("A3")
-def test_credentials_that_cannot_be_read_again_sign_for_an_hour_and_no_longer(stack: Stack, clock: FakeClock) -> None:
+def test_credentials_that_cannot_be_read_again_sign_for_an_hour(stack: Stack, clock: FakeClock) -> None:
     stack.jitter = 0  # No pause between attempts: the clock moves only here.
     stack.ask()
     stack.stand_in.behave(SECRETS, faults.server_error)
@@ -488,7 +488,7 @@ def test_cold_an_authoritative_no_is_asked_once_and_answered_503(
 
 @pytest.mark.threat("A6", "A7", "A8", "A9", "B4", "I4")
 @every_no
-def test_warm_an_authoritative_no_fails_closed_at_once_and_nothing_old_comes_back(
+def test_a_definite_refusal_is_503_at_once_and_drops_the_cached_value(
     stack: Stack, clock: FakeClock, at: Operation, fault: Behaviour, reason: str
 ) -> None:
     stack.ask()
@@ -604,9 +604,7 @@ NO_POLICY: Mapping[str, Callable[[FaultyAws], object]] = {
 
 @pytest.mark.threat("B4", "B7", "I4")
 @pytest.mark.parametrize("name", NO_POLICY)
-def test_a_missing_or_invalid_policy_or_block_list_allows_nothing_and_off_stays_off(
-    stack: Stack, clock: FakeClock, name: str
-) -> None:
+def test_a_missing_or_invalid_policy_or_block_list_grants_nothing(stack: Stack, clock: FakeClock, name: str) -> None:
     spoil, code = NO_POLICY[name], "blocklist-unavailable" if "block" in name else "policy-unavailable"
     stack.ask()
     spoil(stack.stand_in)
@@ -653,7 +651,7 @@ NOT_CREDENTIALS: Mapping[str, str | bytes] = {
 
 @pytest.mark.threat("A10", "A11", "A12", "A13", "A14", "A15", "A18", "I5")
 @pytest.mark.parametrize("stored", NOT_CREDENTIALS.values(), ids=NOT_CREDENTIALS)
-def test_a_secret_that_cannot_sign_is_invalid_cold_and_warm_and_its_log_line_names_no_value(
+def test_an_invalid_secret_is_refused_cold_and_warm_without_its_value_in_the_log(
     stack: Stack, clock: FakeClock, capsys: pytest.CaptureFixture[str], stored: str | bytes
 ) -> None:
     good = stack.stand_in.secrets[SECRET].stages["AWSCURRENT"]
@@ -752,9 +750,7 @@ def test_a_caller_removed_from_the_policy_gets_tokens_for_at_most_300_seconds(st
 
 
 @pytest.mark.threat("A16", "A17")
-def test_a_rotation_signs_with_the_current_secret_and_takes_effect_within_its_fresh_bound(
-    stack: Stack, clock: FakeClock
-) -> None:
+def test_a_rotated_secret_signs_within_its_ttl(stack: Stack, clock: FakeClock) -> None:
     stack.jitter = 1.0
     old = stack.stand_in.secrets[SECRET].stages["AWSCURRENT"]
     new = stack.stand_in.put_secret(SECRET, secret(OTHER_SECRET), stage="AWSPENDING")
@@ -783,7 +779,7 @@ def test_a_new_environment_holds_nothing_of_the_old_one(stack: Stack, clock: Fak
 
 
 @pytest.mark.threat("A20")
-def test_an_environment_asks_for_its_own_flag_and_secret_and_nothing_else(stack: Stack, clock: FakeClock) -> None:
+def test_an_environment_reads_only_its_own_parameters_and_secret(stack: Stack, clock: FakeClock) -> None:
     stack.stand_in.put_parameter("/roomkey/prod/disabled", "false")
     stack.stand_in.put_parameter("/roomkey/prod/policy", OPEN_POLICY)
     stack.stand_in.put_parameter("/roomkey/prod/blocked", "{}")
@@ -945,7 +941,7 @@ def test_a_warm_request_without_time_is_not_answered_with_a_token(stack: Stack) 
 
 
 @pytest.mark.threat("C10")
-def test_a_token_is_good_for_a_vendor_whose_clock_is_half_a_minute_behind(stack: Stack, clock: FakeClock) -> None:
+def test_a_token_is_valid_for_a_vendor_whose_clock_is_30_seconds_behind(stack: Stack, clock: FakeClock) -> None:
     claims = stack.ask().claims
     assert claims["iat"] == claims["nbf"] == int(clock.wall) - 30
     assert claims["exp"] == int(clock.wall) + 3600
@@ -1009,7 +1005,7 @@ def test_an_environment_reads_each_once_for_all_its_requests(stack: Stack, clock
 
 
 @pytest.mark.threat("B8")
-def test_a_cold_storm_costs_two_calls_an_environment_and_is_over_when_the_quota_allows(stand_in: FaultyAws) -> None:
+def test_a_starting_fleet_makes_two_calls_per_environment_and_recovers(stand_in: FaultyAws) -> None:
     environments = 16
     stacks = [Stack(stand_in, ShiftedClock(), jitter=index / environments) for index in range(environments)]
 
@@ -1043,7 +1039,7 @@ def test_a_cold_storm_costs_two_calls_an_environment_and_is_over_when_the_quota_
         assert time.monotonic() - began < environments / 40 + 5
 
 
-def test_health_never_reads_a_secret_and_asks_a_dead_ssm_once_per_fresh_bound(stack: Stack, clock: FakeClock) -> None:
+def test_health_reads_no_secret_and_calls_a_failing_ssm_once_per_ttl(stack: Stack, clock: FakeClock) -> None:
     stack.stand_in.behave(SSM, faults.server_error)
     for _ in range(29):
         assert stack.health() == "unknown"
@@ -1146,7 +1142,7 @@ def _waiting_stack(wait: Wait) -> Iterator[Stack]:
 
 @pytest.mark.threat("A4", "B3", "B9", "I6")
 @pytest.mark.parametrize("name", WAITS)
-def test_a_service_that_keeps_one_waiting_is_waited_for_three_seconds_at_most(
+def test_a_slow_service_delays_a_response_by_at_most_three_seconds(
     waited: Mapping[str, Reply | BaseException], name: str
 ) -> None:
     reply = waited[name]

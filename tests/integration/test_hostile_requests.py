@@ -243,7 +243,9 @@ def test_an_id_that_is_not_plain_text_is_refused_by_name(anyone: Deployed, name:
 @pytest.mark.threat("D6")
 @both
 @pytest.mark.parametrize(("field", "longest"), [("room_id", 256), ("user_id", 256), ("role", 128)])
-def test_the_longest_id_is_taken_and_a_longer_one_is_not(anyone: Deployed, name: str, field: str, longest: int) -> None:
+def test_the_longest_id_is_accepted_and_a_longer_one_refused(
+    anyone: Deployed, name: str, field: str, longest: int
+) -> None:
     taken = anyone.answer(_with_body(name, json.dumps({**ASK, field: "é" * longest})))
     assert taken.token
     assert claims_of(taken.token)[field] == "é" * longest
@@ -258,7 +260,7 @@ def test_the_longest_id_is_taken_and_a_longer_one_is_not(anyone: Deployed, name:
     "text",
     ["Zoë", "Zoe\u0308", "👩‍👩‍👧", "ab?", ">>>", "~~~", "a b", "北京", "ꯍꯥꯏ", "O'Brien\\\"", "</script>", "a+b&c=d"],
 )
-def test_text_is_kept_as_it_was_sent(anyone: Deployed, name: str, text: str) -> None:
+def test_text_stays_exactly_as_sent(anyone: Deployed, name: str, text: str) -> None:
     """Two spellings are two ids: nothing is normalised, stripped or folded."""
     asked = {"room_id": text, "role": text, "user_id": text}
     form = name == "api-token-flutter.json"
@@ -297,13 +299,13 @@ def test_v1_accepts_the_json_type_only(anyone: Deployed, content_type: str | Non
         *("application/json ; charset=utf-8", "application/json, application/json; charset=utf-8"),
     ],
 )
-def test_the_name_may_be_written_as_http_allows(anyone: Deployed, content_type: str) -> None:
+def test_the_json_type_may_have_any_form_that_http_allows(anyone: Deployed, content_type: str) -> None:
     assert anyone.answer(_with_body(STRICT, json.dumps(ASK), content_type)).token
 
 
 @pytest.mark.threat("D9")
 @pytest.mark.parametrize("content_type", WRONG_TYPES)
-def test_a_management_request_may_say_nothing_in_any_type(anyone: Deployed, content_type: str | None) -> None:
+def test_an_empty_management_request_is_accepted_with_any_type(anyone: Deployed, content_type: str | None) -> None:
     assert anyone.answer(_with_body(MANAGEMENT, "", content_type)).token
     assert anyone.answer(_with_body(MANAGEMENT, b"", content_type)).token
 
@@ -501,13 +503,13 @@ BAD_FORMS = {
 
 @pytest.mark.threat("D2")
 @pytest.mark.parametrize("body", BAD_FORMS.values(), ids=BAD_FORMS)
-def test_a_form_that_could_be_read_in_two_ways_is_malformed(anyone: Deployed, body: bytes) -> None:
+def test_an_ambiguous_form_is_malformed(anyone: Deployed, body: bytes) -> None:
     _refused(anyone, _with_body(LENIENT, body, FORM), 400, "malformed-body")
 
 
 @pytest.mark.threat("D1")
 @pytest.mark.parametrize("body", [b"", b"room_id", b"room_id=&role=", b"&&&", b"=", b"room_id;role"])
-def test_a_form_with_nothing_in_it_lacks_everything(anyone: Deployed, body: bytes) -> None:
+def test_an_empty_form_misses_every_required_field(anyone: Deployed, body: bytes) -> None:
     answer = _refused(anyone, _with_body(LENIENT, body, FORM), 400, "invalid-request")
 
     assert sorted(answer.faulty_fields) == ["role", "room_id"]
@@ -516,7 +518,7 @@ def test_a_form_with_nothing_in_it_lacks_everything(anyone: Deployed, body: byte
 @pytest.mark.threat("D6")
 @pytest.mark.parametrize("name", ["room_id", "role"])
 @pytest.mark.parametrize("value", ["", "%00", "%ED%A0%80", "+", "a%0Ab", "%E2%80%A8"])
-def test_a_form_is_held_to_the_same_rules(anyone: Deployed, name: str, value: str) -> None:
+def test_a_form_has_the_same_rules(anyone: Deployed, name: str, value: str) -> None:
     pairs = {"room_id": "r", "role": "guest", name: value}
     body = "&".join(f"{key}={text}" for key, text in pairs.items()).encode()
 

@@ -651,7 +651,7 @@ def test_any_request_is_minted_as_requested_or_refused_by_name(
 
 @some
 @given(asked=asks("100ms", "app"), data=st.data())
-def test_the_drop_in_mints_the_same_from_a_form_or_from_json_of_any_type(
+def test_the_drop_in_route_reads_forms_and_json_of_any_type_alike(
     stacks: Mapping[str, Deployed], asked: dict[str, Any], data: st.DataObject
 ) -> None:
     event = load_event(data.draw(st.sampled_from(["api-token-json.json", "api-token-web.json"])))
@@ -746,7 +746,7 @@ MINTED = (200, None)
 HEALTH = "health.json"
 
 
-def test_a_secret_is_read_when_its_platforms_first_token_is_asked_for_and_not_before(deploy: Deploy) -> None:
+def test_a_secret_is_read_with_the_first_request_for_its_platform(deploy: Deploy) -> None:
     deployed, seen = deploy(platforms=EVERY_PLATFORM), []
 
     for platform in reversed(EVERY_PLATFORM):
@@ -886,9 +886,7 @@ def test_a_broken_secret_stops_its_own_platform_and_no_other(
 
 
 @every_token
-def test_a_stack_may_let_tokens_live_longer_than_a_day_and_agora_does_not(
-    deploy: Deploy, platform: str, kind: str
-) -> None:
+def test_a_stack_may_allow_lifetimes_above_a_day_except_on_agora(deploy: Deploy, platform: str, kind: str) -> None:
     lifetimes: dict[str, Any] = {
         "APP_TOKEN_LIFETIME": "172800",
         "MANAGEMENT_TOKEN_LIFETIME": "172800",
@@ -927,9 +925,7 @@ NO_USERS_OF_AGORA = {
 
 
 @pytest.mark.parametrize("sub", NO_USERS_OF_AGORA.values(), ids=NO_USERS_OF_AGORA)
-def test_a_signed_in_user_whom_agora_could_not_know_gets_tokens_of_the_others(
-    stacks: Mapping[str, Deployed], sub: str
-) -> None:
+def test_a_user_id_that_agora_refuses_gets_tokens_of_other_platforms(stacks: Mapping[str, Deployed], sub: str) -> None:
     deployed, calls = stacks["jwt"], len(stacks["jwt"].operations)
     body = {"room_id": "algebra-2", "role": "publisher"}
 

@@ -25,7 +25,7 @@ DOWN = Failure(503, "Service Unavailable")
 # --- one step after the other ----------------------------------------------------------------------------------------
 
 
-def test_a_request_that_is_wrong_in_every_way_is_refused_for_the_first_of_them(deploy: Deploy) -> None:
+def test_a_request_with_every_fault_is_refused_for_the_first(deploy: Deploy) -> None:
     """A request with all faults, corrected one by one, is refused for the next fault until it succeeds."""
     deployed = deploy("jwt", flag="true", secret="nonsense")
     event = load_event("app-token-jwt.json")
@@ -83,7 +83,7 @@ def test_a_request_that_is_wrong_in_every_way_is_refused_for_the_first_of_them(d
 
 @pytest.mark.threat("I8")
 @pytest.mark.parametrize("name", MINTING)
-def test_a_cold_mint_reads_the_flag_and_then_the_secret_and_a_warm_one_nothing(deploy: Deploy, name: str) -> None:
+def test_a_cold_request_reads_kill_switch_and_secret_and_a_warm_one_nothing(deploy: Deploy, name: str) -> None:
     deployed = deploy()
     assert deployed.operations == []
 

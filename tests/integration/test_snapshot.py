@@ -468,9 +468,7 @@ def test_a_snapshot_wakes_on_another_machine_months_later(stack: Stack) -> None:
 @pytest.mark.threat("A4", "B9", "C2")
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="processes cannot be stopped here")
 @pytest.mark.parametrize("at", [SSM, SM], ids=["ssm", "sm"])
-def test_an_answer_that_a_frozen_environment_finds_when_it_thaws_is_not_kept(
-    stand_in: FaultyAws, at: Operation
-) -> None:
+def test_a_response_that_waited_through_a_freeze_is_dropped(stand_in: FaultyAws, at: Operation) -> None:
     """The response was valid at the time of the call, and is not now. For the stopped process it was immediate."""
 
     def turn() -> None:
@@ -540,7 +538,7 @@ def under_snapstart(stand_in: FaultyAws, role: RoleCredentials) -> Iterator[Envi
 
 
 @pytest.mark.threat("C1", "C2")
-def test_the_roles_credentials_are_fetched_with_the_first_request_and_not_before(stand_in: FaultyAws) -> None:
+def test_the_roles_credentials_are_fetched_with_the_first_request(stand_in: FaultyAws) -> None:
     with RoleCredentials(faults.ok) as role, under_snapstart(stand_in, role) as environment:
         assert role.authorizations == []
         assert stand_in.requests == []
@@ -584,9 +582,7 @@ def test_credentials_that_cannot_be_had_are_a_fault_that_passes(stand_in: Faulty
 
 @pytest.mark.threat("C2", "H3")
 @pytest.mark.parametrize("fault", [faults.server_error, faults.hang], ids=["500", "hang"])
-def test_credentials_that_are_still_good_serve_while_newer_ones_cannot_be_had(
-    stand_in: FaultyAws, fault: Behaviour
-) -> None:
+def test_valid_credentials_are_used_while_a_renewal_fails(stand_in: FaultyAws, fault: Behaviour) -> None:
     behaviour = faults.in_turn(faults.ok, fault)
     with (
         RoleCredentials(behaviour, GOOD_FOR_MINUTES) as role,
@@ -598,9 +594,7 @@ def test_credentials_that_are_still_good_serve_while_newer_ones_cannot_be_had(
 
 @pytest.mark.threat("C2", "H3", "I6")
 @pytest.mark.parametrize("fault", [faults.server_error, faults.drip_body], ids=["500", "drip"])
-def test_credentials_that_are_about_to_expire_and_cannot_be_renewed_are_a_fault(
-    stand_in: FaultyAws, fault: Behaviour
-) -> None:
+def test_expiring_credentials_that_cannot_be_renewed_are_a_failure(stand_in: FaultyAws, fault: Behaviour) -> None:
     behaviour = faults.in_turn(faults.ok, fault)
     with (
         RoleCredentials(behaviour, GOOD_FOR_LITTLE) as role,

@@ -110,7 +110,7 @@ def test_an_absolute_name_is_looked_up_and_the_server_gets_it_without_the_dot(se
     assert f"\r\nhost: {HOST}\r\n".encode() in server.requests[0]
 
 
-def test_an_authority_that_the_folder_lacks_is_found_in_the_systems_list_by_the_next_attempt(
+def test_an_authority_missing_in_the_folder_is_found_in_the_systems_list(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_list, system = tmp_path / "authorities", tmp_path / "system.pem"

@@ -253,7 +253,7 @@ def test_an_authoritative_no_forgets_the_value_at_once(subject: Subject) -> None
     assert subject.read() == CachedValue("two", 0.0)
 
 
-def test_an_authoritative_no_after_transient_failures_forgets_the_value_too(subject: Subject) -> None:
+def test_a_definite_refusal_after_temporary_failures_drops_the_value(subject: Subject) -> None:
     subject.read()
     subject.clock.advance(31)
     subject.somewhere.says = DOWN
@@ -312,7 +312,7 @@ def test_without_time_a_fresh_value_is_answered_and_a_stale_one_too(subject: Sub
 
 @pytest.mark.threat("C2")
 @pytest.mark.parametrize(("wall", "monotonic"), [(2.75, 2.75), (7200, 0), (0, 3)])
-def test_an_answer_after_the_deadline_is_dropped_and_the_next_request_asks_again(
+def test_a_response_after_the_deadline_is_dropped_and_read_again(
     subject: Subject, wall: float, monotonic: float
 ) -> None:
     def freeze() -> None:

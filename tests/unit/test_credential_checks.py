@@ -506,11 +506,11 @@ def test_strict_values_must_differ() -> None:
     assert problems_of(STRICT, {"id": KEY, "key": KEY}) == ("all: two of the values are the same",)
 
 
-def test_a_key_that_looks_like_an_id_whose_place_it_could_have_is_taken_for_swapped() -> None:
+def test_a_key_in_the_form_of_the_id_counts_as_swapped() -> None:
     (problem,) = problems_of(LOOSE, {"id": "not-of-the-usual-shape-and-much-longer", "key": "f1e2d3c4b5a69788" * 2})
     assert problem == "key: looks like id; are the two swapped?"
 
 
-def test_a_key_that_looks_like_an_id_beside_a_good_id_is_a_key() -> None:
+def test_a_key_in_the_form_of_the_id_with_a_valid_id_is_a_key() -> None:
     values = {"id": "0123456789abcdef" * 2, "key": "f1e2d3c4b5a69788" * 2}
     assert check_credentials(LOOSE, values).values == values

@@ -90,7 +90,7 @@ def opened(token: str, key: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return header, claims
 
 
-def test_the_vectors_left_out_are_exactly_those_that_cannot_be_asked_for() -> None:
+def test_the_omitted_vectors_are_exactly_those_that_no_request_expresses() -> None:
     assert {name for name, vector in GOOD.items() if not _expressible(vector)} == set(NOT_EXPRESSIBLE)
     assert len(GOOD) == 31
     assert {one["expect"]["plain_has_base64url_specials"] for one in HOSTILE.values()} == {True, False}

@@ -117,7 +117,7 @@ def test_the_drop_in_route_distinguishes_a_malformed_body_from_an_unsupported_ty
 
 
 @given(st.dictionaries(TEXT.filter(lambda name: name != "expires_in"), TEXT, max_size=6))
-def test_any_form_comes_through_as_it_was_sent(fields: dict[str, str]) -> None:
+def test_any_form_is_read_unchanged(fields: dict[str, str]) -> None:
     for content_type in (FORM, "Application/X-WWW-Form-URLencoded; charset=utf-8"):
         assert request_body.read_lenient(_encoded(urlencode(fields)), content_type) == fields
 

@@ -217,7 +217,7 @@ def test_a_missing_field_has_the_default_of_the_platform() -> None:
     assert _parse({}, platform=INVENTIVE, kind=MANAGEMENT).services == ()
 
 
-def test_fields_that_do_not_go_together_are_refused_once_each_is_right_by_itself() -> None:
+def test_conflicting_fields_are_refused_once_each_is_valid() -> None:
     clash = {**INVENTED, "user_id": "quiet", "services": "loud"}
 
     assert _errors(clash, platform=INVENTIVE) == [("services", "cannot be had by that user")]
@@ -402,7 +402,7 @@ def test_a_platform_bounds_its_lifetimes(lifetimes: LifetimeLimits, bounds: tupl
     ]
 
 
-def test_a_policy_that_grants_less_than_the_platform_can_do_grants_nothing() -> None:
+def test_a_maximum_below_the_platforms_minimum_grants_nothing() -> None:
     request = TokenRequest(PATIENT, APP)
     assert resolve_lifetime(request, DEFAULT_LIFETIMES, 1800) == 1800
     with pytest.raises(NotAllowed):
