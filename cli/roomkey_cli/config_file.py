@@ -20,6 +20,8 @@ _VARIABLES = {
     "AllowedOrigins": "ALLOWED_ORIGINS",
     "UserIdClaim": "USER_ID_CLAIM",
     "GroupsClaim": "GROUPS_CLAIM",
+    "GroupsFormat": "GROUPS_FORMAT",
+    "InviteUrl": "INVITE_URL",
     "AppTokenLifetime": "APP_TOKEN_LIFETIME",
     "ManagementTokenLifetime": "MANAGEMENT_TOKEN_LIFETIME",
     "MaxTokenLifetime": "MAX_TOKEN_LIFETIME",
@@ -98,9 +100,38 @@ def problems(environment: Environment, values: Mapping[str, str]) -> list[str]:
             text = re.sub(rf"\b{variable}\b", name, text)
         found.append(text)
     if TEMPLATE.is_file():
-        unknown = sorted(values.keys() - template_parameters().keys())
-        found += [f"{name} is not a parameter of template.yaml" for name in unknown]
+        found += _template_problems(values)
     return found
+
+
+_CHECKED_ABOVE = {"Environment", "AppTokenAccess", "JwtIssuer", *_VARIABLES}
+
+
+def _template_problems(values: Mapping[str, str]) -> list[str]:
+    declared = template_parameters()
+    found = [f"{name} is not a parameter of template.yaml" for name in sorted(values.keys() - declared.keys())]
+    known = sorted(values.keys() & declared.keys() - _CHECKED_ABOVE)
+    found += [f"{name} {why}" for name in known if (why := _rejection(values[name], declared[name]))]
+    if values.get("DomainName") and not values.get("CertificateArn"):
+        found.append("CertificateArn must name the certificate for DomainName")
+    if values.get("DefaultEndpoint") == "off" and not values.get("DomainName"):
+        found.append("DefaultEndpoint is off, so DomainName must give the API another address")
+    return found
+
+
+def _rejection(value: str, declared: Mapping[str, Any]) -> str | None:
+    """Return why CloudFormation rejects `value` for a parameter, None if it accepts it."""
+    allowed = list(map(str, declared.get("AllowedValues", ())))
+    if allowed and value not in allowed:
+        return f"must be one of {', '.join(allowed)}"
+    pattern = declared.get("AllowedPattern")
+    if pattern and not re.fullmatch(pattern, value):
+        return f"must be {declared['ConstraintDescription']}"
+    if declared.get("Type") == "Number":
+        lowest, highest = int(declared.get("MinValue", 0)), int(declared.get("MaxValue", 10**9))
+        if not (value.isascii() and value.isdecimal() and lowest <= int(value) <= highest):
+            return f"must be a whole number from {lowest} to {highest}"
+    return None
 
 
 def template_parameters() -> dict[str, Mapping[str, Any]]:

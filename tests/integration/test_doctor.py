@@ -310,6 +310,33 @@ def test_a_config_that_cannot_be_read(account: Account, text: str, words: str) -
     assert (level, words in message) == ("fail", True)
 
 
+TEMPLATE = Path("template.yaml").resolve()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"Rollout": "Canary"}, "Rollout must be one of AllAtOnce, "),
+        ({"MemorySize": "128"}, "MemorySize must be a whole number from 256 to 3008"),
+        ({"KmsKeyArn": "alias/roomkey"}, "KmsKeyArn must be the ARN of a key (not of an alias), or empty"),
+        ({"GroupsClaim": "realm_access.roles"}, "GroupsClaim must name a claim at the top level"),
+        ({"GroupsFormat": "csv"}, "GroupsFormat must be list, comma or json"),
+        ({"DomainName": "token.example.com"}, "CertificateArn must name the certificate for DomainName"),
+        ({"DefaultEndpoint": "off"}, "DomainName must give the API another address"),
+    ],
+)
+def test_a_value_that_the_template_rejects_is_found_before_a_build(
+    account: Account, values: dict[str, str], words: str
+) -> None:
+    name = account.create()
+    Path("template.yaml").write_text(TEMPLATE.read_text())
+    configure(name, AppTokenAccess="iam", **values)
+
+    [(level, message, _)] = examine(name)["config"]
+
+    assert (level, words in message) == ("fail", True)
+
+
 def test_an_unknown_parameter_is_found_with_the_template(account: Account) -> None:
     name = account.create()
     Path("template.yaml").write_text("Parameters: {Environment: {Type: String}}\nResources: {X: !Ref Y}")
