@@ -194,12 +194,9 @@ def _request(platform: Platform, kind: TokenKind) -> Node:
     spec = platform.kinds[kind]
     bounds = lifetime_bounds(platform, kind, DEFAULT_LIFETIMES)
     lifetime = {"minimum": bounds.minimum, "maximum": bounds.maximum, "default": bounds.default}
-    by_meaning: dict[str, list[str]] = {}
-    for field in spec.fields:
-        if field.required:
-            by_meaning.setdefault(field.maps_to_field, []).append(field.name)
-    required = [names[0] for names in by_meaning.values() if len(names) == 1]
-    choices = [[{"required": [name]} for name in names] for names in by_meaning.values() if len(names) > 1]
+    needed = [fields for fields in spec.by_meaning().values() if fields[0].required]
+    required = [fields[0].name for fields in needed if len(fields) == 1]
+    choices = [[{"required": [field.name]} for field in fields] for fields in needed if len(fields) > 1]
     if len(choices) > 1:
         raise ValueError(f"{platform.name} has two choices between fields")
     return {

@@ -156,10 +156,8 @@ def request_fields() -> str:
 
 
 def _field_names(spec: TokenSpec) -> tuple[str, str]:
-    by_meaning: dict[str, list[RequestField]] = {}
-    for field in spec.fields:
-        by_meaning.setdefault(field.maps_to_field, []).append(field)
-    names = [(fields[0].required, " or ".join(f"`{field.name}`" for field in fields)) for fields in by_meaning.values()]
+    meanings = spec.by_meaning().values()
+    names = [(fields[0].required, " or ".join(f"`{field.name}`" for field in fields)) for fields in meanings]
     return ", ".join(name for needed, name in names if needed), ", ".join(name for needed, name in names if not needed)
 
 

@@ -124,11 +124,8 @@ class _Schema(NamedTuple):
 def _schema(spec: TokenSpec, bounds: "LifetimeBounds | None") -> _Schema:
     lifetime = [RequestField("expires_in", _lifetime_between(bounds.minimum, bounds.maximum))] if bounds else []
     fields = (*spec.fields, *lifetime)
-    by_target: dict[str, list[RequestField]] = {}
-    for field in fields:
-        by_target.setdefault(field.maps_to_field, []).append(field)
     defaults = {field.maps_to_field: field.default for field in fields if field.default is not None}
-    return _Schema(by_target, {field.name for field in fields}, defaults)
+    return _Schema(TokenSpec(fields).by_meaning(), {field.name for field in fields}, defaults)
 
 
 def bind_to_user(request: TokenRequest, user_id: str, claims: Mapping[str, str] | None = None) -> TokenRequest:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("functions", "cli", "scripts", "docs", "tests/support", "tests/unit", "tests/infrastructure")
@@ -63,8 +64,12 @@ def test_every_list_of_platforms_is_generated(roomkey: Path) -> None:
     rule = policy["$defs"]["rule"]["properties"]
     assert "made-up" in rule["platforms"]["items"]["enum"]
     assert rule["services"]["items"]["enum"][-2:] == ["waves", "*"]
-    for page in ("template.yaml", "docs/tokens.md", "docs/openapi.yaml"):
+    for page in ("template.yaml", "docs/tokens.md", "docs/api.md", "docs/policy.md"):
         assert "made-up" in (roomkey / page).read_text()
+    openapi = yaml.safe_load((roomkey / "docs" / "openapi.yaml").read_text())
+    assert "/v1/made-up/app-token" in openapi["paths"]
+    request = openapi["components"]["schemas"]["MadeUpAppTokenRequest"]
+    assert request["properties"]["expires_in"].items() >= {"minimum": 300, "maximum": 7200, "default": 1200}.items()
 
 
 def test_settings_kill_switch_policy_and_command_line_know_it(roomkey: Path) -> None:

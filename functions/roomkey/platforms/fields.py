@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from roomkey.limits import MIN_LIFETIME
@@ -62,6 +62,13 @@ class TokenSpec(NamedTuple):
     def field(self, name: str) -> RequestField | None:
         """Return the field called `name`, or None."""
         return next((field for field in self.fields if field.name == name), None)
+
+    def by_meaning(self) -> Mapping[str, Sequence[RequestField]]:
+        """Return the fields by the field that they map to. A request has at most one of those with one meaning."""
+        found: dict[str, list[RequestField]] = {}
+        for field in self.fields:
+            found.setdefault(field.maps_to_field, []).append(field)
+        return found
 
 
 _FORBIDDEN_CATEGORIES = frozenset(("Cc", "Cs", "Co", "Zl", "Zp"))
