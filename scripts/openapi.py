@@ -1,4 +1,4 @@
-"""The parts of docs/openapi.yaml that derive from the registry: each platform's paths, requests and replies.
+"""The parts of docs/openapi.yaml that derive from the registry: each platform's paths, requests and responses.
 
 Examples are minted with the demo credentials of `roomkey run`, at a fixed time.
 """
@@ -69,7 +69,7 @@ def paths() -> str:
 
 
 def schemas() -> str:
-    """Return the schemas of every platform's requests and replies, and of a guest's reply."""
+    """Return the schemas of every platform's requests and responses, and of the response to a guest."""
     found: Node = {}
     for platform in PLATFORMS.values():
         for kind in platform.kinds:
@@ -217,7 +217,7 @@ def _field(field: RequestField) -> Node:
     if field.default is not None:
         schema["default"] = field.default
     if field.name == "user_id" and not field.required:
-        schema["description"] = "Default: a random UUID, which the reply contains."
+        schema["description"] = "Default: a random UUID, which the response contains."
     return schema
 
 
@@ -236,7 +236,7 @@ def _endpoint_request(endpoint: Endpoint) -> Node:
     return schema
 
 
-# --- replies -------------------------------------------------------------------------------------------------------
+# --- responses -----------------------------------------------------------------------------------------------------
 
 
 def _reply(platform: Platform, kind: TokenKind) -> Node:
@@ -298,14 +298,14 @@ def _endpoint_reply(endpoint: Endpoint) -> Node:
 
 
 def _guest_reply() -> Node:
-    """Return the schema of the reply to a guest, whose invite can be for any platform."""
+    """Return the schema of the response to a guest, whose invite can be for any platform."""
     members: Node = {name: {} for platform in PLATFORMS.values() for name in platform.reply_members}
     return {
         "allOf": [_ref("schemas/Token")],
         "properties": {
             **members,
             "renew_in": _ref("schemas/RenewIn"),
-            "connect": {"type": "object", "description": "As in the reply to an app token of the platform."},
+            "connect": {"type": "object", "description": "As in the response to an app token of the platform."},
             "user_id": {"type": "string", "pattern": "^guest-"},
             "platform": {"type": "string", "enum": [*PLATFORMS]},
             **{name: {"type": "string"} for name in ("room_id", "role", "guest_name")},

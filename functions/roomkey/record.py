@@ -81,7 +81,7 @@ class RequestRecord:
 
     @property
     def success_status(self) -> int:
-        """The HTTP status of a reply with a token or an invite."""
+        """The HTTP status of a response with a token or an invite."""
         if self.created_invite:
             return 201
         return self.endpoint.status if self.endpoint else 200

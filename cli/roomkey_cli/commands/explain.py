@@ -29,8 +29,8 @@ def explain_command(
 ) -> None:
     """Decode a token, verify its signature, and list why its vendor or a client would refuse it.
 
-    TOKEN can be pasted text that contains one: a header, a JSON reply, wrapped lines. Nothing leaves this machine. With
-    --credentials, the signature is verified.
+    TOKEN can be pasted text that contains one: a header, a JSON response, wrapped lines. Nothing leaves this machine.
+    With --credentials, the signature is verified.
 
     Exit status: 0 valid, 1 invalid, 2 wrong usage.
 

@@ -1,4 +1,4 @@
-"""Find a token in pasted text: a header, a URL, a JSON reply, ICE servers, a line of code, wrapped lines."""
+"""Find a token in pasted text: a header, a URL, a JSON response, ICE servers, a line of code, wrapped lines."""
 
 import html
 import json
@@ -22,7 +22,7 @@ _TOKEN = re.compile(
     r"|rki1\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"
 )
 _MEMBERS = ("token", "participant_token", "signature", "authToken", "accessToken", "access_token", "jwt")
-"""Members of a JSON reply that contain a token, the likeliest first."""
+"""Members of a JSON response that contain a token, the likeliest first."""
 
 _USER_MEMBER = rf"""(?:user(?:name)?|-u)["']?\s*[:=\s]\s*["']?(?P<user>{_TURN_USER})(?=["'\s,;&}}]|$)"""
 _CREDENTIAL_MEMBER = rf"""(?:credential|password|-w)["']?\s*[:=\s]\s*["']?(?P<credential>{_TURN_CREDENTIAL})"""

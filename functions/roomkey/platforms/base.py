@@ -171,13 +171,13 @@ class Endpoint(ABC):
     spec: TokenSpec
     """All fields of a request, by the vendor's names."""
     status: int = 200
-    """The status of a reply with a token."""
+    """The status of a response with a token."""
     query_fields: tuple[str, ...] = ()
     """The fields of `spec` that are in the URL's query. The others are in the body."""
     reply_members: Mapping[str, Mapping[str, object]]
     """The JSON Schemas of the members that `reply` returns."""
     optional_members: tuple[str, ...] = ()
-    """The members that can be absent from a reply."""
+    """The members that can be absent from a response."""
 
     @abstractmethod
     def fields(self, body: Mapping[str, Any], query: Mapping[str, str], randomness: Randomness) -> Mapping[str, Any]:
@@ -185,7 +185,7 @@ class Endpoint(ABC):
 
     @abstractmethod
     def reply(self, token: str, grant: Grant, connect: Mapping[str, object]) -> Mapping[str, object]:
-        """Return the members of the reply, times excluded."""
+        """Return the members of the response, times excluded."""
 
 
 class Platform(ABC):
@@ -201,7 +201,7 @@ class Platform(ABC):
     """A request for an app token with the platform's least rights, for demonstrations and checks."""
     credential_fields: tuple[CredentialField, ...]
     public_fields: tuple[str, ...] = ()
-    """Credential fields that clients need to connect: every reply contains them in `connect`."""
+    """Credential fields that clients need to connect: every response contains them in `connect`."""
     services: tuple[str, ...] = ()
     """The words that a request's `services` can name."""
     auth_header: AuthHeader | None = None
@@ -240,7 +240,7 @@ class Platform(ABC):
         return grant
 
     def reply(self, credentials: Credentials, grant: Grant, token: str) -> Mapping[str, object]:
-        """Return the members of the reply that hand out the token."""
+        """Return the members of the response that contain the token."""
         del credentials, grant
         return {"token": token}
 
