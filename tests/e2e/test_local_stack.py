@@ -17,9 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.applications import Starlette
 
 from e2e.stacks import ROOMKEY, LocalStack, shell, started
+from roomkey.settings import GroupsFormat
 from roomkey_cli import credential_file
+from roomkey_cli.local.demo_issuer import DemoIssuer
+from support.http import serve
 
 SECRET = str(credential_file.demo()["100ms"]["app_secret"])
 ASKS = {"room_id": "room-1", "role": "host", "user_id": "zoë?"}
@@ -152,6 +156,30 @@ def test_the_policy_sees_the_groups_of_the_user(classroom: LocalStack, user: str
 def test_a_token_is_bound_to_the_signed_in_user(classroom: LocalStack) -> None:
     assert ask(classroom, **sign_in(classroom, "student"))[1]["code"] == "user-mismatch"
     assert ask(classroom)[:2] == (401, {"message": "Unauthorized"})
+
+
+def test_an_issuer_of_your_own_is_accepted(start: Callable[..., LocalStack]) -> None:
+    issuers = []
+
+    def app(url: str) -> Starlette:
+        issuers.append(
+            DemoIssuer(
+                url, user_id_claim="uid", groups_claim="roles", groups_format=GroupsFormat.COMMA, scope="rooms:join"
+            )
+        )
+        return Starlette(routes=issuers[0].routes())
+
+    with serve(app):
+        stack = start(
+            *("--access", "jwt", "--issuer", issuers[0].issuer, "--audience", "web,roomkey", "--scope", "rooms:join"),
+            *("--user-id-claim", "uid", "--groups-claim", "roles", "--groups-format", "comma"),
+            *("--policy", "cli/roomkey_cli/data/policies/classroom.json"),
+        )
+        headers = {"Authorization": f"Bearer {issuers[0].token('teacher')}", "Content-Type": "application/json"}
+        body = json.dumps({"room_id": "class-7b", "role": "host"}).encode()
+        status, reply, _ = post(f"{stack.url}/v1/100ms/app-token", body, headers)
+
+    assert (status, reply.get("user_id")) == (200, "teacher")
 
 
 def test_iam_access_accepts_the_key_of_the_run(start: Callable[..., LocalStack]) -> None:

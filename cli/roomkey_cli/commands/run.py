@@ -24,7 +24,7 @@ def run(
     ] = None,
     access: Annotated[Access, typer.Option(help="Access to app tokens, as the stack's AppTokenAccess.")] = Access.OPEN,
     issuer: IssuerUrl = None,
-    audience: Annotated[str, typer.Option(help="With --issuer: the audience that its tokens must have.")] = "roomkey",
+    audience: Annotated[str, typer.Option(help="With --issuer: accepted audiences, joined by commas.")] = "roomkey",
     user_id_claim: Annotated[str, typer.Option(help="Claim with the user's id, as the stack's UserIdClaim.")] = "sub",
     groups_claim: Annotated[
         str, typer.Option(help="Claim with the user's groups, as the stack's GroupsClaim.")

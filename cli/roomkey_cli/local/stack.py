@@ -169,7 +169,7 @@ def _application(
         scope=" ".join(options.scopes),
     )
     authorizer = (
-        JwtAuthorizer(options.issuer, [options.audience], options.scopes)
+        JwtAuthorizer(options.issuer, options.audience.split(","), options.scopes)
         if options.issuer
         else demo_issuer.authorizer(options.scopes)
     )
