@@ -349,6 +349,8 @@ AROUND = [
     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{{\"token\": \"{}\"}}",
     '"token": "{}",',
     "here it is:\n\n{}\n\nthanks",
+    "Here you go:\n> {}\n\n--\nAda",
+    "{{\\u201ctoken\\u201d: \\u201c{}\\u200b\\u201d}}",
 ]  # fmt: skip
 
 

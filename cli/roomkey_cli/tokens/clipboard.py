@@ -11,7 +11,7 @@ from urllib.parse import unquote
 _TURN_USER = r"[0-9]{9,19}(?::[!#-&(-\[\]-~]{1,256}?)?"
 _TURN_CREDENTIAL = r"[A-Za-z0-9+/]{27}="
 _TOKEN = re.compile(
-    r"e[yw][A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,4}"  # A JSON Web Token.
+    r"(?:ey[AJ]|ew[0ok])[A-Za-z0-9_-]{7,}(?:\.[A-Za-z0-9_-]*){0,4}"  # A JSON Web Token.
     r"|NETLESS(?:ROOM|SDK|TASK)_[A-Za-z0-9_-]+"
     r"|007e[A-Za-z0-9+/]+={0,2}"  # Agora: zlib's first byte is 0x78.
     r"|006[0-9A-Fa-f]{32}[A-Za-z0-9+/]*={0,2}"
@@ -41,6 +41,8 @@ _LOOKALIKES = str.maketrans(
     }
 )
 """Characters that word processors and chats write in the place of ASCII."""
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,8});")
+_CODE = re.compile(r"(?<!\\)\\(?:u([0-9a-fA-F]{4})|x([0-7][0-9a-fA-F]))")
 _MAX_DECODINGS = 4
 _JOINTS = (
     r"[ \t|\u2502]*[\r\n\v\f\x85\u2028\u2029]+[ \t>|\u2502]*",  # Lines, quoted or in a table.
@@ -108,11 +110,9 @@ def _decodings(text: str) -> Iterator[str]:
     for _ in range(_MAX_DECODINGS):
         text = _visible(text)
         yield text
-        decoded = re.sub(
-            r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,8});", lambda match: html.unescape(match[0]), text
-        )
-        decoded = re.sub(r"\\(?:u00|x)([0-7][0-9a-fA-F])", lambda match: chr(int(match[1], 16)), decoded)
-        decoded = re.sub(r"\\([/\"'._*=+-])", r"\1", re.sub(r"\\[nrt]|\\\r?\n", "\n", decoded))
+        decoded = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+        decoded = _CODE.sub(lambda match: chr(int(match[1] or match[2], 16)), decoded)
+        decoded = re.sub(r"\\([/\"'._*=+\\-])", r"\1", re.sub(r"(?<!\\)\\(?:[nrt]|\r?\n)", "\n", decoded))
         if re.search(r"%[0-9A-Fa-f]{2}", decoded):
             decoded = unquote(decoded)
         if decoded == text:

@@ -72,11 +72,11 @@ def explain(text: str, at: float, keys_of: Callable[[Platform], Credentials | No
     return min(found, key=_distance, default=Explanation(None))
 
 
-def _distance(explanation: Explanation) -> tuple[bool, int, int]:
+def _distance(explanation: Explanation) -> tuple[bool, bool, int, int]:
     """Return how far a candidate is from a good token: the most readable one was meant, and then the longest."""
-    if explanation.foreign:
-        return not explanation.foreign.header, len(explanation.foreign.flaws), -len(explanation.token)
-    return not (explanation.report and explanation.report.claims), len(explanation.problems), 0
+    if foreign := explanation.foreign:
+        return not foreign.header, foreign.vendor is None, len(foreign.flaws), -len(explanation.token)
+    return not (explanation.report and explanation.report.claims), False, len(explanation.problems), 0
 
 
 def as_json(explanation: Explanation) -> Mapping[str, object]:
