@@ -140,7 +140,10 @@ def test_an_invite_of_a_signed_caller_is_redeemed_without_a_signature(api: Api, 
     room_code = api.ask("/v2/token", {"code": invited.body.get("invite")})
 
     assert (invited.status, redeemed.status, room_code.status) == (201, 200, 200)
-    assert redeemed.body["user_id"].startswith("guest-")
+    for answer in (redeemed, room_code):
+        _, claims = opened_token(answer.body["token"], json.loads(DEMO["100ms"])["app_secret"])
+        assert (claims["room_id"], claims["role"]) == (ROOM["room_id"], "guest")
+        assert claims["user_id"].startswith("guest-")
     assert api.ask("/v1/invites", guest).status == 403
     assert api.ask("/v1/invites/redeem", {"invite": "rki1.e30.x"}).code == "invite-invalid"
 
@@ -261,7 +264,8 @@ def _refusal(ask: Callable[[], Answer]) -> Answer:
 
 def test_a_block_holds_on_every_route_within_its_bound(api: Api, cloud: Cloud, operator: User) -> None:
     guest = {"platform": "100ms", "room_id": ROOM["room_id"], "role": "guest"}
-    invite = api.ask("/v1/invites", guest, signed_by=ROOT_USER).body["invite"]
+    invited = api.ask("/v1/invites", guest, signed_by=ROOT_USER)
+    invite = invited.body["invite"]
     as_member = {**ROOM, "user_id": "u-blocked"}
 
     def redeem(user: str) -> Answer:
@@ -280,6 +284,9 @@ def test_a_block_holds_on_every_route_within_its_bound(api: Api, cloud: Cloud, o
     assert [answer.status for answer in refusals] == [403, 403, 403, 403]
     assert [answer.body.get("reason", answer.code) for answer in refusals] == ["blocked"] * 4
     assert redeem("guest-other").status == 200
+
+    cloud.roomkey("block", NAME, "--invite", invited.body["invite_id"], user=operator)
+    assert _refusal(lambda: redeem("guest-other")).code == "blocked"
 
 
 def test_the_kill_switch_takes_effect_within_its_bound(api: Api, cloud: Cloud, operator: User) -> None:
