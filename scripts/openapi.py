@@ -74,11 +74,11 @@ def schemas() -> str:
     for platform in PLATFORMS.values():
         for kind in platform.kinds:
             found[f"{_prefix(platform, kind)}TokenRequest"] = _request(platform, kind)
-            found[f"{_prefix(platform, kind)}Token"] = _reply(platform, kind)
+            found[f"{_prefix(platform, kind)}Token"] = _response(platform, kind)
         if platform.endpoint:
             found[f"{type(platform.endpoint).__name__}Request"] = _endpoint_request(platform.endpoint)
-            found[f"{type(platform.endpoint).__name__}Reply"] = _endpoint_reply(platform.endpoint)
-    found["GuestToken"] = _guest_reply()
+            found[f"{type(platform.endpoint).__name__}Response"] = _endpoint_response(platform.endpoint)
+    found["GuestToken"] = _guest_response()
     return _yaml(found, indent=4)
 
 
@@ -146,7 +146,7 @@ def _endpoint_operation(platform: Platform, endpoint: Endpoint) -> Node:
             for query_field in endpoint.query_fields
         ],
         "requestBody": {"required": True, "content": _content(f"schemas/{name}Request", body)},
-        "responses": _responses(endpoint.status, f"schemas/{name}Reply", answered),
+        "responses": _responses(endpoint.status, f"schemas/{name}Response", answered),
     }
 
 
@@ -239,8 +239,8 @@ def _endpoint_request(endpoint: Endpoint) -> Node:
 # --- responses -----------------------------------------------------------------------------------------------------
 
 
-def _reply(platform: Platform, kind: TokenKind) -> Node:
-    properties: Node = {name: dict(schema) for name, schema in platform.reply_members.items()}
+def _response(platform: Platform, kind: TokenKind) -> Node:
+    properties: Node = {name: dict(schema) for name, schema in platform.response_schemas.items()}
     required = [*properties]
     if platform.renew_before is not None:
         properties["renew_in"] = _ref("schemas/RenewIn")
@@ -282,13 +282,13 @@ def _public_value(field: CredentialField) -> Node:
     return {"type": "array", "items": value} if field.many else value
 
 
-def _endpoint_reply(endpoint: Endpoint) -> Node:
+def _endpoint_response(endpoint: Endpoint) -> Node:
     times = {
         "expires_at": {"type": "integer"},
         "expires_in": {"type": "integer", "minimum": 60},
         "renew_in": _ref("schemas/RenewIn"),
     }
-    properties = {**endpoint.reply_members, **times}
+    properties = {**endpoint.response_schemas, **times}
     return {
         "type": "object",
         "properties": properties,
@@ -297,9 +297,9 @@ def _endpoint_reply(endpoint: Endpoint) -> Node:
     }
 
 
-def _guest_reply() -> Node:
+def _guest_response() -> Node:
     """Return the schema of the response to a guest, whose invite can be for any platform."""
-    members: Node = {name: {} for platform in PLATFORMS.values() for name in platform.reply_members}
+    members: Node = {name: {} for platform in PLATFORMS.values() for name in platform.response_schemas}
     return {
         "allOf": [_ref("schemas/Token")],
         "properties": {

@@ -15,11 +15,11 @@ from roomkey.token_requests import TokenRequest
 class MintedToken:
     """A checked token, its grant, and its members of the response. A plain class: its repr shows no token.
 
-    `minted_at` is in Unix seconds, `expires_in` in seconds from then. `reply` has the members that return the token,
-    `connect` the platform's public values, `renew_in` the seconds until a client fetches the next token.
+    `minted_at` is in Unix seconds, `expires_in` in seconds from then. `response_members` return the token, `connect`
+    has the platform's public values, `renew_in` the seconds until a client fetches the next token.
     """
 
-    __slots__ = ("connect", "expires_in", "grant", "minted_at", "renew_in", "reply", "token", "token_id")
+    __slots__ = ("connect", "expires_in", "grant", "minted_at", "renew_in", "response_members", "token", "token_id")
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class MintedToken:
         *,
         minted_at: int,
         expires_in: int,
-        reply: Mapping[str, object],
+        response_members: Mapping[str, object],
         connect: Mapping[str, object],
         renew_in: int | None,
     ) -> None:
@@ -38,7 +38,7 @@ class MintedToken:
         self.grant = grant
         self.minted_at = minted_at
         self.expires_in = expires_in
-        self.reply = reply
+        self.response_members = response_members
         self.connect = connect
         self.renew_in = renew_in
 
@@ -97,7 +97,7 @@ def mint(
         grant,
         minted_at=int(at),
         expires_in=expires_in,
-        reply=platform.reply(credentials, grant, token),
+        response_members=platform.response_members(credentials, grant, token),
         connect=credentials.public(platform.public_fields),
         renew_in=platform.renew_in(expires_in),
     )

@@ -63,7 +63,7 @@ class Responses:
     def minted_in_vendor_format(self, endpoint: Endpoint, event: ApiEvent, minted: MintedToken) -> dict[str, Any]:
         """Answer with a token in the vendor's own format."""
         body = {
-            **endpoint.reply(minted.token, minted.grant, minted.connect),
+            **endpoint.response_members(minted.token, minted.grant, minted.connect),
             "expires_at": minted.grant.expires_at,
             "expires_in": minted.expires_in,
             "renew_in": minted.renew_in,
@@ -77,7 +77,7 @@ class Responses:
             "status": 200,
             "msg": "token generated successfully",
             "api_version": __version__,
-            **minted.reply,
+            **minted.response_members,
             "expires_at": minted.grant.expires_at,
             "expires_in": minted.expires_in,
         }

@@ -32,7 +32,7 @@ def minted(platform: str = "100ms", kind: TokenKind = TokenKind.MANAGEMENT, life
     request = parse(vendor, kind, minimal_request(vendor, kind), lifetimes=DEFAULT_LIFETIMES)
     keys = vendor.parse_secret(DEMO[platform])
     made = mint(request, lifetime, keys, at=time.time(), randomness=Randomness())
-    return 200, {"success": True, **made.reply, "expires_at": made.grant.expires_at}
+    return 200, {"success": True, **made.response_members, "expires_at": made.grant.expires_at}
 
 
 @dataclass

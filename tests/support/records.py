@@ -63,7 +63,14 @@ def minted(token: str = TOKEN, **known: Any) -> RequestRecord:
         "decision": Decision(allowed=True, rule="teachers publish", max_lifetime=3600),
         "credentials": CachedValue(credentials, 56.78),
         "minted": MintedToken(
-            token, TOKEN_ID, grant, minted_at=NOW, expires_in=600, reply={"token": token}, connect={}, renew_in=None
+            token,
+            TOKEN_ID,
+            grant,
+            minted_at=NOW,
+            expires_in=600,
+            response_members={"token": token},
+            connect={},
+            renew_in=None,
         ),
     }
     return arrived(**steps | known)

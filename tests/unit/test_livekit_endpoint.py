@@ -130,9 +130,11 @@ def test_the_reply_has_the_members_of_the_contract() -> None:
         "room_name": "physics",
         "participant_identity": "ada",
     }
-    assert ENDPOINT.reply("token", grant, {"server_url": "wss://lk.example.com"}) == reply
+    assert ENDPOINT.response_members("token", grant, {"server_url": "wss://lk.example.com"}) == reply
     named = grant._replace(display_name="Ada")
-    assert ENDPOINT.reply("token", named, {"server_url": "wss://lk.example.com"}) == reply | {"participant_name": "Ada"}
+    assert ENDPOINT.response_members("token", named, {"server_url": "wss://lk.example.com"}) == reply | {
+        "participant_name": "Ada"
+    }
 
 
 def test_a_drawn_room_cannot_be_guessed() -> None:

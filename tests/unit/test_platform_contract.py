@@ -186,12 +186,12 @@ def test_a_token_belongs_to_one_platform(name: str, kind: TokenKind) -> None:
 
 
 @every_token
-def test_a_reply_contains_the_token_and_what_a_client_needs(name: str, kind: TokenKind) -> None:
+def test_a_response_contains_the_token_and_what_a_client_needs(name: str, kind: TokenKind) -> None:
     vendor, token = PLATFORMS[name], minted(name, kind)
-    assert vendor.token_in(token.reply) == token.token
+    assert vendor.token_in(token.response_members) == token.token
     assert token.connect == keys_of(name).public(vendor.public_fields)
     assert token.token not in repr(token)
-    json.dumps([token.reply, token.connect])
+    json.dumps([token.response_members, token.connect])
     if vendor.renew_before is None:
         assert token.renew_in is None
     else:

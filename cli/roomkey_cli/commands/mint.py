@@ -194,7 +194,7 @@ def _print(minted: MintedToken, platform: Platform, *, as_json: bool) -> None:
     document = {
         "platform": platform.name,
         "kind": grant.kind,
-        **minted.reply,
+        **minted.response_members,
         "token_id": minted.token_id,
         "room_id": grant.room_id,
         "role": grant.role,

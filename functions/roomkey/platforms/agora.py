@@ -124,7 +124,7 @@ class Agora(Platform):
         TokenKind.MANAGEMENT: TokenSpec(lifetime=Lifetime(minimum=120, maximum=_MAX_LIFETIME)),
     }
     auth_header = AuthHeader("Authorization", "Bearer ")
-    reply_members = {"token": {"type": "string", "pattern": "^007[A-Za-z0-9+/]+={0,2}$"}}
+    response_schemas = {"token": {"type": "string", "pattern": "^007[A-Za-z0-9+/]+={0,2}$"}}
     constraints = {
         TokenKind.APP: {
             "allOf": [

@@ -144,7 +144,7 @@ class AgoraWhiteboard(Platform):
         TokenKind.MANAGEMENT: TokenSpec((RequestField("role", one_of(*ROLES), default=DEFAULT_ROLE),)),
     }
     auth_header = AuthHeader("token", "")
-    reply_members = {"token": {"type": "string", "pattern": "^NETLESS(ROOM|SDK)_[A-Za-z0-9_-]+$"}}
+    response_schemas = {"token": {"type": "string", "pattern": "^NETLESS(ROOM|SDK)_[A-Za-z0-9_-]+$"}}
     renew_before = 60
     credential_fields = (
         CredentialField("access_key"),

@@ -166,7 +166,7 @@ JWT_SCHEMA: Mapping[str, object] = {
 
 
 class Endpoint(ABC):
-    """A format of requests and replies that a vendor publishes for token endpoints, for app tokens."""
+    """A format of requests and responses that a vendor publishes for token endpoints, for app tokens."""
 
     spec: TokenSpec
     """All fields of a request, by the vendor's names."""
@@ -174,8 +174,8 @@ class Endpoint(ABC):
     """The status of a response with a token."""
     query_fields: tuple[str, ...] = ()
     """The fields of `spec` that are in the URL's query. The others are in the body."""
-    reply_members: Mapping[str, Mapping[str, object]]
-    """The JSON Schemas of the members that `reply` returns."""
+    response_schemas: Mapping[str, Mapping[str, object]]
+    """The JSON Schemas of the members that `response_members` returns."""
     optional_members: tuple[str, ...] = ()
     """The members that can be absent from a response."""
 
@@ -184,7 +184,7 @@ class Endpoint(ABC):
         """Return the fields of a request by their names in `spec`. Unknown ones stay in, and are refused later."""
 
     @abstractmethod
-    def reply(self, token: str, grant: Grant, connect: Mapping[str, object]) -> Mapping[str, object]:
+    def response_members(self, token: str, grant: Grant, connect: Mapping[str, object]) -> Mapping[str, object]:
         """Return the members of the response, times excluded."""
 
 
@@ -217,8 +217,8 @@ class Platform(ABC):
     recognizing_claims: tuple[frozenset[str], ...] = ()
     """Sets of at least two claims. A JSON Web Token with all claims of one set is this platform's."""
 
-    reply_members: Mapping[str, Mapping[str, object]] = {"token": JWT_SCHEMA}
-    """The JSON Schemas of the members that `reply` returns."""
+    response_schemas: Mapping[str, Mapping[str, object]] = {"token": JWT_SCHEMA}
+    """The JSON Schemas of the members that `response_members` returns."""
     constraints: Mapping[TokenKind, Mapping[str, object]] = {}
     """The JSON Schema of what `conflicts` refuses, by kind."""
 
@@ -239,14 +239,14 @@ class Platform(ABC):
         """Return the part of `grant` that the token can express and `explain` reads back."""
         return grant
 
-    def reply(self, credentials: Credentials, grant: Grant, token: str) -> Mapping[str, object]:
+    def response_members(self, credentials: Credentials, grant: Grant, token: str) -> Mapping[str, object]:
         """Return the members of the response that contain the token."""
         del credentials, grant
         return {"token": token}
 
-    def token_in(self, reply: Mapping[str, object]) -> str | None:
-        """Return the token that `reply` put into these members, or None."""
-        token = reply.get("token")
+    def token_in(self, members: Mapping[str, object]) -> str | None:
+        """Return the token that `response_members` put there, or None."""
+        token = members.get("token")
         return token if isinstance(token, str) else None
 
     def renew_in(self, expires_in: int) -> int | None:

@@ -86,7 +86,7 @@ class LiveKitEndpoint(Endpoint):
 
     status = 201
     query_fields = ("role",)
-    reply_members = {
+    response_schemas = {
         "server_url": {"type": "string", "pattern": "^wss?://"},
         "participant_token": JWT_SCHEMA,
         "room_name": {"type": "string", "minLength": 1},
@@ -122,7 +122,7 @@ class LiveKitEndpoint(Endpoint):
             del sent["room_config.agents"]
         return {"room_name": randomness.room()} | sent
 
-    def reply(self, token: str, grant: Grant, connect: Mapping[str, object]) -> Mapping[str, object]:
+    def response_members(self, token: str, grant: Grant, connect: Mapping[str, object]) -> Mapping[str, object]:
         name = {} if grant.display_name is None else {"participant_name": grant.display_name}
         return {
             "server_url": connect["server_url"],

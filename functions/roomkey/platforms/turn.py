@@ -51,7 +51,7 @@ class Turn(Platform):
         ),
     )
     public_fields = ("urls",)
-    reply_members = {
+    response_schemas = {
         "ice_servers": {
             "type": "array",
             "items": {
@@ -70,14 +70,14 @@ class Turn(Platform):
     def expressible(self, grant: Grant) -> Grant:
         return grant._replace(user_id=digest_unless(_PLAIN_USER, grant.user_id))
 
-    def reply(self, credentials: Credentials, grant: Grant, token: str) -> Mapping[str, object]:
+    def response_members(self, credentials: Credentials, grant: Grant, token: str) -> Mapping[str, object]:
         del grant
         username, _, credential = token.rpartition(":")
         server = {"urls": list(credentials.all("urls")), "username": username, "credential": credential}
         return {"ice_servers": [server]}
 
-    def token_in(self, reply: Mapping[str, object]) -> str | None:
-        servers = reply.get("ice_servers")
+    def token_in(self, members: Mapping[str, object]) -> str | None:
+        servers = members.get("ice_servers")
         server = servers[0] if isinstance(servers, list) and servers else None
         if not isinstance(server, dict):
             return None

@@ -288,7 +288,7 @@ def _platform(platform: Platform) -> object:
     return {
         "title": platform.title,
         "services": platform.services,
-        "reply_member": next(iter(platform.reply_members)),
+        "response_member": next(iter(platform.response_schemas)),
         "example": platform.example,
         "authorization": platform.auth_header._asdict() if platform.auth_header else None,
         "fields": {

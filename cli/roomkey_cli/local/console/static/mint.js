@@ -74,7 +74,7 @@ function request() {
     url: BASE + path,
     body: Object.keys(body).length ? body : null,
     caller: caller(),
-    member: stack.platforms[platform()].reply_member,
+    member: stack.platforms[platform()].response_member,
   };
 }
 
@@ -282,7 +282,7 @@ function showErrors(errors) {
 
 class NoToken extends Error {}
 
-/** The text that a person copies: the token, or the reply of a platform whose reply has no single token. */
+/** The text that a person copies: the token, or the response of a platform that returns no single token. */
 const copied = (answer) => answer.token ?? JSON.stringify(answer);
 
 async function mint() {
