@@ -268,6 +268,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
         base64.b64encode(PEM.encode()).decode().rstrip("="),
         base64.urlsafe_b64encode(DER).decode()[:64],
         "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC{}",
+        "MHcCAQEEI{}",
         "MHcCAQEEIPqZ2bX1Lw9Rr4Tz6Bn8Kc1Hd3Fg5Js0YpQeoAoGCCqGSM49AwEHoUQDQgAE",
         "AAAAB3NzaC1yc2EAAAADAQABAAABgQ{}",
     ),

@@ -158,17 +158,18 @@ _ELSEWHERE = tuple(
         (r"^arn:|^[a-z][a-z0-9+.-]*:[/@]|^!\w|^(projects|gopass)/", "is a reference to a secret, or a URL"),
         (r"^(www\.|[a-z0-9-]+(\.[a-z0-9-]+)+/)", "is a URL"),
         (r"^[a-z][\w.+/@-]*:", "begins with a name: only the value belongs here"),
+        (r"(?-i:^A(KI|SI|RO|ID)A[A-Z0-9]{16})", "is a key or token of another service"),
     )
 )
 """Text that a field without a fixed format never contains: references and URLs."""
 
 _PREFIXES = (
     "ghp_ gho_ ghr_ ghs_ ghu_ github_pat_ glpat- gldt- glrt- glcbt- glptt- glft- glsoat- glimt- glsa_ "
-    "xoxa- xoxb- xoxc- xoxd- xoxe- xoxp- xoxr- xoxs- xapp- AKIA ASIA AROA AIDA IQoJb3JpZ2lu FwoGZXIvYXdz AQICAH "
+    "xoxa- xoxb- xoxc- xoxd- xoxe- xoxp- xoxr- xoxs- xapp- IQoJb3JpZ2lu FwoGZXIvYXdz AQICAH "
     "AIza ya29. 1//0 GOCSPX- pk_live_ pk_test_ rk_live_ rk_test_ sk_live_ sk_test_ whsec_ sk-proj- sk-ant- sk-or- "
     "sk-admin- sk-svcacct- SG. sl. npm_ pypi-A doo_v1_ dop_v1_ dor_v1_ shpat_ shpca_ shppa_ shpss_ hvb. hvr. hvs. "
-    "dckr_pat_ sntrys_ sntryu_ figd_ lin_api_ PMAK- NRAK- ATATT3 sq0atp- sq0csp- sq0idp- AGE-SECRET-KEY- PuTTY- "
-    "ops_ey sha256~ v2.local. v2.public. v4.local. v4.public."
+    "dckr_pat_ sntrys_ sntryu_ figd_ lin_api_ ntn_ phc_ PMAK- NRAK- ATATT3 sq0atp- sq0csp- sq0idp- AGE-SECRET-KEY- "
+    "PuTTY- ops_ey sha256~ v2.local. v2.public. v4.local. v4.public."
 )
 """How keys and tokens of other services begin. None is likely at the start of a random key."""
 _OTHER_SERVICES = tuple(_PREFIXES.split())
@@ -249,7 +250,8 @@ def _is_der(content: bytes) -> bool:
     size = content[1] & 0x7F if content[1] & 0x80 else 0
     length = int.from_bytes(content[2 : 2 + size]) if size else content[1]
     whole = 2 + size + length == len(content) or content[1] == 0x82  # A long one can be cut short.
-    return _OID in content[:40] or (whole and content[2 + size : 3 + size] in (b"\x02", b"\x30"))
+    version = content[2 + size : 5 + size] in (b"\2\1\0", b"\2\1\1")
+    return version or _OID in content[:40] or (whole and content[2 + size : 3 + size] in (b"\x02", b"\x30"))
 
 
 _OID = b"\x2a\x86\x48"
