@@ -142,6 +142,19 @@ def test_a_second_run_changes_nothing_and_deploys_again(repository: Repository, 
 
 
 @pytest.mark.usefixtures("minting")
+@pytest.mark.parametrize("flag", ["true", "agora"])
+def test_minting_that_an_operator_turned_off_stays_off(repository: Repository, account: Account, flag: str) -> None:
+    name = account.environment()
+    repository.up(name, *OPEN)
+    account.aws.put_flag(name, flag)
+
+    result = repository.up(name, "--yes")
+
+    assert (result.status, account.flag(name), len(repository.deploys)) == (4, flag, 2)
+    assert f"roomkey env enable {name} turns it on" in result.err
+
+
+@pytest.mark.usefixtures("minting")
 def test_a_run_continues_where_another_stopped(repository: Repository, account: Account) -> None:
     name = account.environment()
     first = repository.up(name, *OPEN[:-3], "--yes")  # Without credentials.

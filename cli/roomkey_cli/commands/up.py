@@ -19,7 +19,7 @@ from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import Access
 from roomkey_cli import config_file, credential_file, issuer_check
-from roomkey_cli.aws import parameters, secret_store, stacks
+from roomkey_cli.aws import kill_switch, parameters, secret_store, stacks
 from roomkey_cli.aws.client import Aws
 from roomkey_cli.commands import doctor, files, probe
 from roomkey_cli.commands.changes import Change, apply
@@ -29,7 +29,7 @@ from roomkey_cli.commands.secret.put import prompt
 from roomkey_cli.commands.session import ApplyOptions, Session
 from roomkey_cli.environment import Environment
 from roomkey_cli.policy import starter
-from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, USAGE, fail, note, say, say_json
+from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, SWITCHED_OFF, USAGE, fail, note, say, say_json
 from roomkey_cli.tokens import curl, verify_secret
 from roomkey_cli.tokens.minimal_request import minimal_request
 
@@ -97,9 +97,9 @@ def up(
 
     Asks for the access mode, issuer, audience, origins and platforms, and writes config/ENV.yaml. Creates kill switch,
     policy and block list. Asks for each platform's credentials, and verifies them. Suggests a first policy. Runs
-    roomkey doctor. Builds, shows the change set and deploys, with make deploy. Turns minting on, waits until it is in
-    effect everywhere, runs roomkey probe, and prints the URL with a curl command. Run it in the repository. It can be
-    repeated.
+    roomkey doctor. Builds, shows the change set and deploys, with make deploy. Turns minting on, unless an operator
+    turned it off, waits until that is in effect everywhere, runs roomkey probe, and prints the URL with a curl command.
+    Run it in the repository. It can be repeated.
 
     Example: roomkey up staging
 
@@ -288,6 +288,13 @@ def _enable_and_probe(run: _Run) -> None:
     found, _ = parameters.require_environment(run.aws, run.environment)
     on = KillSwitch(everything=False)
     if found.kill_switch != on:
+        if found.version > 1:  # Not as `env init` created it.
+            state = kill_switch.state_words(found.kill_switch) if found.kill_switch else "INVALID"
+            fail(
+                f"deployed, and minting is {state}, as an operator left it: roomkey env enable {run.environment} "
+                "turns it on",
+                SWITCHED_OFF,
+            )
         write = partial(parameters.replace, run.aws, found.name, found, on.text)
         _apply(run, [Change(f"turn minting ON in {run.environment}", write)])
     disable.wait_until_effective(run.aws, run.environment, on, stack.url)
