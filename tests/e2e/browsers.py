@@ -58,6 +58,7 @@ class Visit:
         """Choose a role, if there is a choice, and mint."""
         if role:
             self.choose("Role", role)
+        self.page.evaluate("navigator.clipboard.writeText('')")
         self.press("Mint token")
 
     def shows(self, text: str | Pattern[str]) -> None:
@@ -69,7 +70,12 @@ class Visit:
         self.page.get_by_role("navigation").get_by_role("link", name=view).click()
 
     def clipboard(self) -> str:
-        text: str = self.page.evaluate("navigator.clipboard.readText()")
+        """Return what the last mint copied, as soon as it is there."""
+        for _ in range(100):
+            text: str = self.page.evaluate("navigator.clipboard.readText()")
+            if text:
+                break
+            self.page.wait_for_timeout(100)
         return text
 
     @property

@@ -175,7 +175,7 @@ def test_livekit_jitsi_and_turn_are_minted_with_their_own_fields(opened: Visit) 
     expect(opened.page.locator("#room-error")).to_contain_text("must not contain spaces")
 
     opened.choose("Platform", "TURN")
-    opened.press("Mint token")
+    opened.mint()
     opened.shows("Minted and copied.")
     (server,) = json.loads(opened.clipboard())["ice_servers"]
     assert server["username"].endswith(":1234")
