@@ -418,6 +418,8 @@ WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
             "*backend": [ANY_ACCOUNT, FEDERATED],
             "arn:aws:*:111122223333:*backend": [FEDERATED],
             "arn:aws:sts::111122223333:*": [FEDERATED],
+            "arn:aws-cn:sts::111122223333:*": [FEDERATED],
+            "arn:aws-us-gov:*:111122223333:*": [FEDERATED],
             "arn:aws:sts::111122223333:federated-user/backend": [],
             "backend": ["matches no caller: it is not an ARN"],
             "arn:aws:sts::111122223333:assumed-role/backend/*": [

@@ -393,8 +393,9 @@ def _matches_federated_user(pattern: str) -> bool:
         return False
     account = re.search(r"[0-9]{12}", pattern)
     name = re.split(r"[:/*]", pattern)[-1] or "x"
-    arn = f"arn:aws:sts::{account[0] if account else '1' * 12}:federated-user/{name}"
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), arn) is not None
+    rest = f"sts::{account[0] if account else '1' * 12}:federated-user/{name}"
+    compiled = re.compile(".*".join(map(re.escape, pattern.split("*"))))
+    return any(compiled.fullmatch(f"arn:{partition}:{rest}") for partition in ("aws", "aws-cn", "aws-us-gov"))
 
 
 def _rooms(rule: Rule) -> Iterator[tuple[str, str]]:
