@@ -381,7 +381,7 @@ def test_a_key_shorter_than_32_characters_signs_nothing(value: str) -> None:
 @pytest.mark.threat("A13")
 @given(st.text(min_size=1, max_size=64))
 @example("\u00a0" * 40)
-def test_nothing_is_stripped_or_mended(value: str) -> None:
+def test_values_are_never_changed(value: str) -> None:
     try:
         credentials = Hms().check_credentials({**GOOD, "app_secret": value})
     except InvalidCredentials:
