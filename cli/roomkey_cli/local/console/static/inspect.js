@@ -76,7 +76,8 @@ function told(answer) {
         ),
       ],
       h('p', { class: 'outcome', 'data-tone': tone }, h('b', {}, `${signature}.`), ' ', because),
-      ends !== null && h('div', { class: 'left' }, h('span', {}, 'Expires in'), left, share(inSeconds(answer.issued_at), ends)),
+      ends !== null &&
+        h('div', { class: 'left' }, h('span', {}, 'Expires in'), left, share(inSeconds(answer.issued_at), ends)),
       h(
         'dl',
         { class: 'facts' },
