@@ -37,7 +37,7 @@ sam-local: $(VENV)/.run  ## Start SSM and Secrets Manager for `sam local` and pr
 ##@ Test
 
 unit: $(VENV)/.dev  ## Run the unit tests (ARGS="-k policy").
-	@$(PYTEST) -p no:schemathesis tests/unit $(ARGS)
+	@$(PYTEST) tests/unit $(ARGS)
 
 test: $(VENV)/.dev  ## Run all tests that need neither Docker nor an emulated AWS (ARGS="-k policy").
 	@$(PYTEST) -m "not docker and not emulated" $(ARGS)
