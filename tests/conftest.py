@@ -18,7 +18,7 @@ from support.audit_lines import checked  # noqa: E402
 
 # make fuzz tries more. No time limit for an example: parallel workers slow one another.
 settings.register_profile("quick", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("thorough", settings.get_profile("quick"), max_examples=200)
+settings.register_profile("thorough", settings.get_profile("quick"), max_examples=100)
 settings.load_profile("quick")
 
 ORDER = ("unit", "integration", "infrastructure", "fuzz", "emulated", "e2e")
