@@ -1,19 +1,16 @@
-"""The IAM policy documents of docs/iam, filled in for one environment."""
+"""The packaged IAM policy documents, filled in for one environment."""
 
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-_PACKAGED = Path(__file__).with_name("data") / "iam"
-_REPOSITORY = Path(__file__).parents[2] / "docs" / "iam"
+from roomkey_cli.data import IAM_DOCUMENTS
 
-DIRECTORY = _PACKAGED if _PACKAGED.is_dir() else _REPOSITORY
-ROLES = tuple(sorted(file.stem for file in DIRECTORY.glob("*.json")))
+ROLES = tuple(sorted(file.stem for file in IAM_DOCUMENTS.glob("*.json")))
 
 _TEMPLATE_NAME = "prod"
-"""The environment that the documents of docs/iam name."""
+"""The environment that the packaged documents name."""
 
 
 def filled(
@@ -23,7 +20,7 @@ def filled(
 
     A statement about a KMS key is left out without `key_arn`. Without `api`, the document covers every API.
     """
-    document = json.loads((DIRECTORY / f"{role}.json").read_text(encoding="utf-8"))
+    document = json.loads((IAM_DOCUMENTS / f"{role}.json").read_text(encoding="utf-8"))
     values = {"REGION": region, "ACCOUNT": account, "API": api or "*"}
     document["Statement"] = [
         _filled(statement, values, environment, partition, key_arn)

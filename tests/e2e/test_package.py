@@ -3,10 +3,13 @@
 import json
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 
+from roomkey_cli import data, iam_documents
 from support.packages import build_wheel, install, run, running
 
 EVERY_HELP = """
@@ -41,6 +44,36 @@ def test_every_command_has_help(slim: Path) -> None:
     commands = run([str(slim.with_name("python")), "-c", EVERY_HELP]).stdout.splitlines()
 
     assert {"roomkey run", "roomkey mint", "roomkey env disable", "roomkey policy put"} <= set(commands)
+
+
+def test_every_data_file_is_in_the_wheel(slim: Path) -> None:
+    listing = "from roomkey_cli.data import DATA\nfor path in DATA.rglob('*.*'): print(path.relative_to(DATA))"
+    installed = run([str(slim.with_name("python")), "-c", listing]).stdout.splitlines()
+
+    assert {str(path.relative_to(data.DATA)) for path in data.DATA.rglob("*.[jc]s*")} <= set(installed)
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[None]:
+    """An AWS in this process, to which the environment variables lead."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as variables:
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "eu-west-1",
+        }.items():
+            variables.setenv(name, value)
+        yield
+    server.stop()
+
+
+@pytest.mark.parametrize("role", iam_documents.ROLES)
+def test_iam_prints_the_document_of_every_role(slim: Path, aws: None, role: str) -> None:
+    assert json.loads(run([str(slim), "iam", role, "prod"]).stdout)["Statement"]
 
 
 def test_mint_needs_no_extra(slim: Path, tmp_path: Path) -> None:

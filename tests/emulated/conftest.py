@@ -87,7 +87,7 @@ class Cloud:
         return done.stdout
 
     def user(self, document: str) -> User:
-        """Create an IAM user with a document of docs/iam, filled in by `roomkey iam`, and return its access key."""
+        """Create an IAM user with an IAM document, filled in by `roomkey iam`, and return its access key."""
         text = self.roomkey("iam", document, NAME)
         statements = json.loads(text)
         for adaptation in DOCUMENT_ADAPTATIONS:
@@ -100,7 +100,7 @@ class Cloud:
         return {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
 
 
-# --- adaptations of docs/iam: each one is a gap of the emulator's IAM ------------------------------------------------
+# --- adaptations of the IAM documents: each one is a gap of the emulator's IAM ---------------------------------------
 
 
 def _widen_get_parameters(statements: list[Any]) -> None:

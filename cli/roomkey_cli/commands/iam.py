@@ -26,7 +26,7 @@ def iam(
 ) -> None:
     """Print the IAM policy document of a role, filled in with your account, region, and the environment's API.
 
-    docs/iam describes the roles. Attach the document with your own tools.
+    docs/deploy.md describes the roles. Attach the document with your own tools.
 
     Example: roomkey iam operator prod > operator-prod.json
     """
