@@ -1,6 +1,5 @@
 """`roomkey`: the command line."""
 
-import difflib
 import errno
 import os
 import re
@@ -8,11 +7,11 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from roomkey import __version__
 from roomkey_cli.commands import block, doctor, env, explain, iam, invite, mint, policy, probe, run, secret, up
-from roomkey_cli.commands.session import command, without_types
+from roomkey_cli.commands.options import did_you_mean
+from roomkey_cli.commands.session import Group, command
 from roomkey_cli.terminal import REFUSED, USAGE, CommandError, note, say_json
 
 _HELP = """A self-hosted token server for video apps, in your own AWS account.
@@ -47,14 +46,11 @@ _ORDER = (
 _UsageError: Any = typer.BadParameter.__base__  # Typer does not export it by name.
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """Lists the commands in the order of their use, and reports usage errors."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=_ORDER.index)
-
-    def get_params(self, ctx: Any) -> Any:
-        return without_types(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.obj = "--json" in args
@@ -71,11 +67,20 @@ class _Commands(TyperGroup):
             raise
 
 
+_KILL_SWITCH_WORDS = {
+    **dict.fromkeys(("disable", "off", "kill"), "env disable"),
+    **dict.fromkeys(("enable", "on"), "env enable"),
+}
+"""The command that an operator means, by the word that they try in an incident."""
+
+
 def _suggestion(message: str) -> str:
-    """Return ` Did you mean ...?` if the choice in a usage error resembles a valid one, else ""."""
+    """Return ` Did you mean ...?` if a usage error has an unknown choice or command, and a known one is close."""
+    if command := re.match(r"No such command '(.*)'\.$", message):
+        meant = _KILL_SWITCH_WORDS.get(command[1])
+        return f" Did you mean 'roomkey {meant}'?" if meant else ""
     choice = re.match(r"'(.*)' is not one of (.*)\.$", message)
-    close = difflib.get_close_matches(choice[1], re.findall("'([^']*)'", choice[2]), n=1) if choice else []
-    return f" Did you mean {close[0]!r}?" if close else ""
+    return did_you_mean(choice[1], re.findall("'([^']*)'", choice[2])) if choice else ""
 
 
 app = typer.Typer(
@@ -103,10 +108,10 @@ command(app, "explain", explain.explain_command, rich_help_panel=_HERE)
 command(app, "up", up.up, rich_help_panel=_DEPLOYED)
 command(app, "probe", probe.probe, rich_help_panel=_DEPLOYED)
 command(app, "doctor", doctor.doctor, rich_help_panel=_DEPLOYED)
-app.add_typer(env.app, name="env", rich_help_panel=_DEPLOYED)
-app.add_typer(secret.app, name="secret", rich_help_panel=_DEPLOYED)
-app.add_typer(policy.app, name="policy", rich_help_panel=_DEPLOYED)
-app.add_typer(invite.app, name="invite", rich_help_panel=_DEPLOYED)
+app.add_typer(env.app, name="env", cls=Group, rich_help_panel=_DEPLOYED)
+app.add_typer(secret.app, name="secret", cls=Group, rich_help_panel=_DEPLOYED)
+app.add_typer(policy.app, name="policy", cls=Group, rich_help_panel=_DEPLOYED)
+app.add_typer(invite.app, name="invite", cls=Group, rich_help_panel=_DEPLOYED)
 command(app, "block", block.block, rich_help_panel=_DEPLOYED)
 command(app, "unblock", block.unblock, rich_help_panel=_DEPLOYED)
 command(app, "blocks", block.blocks, rich_help_panel=_DEPLOYED)

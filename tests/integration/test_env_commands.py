@@ -97,6 +97,9 @@ def test_create_does_not_overwrite(account: Account) -> None:
         ("true", "enable", "false"),
         ("100ms,agora/app", "enable", "false"),
         ("100ms,agora/app", "enable 100ms", "agora/app"),
+        ("100ms", "disable all", "true"),
+        ("false", "disable app agora", "app,agora"),
+        ("agora", "enable everything", "false"),
         ("what is this", "disable", "true"),
         ("what is this", "enable", "false"),
     ],
@@ -137,6 +140,12 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
         ("false", "disable 100ms agora/app", "Minting is now OFF for 100ms, agora/app in NAME (was: ON)."),
         ("100ms", "enable", "Minting is now ON in NAME (was: OFF for 100ms)."),
         ("ture", "enable", "Minting is now ON in NAME (was: INVALID)."),
+        ("agora", "enable agora", "Minting is now ON in NAME (was: OFF for agora)."),
+        (
+            "app,agora",
+            "enable agora",
+            "Minting is now ON for agora in NAME; still OFF for app (was: OFF for app, agora).",
+        ),
     ],
 )
 def test_the_change_is_reported_in_words_with_its_time(
@@ -221,6 +230,16 @@ def test_scopes_need_a_valid_kill_switch(account: Account, verb: str) -> None:
 
     assert (result.status, account.flag(name)) == (1, "ture")
     assert "does not contain a valid kill switch" in result.err
+
+
+@pytest.mark.parametrize("verb", ["disable", "enable"])
+def test_a_kind_after_a_platform_is_refused(account: Account, verb: str) -> None:
+    name = account.create(flag="daily")
+
+    result = roomkey("env", verb, name, "100ms", "agora", "app")
+
+    assert (result.status, account.flag(name)) == (2, "daily")
+    assert "did you mean agora/app?" in result.err
 
 
 def test_a_scope_that_a_wider_one_keeps_off_is_an_error(account: Account) -> None:

@@ -1,6 +1,8 @@
 """Arguments and options that several commands take."""
 
+import difflib
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,19 +17,22 @@ from roomkey.token_requests import KINDS
 from roomkey_cli.aws.endpoint import is_url
 from roomkey_cli.environment import INVITES, Environment
 
+_PLATFORMS = ", ".join(PLATFORMS)
+
 MAX_TIMESTAMP = 2**32 - 1 - DEFAULT_LIFETIMES.longest
 """The last Unix time at which a token can start and still fit every vendor's format."""
+
+EVERYTHING = frozenset(("all", "everything"))
+"""Words for all scopes of the kill switch."""
 
 if TYPE_CHECKING:
     type PlatformName = str
     type PolicyKind = str
     type SecretName = str
-    type Scope = str
 else:
     PolicyKind = StrEnum("PolicyKind", {str(kind): str(kind) for kind in KINDS})
     PlatformName = StrEnum("PlatformName", {name: name for name in PLATFORMS})
     SecretName = StrEnum("SecretName", {name: name for name in (*PLATFORMS, INVITES)})
-    Scope = StrEnum("Scope", {scope: scope for scope in SCOPES})
 
 
 def _environment(text: str) -> Environment:
@@ -48,6 +53,27 @@ def url(text: str) -> str:
     if not is_url(text):
         raise typer.BadParameter(f"{text!r} must begin with https:// or http:// and name a host")
     return text
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean ...?` if `word` resembles a word in `known` or is the beginning of some, else ""."""
+    words = list(known)
+    close = difflib.get_close_matches(word, words, n=1) or [other for other in words if other.startswith(word)]
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def _scope(text: str) -> str:
+    if text in SCOPES or text in EVERYTHING:
+        return text
+    known = SCOPES if "/" in text else (*KINDS, *PLATFORMS)
+    raise typer.BadParameter(
+        f"{text!r} is unknown.{did_you_mean(text, known)} Use a kind ({', '.join(KINDS)}), a platform ({_PLATFORMS}), "
+        "PLATFORM/KIND such as agora/app, or all."
+    )
+
+
+def _complete_scope(incomplete: str) -> list[str]:
+    return [scope for scope in SCOPES if scope.startswith(incomplete)]
 
 
 def known_environments() -> list[str]:
@@ -109,7 +135,6 @@ IssuerUrl = Annotated[
         show_default=False,
     ),
 ]
-_PLATFORMS = ", ".join(PLATFORMS)
 KindArgument = Annotated[
     TokenKind,
     typer.Argument(metavar="KIND", help="app: a person joins a room. management: a server calls the vendor's API."),
@@ -139,10 +164,12 @@ SecretsArgument = Annotated[
     typer.Argument(metavar="PLATFORM", help=f"Any of {_PLATFORMS}, {INVITES}. Default: all.", show_default=False),
 ]
 ScopesArgument = Annotated[
-    list[Scope] | None,
+    list[str] | None,
     typer.Argument(
         metavar="SCOPE",
-        help=f"A kind ({', '.join(KINDS)}), a platform, or PLATFORM/KIND such as agora/app. Default: everything.",
+        parser=_scope,
+        autocompletion=_complete_scope,
+        help=f"A kind ({', '.join(KINDS)}), a platform, PLATFORM/KIND such as agora/app, or all. Default: all.",
         show_default=False,
     ),
 ]

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Annotated, Any, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from roomkey_cli.aws.client import Aws
 from roomkey_cli.terminal import CommandError, say_error
@@ -69,10 +69,17 @@ class _Command(TyperCommand):
     """A command whose help shows no Python types."""
 
     def get_params(self, ctx: Any) -> Any:
-        return without_types(super().get_params(ctx))
+        return _without_types(super().get_params(ctx))
 
 
-def without_types(params: Any) -> Any:
+class Group(TyperGroup):
+    """A group of commands whose help shows no Python types."""
+
+    def get_params(self, ctx: Any) -> Any:
+        return _without_types(super().get_params(ctx))
+
+
+def _without_types(params: Any) -> Any:
     """Replace Python types in the help, such as `<bool>` and `<Environment>`."""
     for param in params:
         described = param.type_descriptor

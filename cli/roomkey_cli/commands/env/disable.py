@@ -3,20 +3,23 @@
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Annotated
 
 import typer
 
 from roomkey import limits
 from roomkey.kill_switch import KillSwitch
+from roomkey.platforms import PLATFORMS
+from roomkey.token_requests import KINDS
 from roomkey_cli.aws import endpoint, kill_switch, parameters, stacks
 from roomkey_cli.aws.client import Aws
 from roomkey_cli.aws.parameters import Parameter
 from roomkey_cli.commands.changes import Change, apply, report
-from roomkey_cli.commands.options import EnvironmentArgument, ScopesArgument
+from roomkey_cli.commands.options import EVERYTHING, EnvironmentArgument, ScopesArgument
 from roomkey_cli.commands.session import ApplyOptions, Session
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import REFUSED, fail, iso_in, note, progress
+from roomkey_cli.terminal import REFUSED, USAGE, fail, iso_in, note, progress
 
 POLL_SECONDS = 2
 """Time between two requests to health while `--wait` waits."""
@@ -31,6 +34,7 @@ def disable(
 
     Example: roomkey env disable prod 100ms agora/app
     """
+    scopes = _checked(scopes)
     aws = session.aws
     found, _ = parameters.require_environment(aws, environment)
     if scopes:
@@ -50,6 +54,20 @@ def disable(
         options,
         [*notes, "Tokens already issued stay valid until they expire."],
     )
+
+
+def _checked(scopes: list[str] | None) -> list[str]:
+    """Return the scopes, empty for everything. Fail for a platform before a kind, which can be meant as one scope."""
+    if not scopes or not EVERYTHING.isdisjoint(scopes):
+        return []
+    for platform, kind in pairwise(scopes):
+        if platform in PLATFORMS and kind in KINDS:
+            fail(
+                f"{platform} {kind}: did you mean {platform}/{kind}? For all {kind} tokens and all of {platform}, "
+                f"name the kind first: {kind} {platform}",
+                USAGE,
+            )
+    return scopes
 
 
 def _undo_notes(environment: Environment, before: KillSwitch, after: KillSwitch) -> list[str]:
@@ -74,6 +92,7 @@ def enable(
 
     Example: roomkey env enable prod 100ms
     """
+    scopes = _checked(scopes)
     aws = session.aws
     found, _ = parameters.require_environment(aws, environment)
     after = KillSwitch(everything=False)
@@ -83,7 +102,7 @@ def enable(
         except ValueError as error:
             fail(str(error), REFUSED)
     write = partial(parameters.replace, aws, found.name, found, after.text)
-    _set(environment, found, after, write, session, options)
+    _set(environment, found, after, write, session, options, turned_on=scopes)
     if wait and not options.dry_run:
         wait_until_effective(aws, environment, after)
 
@@ -106,17 +125,21 @@ def _set(
     session: Session,
     options: ApplyOptions,
     notes: Sequence[str] = (),
+    turned_on: Sequence[str] = (),
 ) -> None:
     before = kill_switch.state_words(found.kill_switch) if found.kill_switch else "INVALID"
-    now = kill_switch.state_words(after)
-    changes = [Change(f"turn minting {now} in {environment} (now: {before})", write)]
+    now, still = kill_switch.state_words(after), ""
+    if turned_on and now != "ON":
+        now, still = f"ON for {', '.join(turned_on)}", f"; still {now}"
+    changes = [Change(f"turn minting {now} in {environment}{still} (now: {before})", write)]
     applied = apply(environment, changes if found.kill_switch != after else [], options)
     effective_at = iso_in(limits.OPERATOR_CONFIG_BOUND_SECONDS) if applied.changed else None
     report(
         applied,
         as_json=session.as_json,
-        unchanged=f"Minting is already {now} in {environment}; nothing was changed.",
-        headline=f"Minting is now {now} in {environment} (was: {before}). In effect everywhere by {effective_at}.",
+        unchanged=f"Minting is already {now} in {environment}{still}; nothing was changed.",
+        headline=f"Minting is now {now} in {environment}{still} (was: {before}). "
+        f"In effect everywhere by {effective_at}.",
         notes=notes,
         details={
             "minting": kill_switch.as_json(after),
