@@ -2,27 +2,41 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TextIO
 
 import typer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from roomkey_cli.local import guard
+from roomkey.errors import NotFound
+from roomkey_cli.local import guard, nearest_route
 from roomkey_cli.local.audit_lines import FunctionOutput
 from roomkey_cli.terminal import harmless, iso
+from roomkey_cli.tokens import refusal
 
 _MAX_ERROR_BYTES = 4096
 _OWN_PAGES = ("/console", "/favicon.ico")
 
 
 class RequestLog:
-    """ASGI middleware outside the guard. `as_json` prints JSON lines instead of readable ones."""
+    """ASGI middleware outside the guard. `as_json` prints JSON lines instead of readable ones.
 
-    def __init__(self, app: ASGIApp, output: FunctionOutput, stream: TextIO, *, as_json: bool = False) -> None:
+    `platforms` are those that the stack serves, for hints at unknown paths.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        output: FunctionOutput,
+        stream: TextIO,
+        *,
+        platforms: Collection[str] = (),
+        as_json: bool = False,
+    ) -> None:
         self._app = app
         self._output = output
         self._stream = stream
+        self._platforms = platforms
         self._as_json = as_json
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +62,9 @@ class RequestLog:
     def _print(self, scope: Scope, path: str, answer: "_Answer", seconds: float) -> None:
         notes = guard.notes(scope)
         audit = self._output.audit_line(answer.request_id)
-        what = _audited(audit) if audit else (notes.get("reason") or answer.error())
+        code, *reasons = answer.refusal()
+        what = _audited(audit) if audit else (notes.get("reason") or code)
+        what = "; ".join((what, *reasons))
         now = time.localtime()
         if self._as_json:
             line = {
@@ -71,7 +87,8 @@ class RequestLog:
         request = harmless(f"{scope['method']} {path}")
         line_of_text = f"{time.strftime('%H:%M:%S', now)}  {status}  {request}  {harmless(what)}".rstrip()
         print(f"{line_of_text}  {seconds * 1000:.0f} ms", file=self._stream, flush=True)
-        if (hint := notes.get("hint")) and hint not in what:
+        hint = nearest_route.hint(path, self._platforms) if code == NotFound.code else notes.get("hint")
+        if hint and hint not in what:
             print(f"          {harmless(hint)}", file=self._stream, flush=True)
 
 
@@ -99,15 +116,12 @@ class _Answer:
         elif self.status >= 400 and len(self._body) < _MAX_ERROR_BYTES:
             self._body += message.get("body", b"")
 
-    def error(self) -> str:
-        """Return the error code, or the message, of a JSON error response."""
+    def refusal(self) -> list[str]:
+        """Return the error's code or message, then each invalid field with the reason."""
         try:
-            body = json.loads(self._body) if self._body else None
+            return refusal.parts(json.loads(self._body))
         except ValueError:
-            return ""
-        if not isinstance(body, dict):
-            return ""
-        return str(body.get("code") or body.get("message") or body.get("error") or "")
+            return [""]
 
 
 def _audited(line: Mapping[str, Any]) -> str:
@@ -115,8 +129,7 @@ def _audited(line: Mapping[str, Any]) -> str:
     requested, caller, token = (line.get(name) or {} for name in ("requested", "caller", "token"))
     user = requested.get("user_id") or token.get("user_id")
     facts = {"room": requested.get("room_id"), "role": requested.get("role"), "user": user}
-    what = ", ".join(
-        [f"{line['platform']} {line['kind']}", *(f"{name} {text}" for name, text in facts.items() if text)]
-    )
+    asked = " ".join(filter(None, (line.get("platform"), line["kind"])))
+    what = ", ".join([asked, *(f"{name} {text}" for name, text in facts.items() if text)])
     by = caller.get("user_id") or caller.get("principal") or "anyone"
     return f"{line.get('reason') or line['decision']}: {what}, by {by}"

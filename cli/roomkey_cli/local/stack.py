@@ -132,6 +132,7 @@ def run(options: Options) -> None:
             ),
             output,
             stdout,
+            platforms=options.secrets,
             as_json=options.json_logs,
         )
         config = uvicorn.Config(
