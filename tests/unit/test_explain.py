@@ -512,11 +512,28 @@ def test_a_neighbours_token_is_explained_or_its_vendor_named(claims: dict[str, A
     assert vendor in (found["platform"] or found["vendor"]).lower()
 
 
-@pytest.mark.parametrize("text", ["", " ", "abc", "0060", "hello world", "NETLESS", "e.y"])
+@pytest.mark.parametrize("text", ["abc", "{}", "[]", "0060", "hello world", "NETLESS", "e.y"])
 def test_other_text_is_no_token(text: str) -> None:
     found = explained(text)
     assert (found["platform"], found["vendor"]) == (None, None)
     assert found["problems"] == (f"this is not a token of {', '.join(p.title for p in PLATFORMS.values())}",)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "the text is empty"),
+        (" \n", "the text is empty"),
+        (
+            '{"success": false, "code": "invalid-request", "errors": [{"field": "role", "reason": "is missing"}]}',
+            "this is a refusal: invalid-request (role: is missing)",
+        ),
+        ('{"success": false, "code": 404, "reason": "not-found", "message": "x"}', "this is a refusal: not-found"),
+        ('{"message": "Unauthorized"}', "this is a refusal: Unauthorized"),
+    ],
+)
+def test_text_that_is_no_token_gets_a_reason(text: str, problem: str) -> None:
+    assert explained(text)["problems"] == (problem,)
 
 
 @given(st.text() | st.binary().map(lambda content: "ey" + encoded(content)) | st.text().map("006".__add__))

@@ -46,7 +46,7 @@ def explain_command(
     elif explanation.foreign:
         print(_foreign_text(explanation, explanation.foreign, moment))
     else:
-        fail(explain.no_token(), REFUSED)
+        fail(explanation.problems[0], REFUSED)
     if explanation.problems:
         raise typer.Exit(REFUSED)
 

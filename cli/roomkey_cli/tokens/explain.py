@@ -1,5 +1,6 @@
 """Explain a token: find it in pasted text, decode it, verify it, and judge it."""
 
+import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import NamedTuple
@@ -8,6 +9,7 @@ from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform, Signature, TokenReport
 from roomkey.platforms.credentials import Credentials
 from roomkey_cli.terminal import iso_or_none
+from roomkey_cli.tokens import refusal
 from roomkey_cli.tokens.clipboard import candidates
 from roomkey_cli.tokens.foreign import ForeignToken, identify_foreign
 
@@ -15,20 +17,22 @@ from roomkey_cli.tokens.foreign import ForeignToken, identify_foreign
 class Explanation(NamedTuple):
     """The report of one of Roomkey's platforms, or else whose token it is, if that is known.
 
-    `token` is the text that was explained, `notes` describe what was removed around it.
+    `token` is the text that was explained, `notes` describe what was removed around it. Without a token, `reason` is
+    why there is none.
     """
 
     report: TokenReport | None
     foreign: ForeignToken | None = None
     token: str = ""
     notes: tuple[str, ...] = ()
+    reason: str = ""
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Why the token is not one that can be used."""
         if self.report:
             return self.report.problems
-        return (self.foreign.summary if self.foreign else no_token(),)
+        return (self.foreign.summary if self.foreign else self.reason,)
 
     @property
     def never_expires(self) -> bool:
@@ -42,8 +46,16 @@ class Explanation(NamedTuple):
 _TIMES = {"exp", "expireAt", "expire", "ts"}
 
 
-def no_token() -> str:
-    """Return the message for text that is no token at all."""
+def _no_token(text: str) -> str:
+    """Return why `text` contains no token."""
+    if not text.strip():
+        return "the text is empty"
+    try:
+        code, *reasons = refusal.parts(json.loads(text))
+    except (ValueError, RecursionError):
+        code, reasons = "", []
+    if code:
+        return f"this is a refusal: {code}" + (f" ({'; '.join(reasons)})" if reasons else "")
     return f"this is not a token of {', '.join(platform.title for platform in PLATFORMS.values())}"
 
 
@@ -69,7 +81,7 @@ def explain(text: str, at: float, keys_of: Callable[[Platform], Credentials | No
         for token, removed in candidates(text):
             if foreign := identify_foreign(token):
                 found.append(Explanation(None, foreign, token, (removed,) if removed else ()))
-    return min(found, key=_distance, default=Explanation(None))
+    return min(found, key=_distance, default=Explanation(None, reason=_no_token(text)))
 
 
 def _distance(explanation: Explanation) -> tuple[bool, bool, int, int]:
