@@ -96,6 +96,8 @@ def verify(
     Raises:
         SignatureRefused: The request is not signed by `key`, for one of `services`, now.
     """
+    if not any(name == "authorization" for name, _ in headers):
+        raise SignatureRefused("the request is not signed (AWS SigV4)")
     authorization = _only(headers, "authorization")
     claimed = _AUTHORIZATION.fullmatch(authorization)
     if claimed is None:
