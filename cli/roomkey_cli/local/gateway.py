@@ -177,7 +177,7 @@ class Gateway:
         authorizer: Judges access tokens; required with `jwt`.
         key: The key that signs for `iam` routes. Default: a random one.
         allowed_origins: Origins whose pages may call. Their CORS headers replace the function's on every response.
-        allow_localhost: Also allow the origin `localhost` at any port.
+        allow_loopback: Also allow `localhost`, `127.0.0.1` and `[::1]` at any port.
         extra_routes: Pages of the local stack alone; matched first.
 
     Raises:
@@ -192,7 +192,7 @@ class Gateway:
         *,
         key: sigv4.LocalKey | None = None,
         allowed_origins: Collection[str] = (),
-        allow_localhost: bool = False,
+        allow_loopback: bool = False,
         extra_routes: Sequence[BaseRoute] = (),
     ) -> None:
         if access is Access.JWT and authorizer is None:
@@ -202,7 +202,7 @@ class Gateway:
         self._authorizer = authorizer
         self._key = key or sigv4.LocalKey.generate()
         self._allowed_origins = frozenset(allowed_origins)
-        self._allow_localhost = allow_localhost
+        self._allow_loopback = allow_loopback
         self._router = Router(extra_routes, redirect_slashes=False, default=self._serve)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -224,7 +224,7 @@ class Gateway:
             answer, reason = await run_in_threadpool(self._answer, replace(request, body=body), request_id)
             if reason:
                 guard.note(scope, reason=reason)
-        if self._allowed_origins or self._allow_localhost:
+        if self._allowed_origins or self._allow_loopback:
             answer = self._with_cors(answer, request)
         await _send_answer(send, answer, request_id)
 
@@ -262,7 +262,7 @@ class Gateway:
         vary = [word.strip() for word in headers.get("vary", "").split(",")]
         headers["vary"] = ", ".join([*(word for word in vary if word.lower() not in ("", "origin")), "Origin"])
         origin = request.header("origin")
-        if origin in self._allowed_origins or (self._allow_localhost and guard.is_localhost_origin(origin)):
+        if origin in self._allowed_origins or (self._allow_loopback and guard.is_loopback_origin(origin)):
             headers["access-control-allow-origin"] = origin
             headers["access-control-expose-headers"] = CORS_EXPOSE_HEADERS
             if _is_preflight(request):

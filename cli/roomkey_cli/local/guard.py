@@ -33,7 +33,7 @@ AWS_TARGETS = ("AmazonSSM.", "secretsmanager.")
 """How `X-Amz-Target` begins for the services that the stand-in for AWS serves."""
 
 _MAX_AWS_BODY_BYTES = 1024 * 1024
-_LOCALHOST = re.compile(r"https?://localhost(:[0-9]{1,5})?")
+_LOOPBACK_ORIGIN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 _HOST = re.compile(r"(?:(?P<name>[a-z0-9._-]+)|\[(?P<address>[0-9a-f:.]+)\])(?::[0-9]{1,5})?")
 _ORIGIN = re.compile(r"https?://[^\s,/*A-Z]+")
 _ABSOLUTE_FORM = re.compile(r"https?://(?P<host>[^/?#]+)(?P<path>.*)", re.IGNORECASE)
@@ -84,9 +84,9 @@ def own_addresses() -> list[str]:
         return [address]
 
 
-def is_localhost_origin(origin: str) -> bool:
+def is_loopback_origin(origin: str) -> bool:
     """Return whether `origin` is a development server on this machine, at any port."""
-    return _LOCALHOST.fullmatch(origin) is not None
+    return _LOOPBACK_ORIGIN.fullmatch(origin) is not None
 
 
 def host_name(host: str) -> str:
@@ -144,7 +144,7 @@ class Guard:
     Args:
         app: The application that it protects.
         hosts: Host names by which the listener may be called.
-        origins: Exact origins of other sites whose pages may call the API. Pages at `localhost` always may.
+        origins: Exact origins of other sites whose pages may call the API. Pages at loopback always may.
         path_key: If not empty, the path must begin with this segment, which is removed.
     """
 
@@ -199,7 +199,7 @@ class Guard:
                 return
             if scope["path"].startswith(_OWN_PAGES):
                 raise NotAllowed(f"pages of {json.dumps(origin)} may not call {scope['path']}")
-            if origin in self._origins or is_localhost_origin(origin):
+            if origin in self._origins or is_loopback_origin(origin):
                 return
             shown = json.dumps(origin)[1:-1]
             way = f"start with --origin {shown}" if _ORIGIN.fullmatch(origin) else "open the page from http://localhost"

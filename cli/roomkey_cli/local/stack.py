@@ -189,7 +189,7 @@ def _application(
         authorizer=authorizer,
         key=key,
         allowed_origins=options.origins,
-        allow_localhost=True,
+        allow_loopback=True,
         extra_routes=[
             Route("/", _to_console),
             *console.routes(),
