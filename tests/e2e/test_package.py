@@ -97,7 +97,8 @@ def test_run_without_the_extra_names_it(slim: Path) -> None:
         run([str(slim), "run"])
 
     assert refused.value.returncode == 2
-    assert "pip install 'roomkey[local]'" in refused.value.stderr
+    assert "needs the extra `local`" in refused.value.stderr
+    assert "pip install 'PATH[local]'" in refused.value.stderr
     assert "Traceback" not in refused.value.stderr
 
 

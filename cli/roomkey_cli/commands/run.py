@@ -1,5 +1,6 @@
 """`roomkey run`: the whole stack on this machine."""
 
+import errno
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,11 @@ from roomkey_cli.commands import files
 from roomkey_cli.commands.options import CredentialsFile, IssuerUrl
 from roomkey_cli.data import OPEN_POLICY
 from roomkey_cli.terminal import REFUSED, USAGE, fail
+
+_NEEDS_EXTRA = """the local stack needs the extra `local`. Install roomkey with it, from the PATH that it came from:
+  pip install 'PATH[local]'
+  pipx install --force 'PATH[local]'
+  uv tool install --force 'PATH[local]'"""
 
 
 def run(
@@ -65,8 +71,8 @@ def run(
     """
     try:
         from roomkey_cli.local import guard, sigv4, stack  # Only this command needs a web server and moto.
-    except ModuleNotFoundError as error:
-        fail(f"the local stack needs the package {error.name}: pip install 'roomkey[local]'", USAGE)
+    except ModuleNotFoundError:
+        fail(_NEEDS_EXTRA, USAGE)
 
     if access is not Access.JWT and (issuer or scope):
         fail("--issuer and --scope need --access jwt", USAGE)
@@ -106,8 +112,8 @@ def run(
         Settings.from_environment(stack.function_environment(options, "", sigv4.LocalKey("", "")))
     except SettingsError as error:
         fail(_in_option_names(str(error)), USAGE)
-    _check_can_listen(host, port, "--host, --port")
-    _check_can_listen(aws_host, aws_port, "--aws-host, --aws-port")
+    _check_can_listen(host, port, "--host", "--port")
+    _check_can_listen(aws_host, aws_port, "--aws-host", "--aws-port")
     stack.run(options)
 
 
@@ -134,7 +140,7 @@ def _in_option_names(message: str) -> str:
     return message
 
 
-def _check_can_listen(host: str, port: int, options: str) -> None:
+def _check_can_listen(host: str, port: int, host_option: str, port_option: str) -> None:
     """End the command if the address is not available; the servers would report it less clearly."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
@@ -142,6 +148,12 @@ def _check_can_listen(host: str, port: int, options: str) -> None:
             probe.bind((host, port))
             probe.listen()
     except (UnicodeError, TypeError):  # Python raises either for an invalid host name.
-        fail(f"cannot listen at {host}, port {port} ({options}): the host name is invalid", REFUSED)
+        reason = "the host name is invalid"
     except OSError as error:
-        fail(f"cannot listen at {host}, port {port} ({options}): {error.strerror}", REFUSED)
+        reason = str(error.strerror)
+        if error.errno == errno.EADDRINUSE:
+            other = f"{port_option} {port + 200 if port < 65336 else 0}"
+            reason = f'the port is in use; try roomkey run {other}, or make run ARGS="{other}"'
+    else:
+        return
+    fail(f"cannot listen at {host}, port {port} ({host_option}, {port_option}): {reason}", REFUSED)
