@@ -304,7 +304,8 @@ def test_a_host_invites_a_guest(browser: Browser, start: Callable[..., LocalStac
         console.type("Room", "class-7b")
         console.choose("Host", "student")
         console.press("Create invite")
-        console.shows("Refused: not-allowed.")
+        refusal = "Refused: not-allowed. The caller is not allowed to have this token."
+        expect(console.page.locator("#invite-answer")).to_have_text(refusal)
         console.choose("Host", "teacher")
         console.press("Create invite")
         console.shows("Invite created.")

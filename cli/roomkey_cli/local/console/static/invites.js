@@ -18,7 +18,7 @@ function refused(place, { answer }) {
   const { code, msg, message, errors = [] } = answer;
   const items = errors.map(({ field, reason }) => h('li', {}, h('code', {}, field), ` ${reason}`));
   const title = code ? `Refused: ${code}.` : `Refused by the gateway: ${message}.`;
-  say(place, 'bad', title, msg ?? '', items.length > 0 && h('ul', { class: 'errors' }, items));
+  say(place, 'bad', title, msg ?? '', ...(items.length ? [h('ul', { class: 'errors' }, items)] : []));
 }
 
 async function run(place, button, work) {
