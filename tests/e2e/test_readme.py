@@ -31,6 +31,10 @@ def test_a_request_succeeds(command: str, local_stack: LocalStack) -> None:
     assert answer["success"] is True
 
 
+def test_the_first_request_is_the_one_that_the_stack_prints(local_stack: LocalStack) -> None:
+    assert local_stack.commands()[0].replace(local_stack.url, "http://127.0.0.1:8000") == CURLS[0]
+
+
 @pytest.mark.parametrize("command", RUNS)
 def test_the_stack_starts(command: str) -> None:
     arguments = dict(word.split("=", 1) for word in shlex.split(command)[2:]).get("ARGS", "")
