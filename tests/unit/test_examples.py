@@ -38,3 +38,8 @@ def test_a_policy_for_groups_has_an_example_of_a_demo_user() -> None:
 def test_a_policy_that_grants_nothing_has_no_example(policy: str, access: Access) -> None:
     assert examples.app_token(policy, access, PLATFORM_NAMES, demo_users=False) is None
     assert examples.management_token(policy, PLATFORM_NAMES) is None
+
+
+@pytest.mark.parametrize(("policy", "named"), [(CLASSROOM, True), (NOTHING, False)])
+def test_a_policy_for_signed_in_users_names_the_access_that_it_needs(policy: str, named: bool) -> None:
+    assert ("add --access jwt" in examples.why_no_app_token(policy, PLATFORM_NAMES)) == named

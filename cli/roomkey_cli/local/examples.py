@@ -47,6 +47,13 @@ def app_token(policy_text: str, access: Access, platforms: Collection[str], *, d
     return None
 
 
+def why_no_app_token(policy_text: str, platforms: Collection[str]) -> str:
+    """Return the line that the local stack prints instead of a request for an app token."""
+    signed_in = app_token(policy_text, Access.JWT, platforms, demo_users=True)
+    remedy = " Its rules need a signed-in user: add --access jwt." if signed_in else ""
+    return f"The policy grants no app token that this stack can show.{remedy}"
+
+
 def management_token(policy_text: str, platforms: Collection[str]) -> Example | None:
     """Return a request for a management token that the policy grants to the local key, None without one."""
     policy = parse_policy(policy_text)

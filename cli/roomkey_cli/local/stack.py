@@ -297,7 +297,7 @@ def _phone_lines(base_url: str) -> str:
 def _app_token_lines(base_url: str, options: Options, signed: str) -> str:
     example = examples.app_token(options.policy, options.access, options.secrets, demo_users=_has_demo_users(options))
     if example is None:
-        return "  The policy grants no app token that this stack can show."
+        return f"  {examples.why_no_app_token(options.policy, options.secrets)}"
     url = f"{base_url}/api/token" if example.platform == "100ms" else f"{base_url}/v1/{example.platform}/app-token"
     body = f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(example.body))}"
     curl = _curl(options)
