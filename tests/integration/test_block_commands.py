@@ -16,11 +16,12 @@ def test_a_user_is_blocked_and_unblocked(account: Account) -> None:
     assert blocked.status == 0, blocked.err
     entry = {"rooms": ["r1", "r2"], "platforms": ["agora"], "reason": "spam"}
     assert account.block_list(name) == {"users": {"u-7": entry}}
-    assert "block u-7" in blocked.lines[0]
+    assert blocked.lines[0] == f"u-7 is now blocked in {name}: room r1, r2, platform agora, without end: spam."
     assert "In effect everywhere by 20" in blocked.lines[1]
     assert "of 8192 bytes (free tier)" in blocked.lines[2]
 
-    assert roomkey("unblock", name, "u-7").status == 0
+    unblocked = roomkey("unblock", name, "u-7")
+    assert unblocked.lines[0] == f"u-7 is no longer blocked in {name}."
     assert account.block_list(name) == {}
 
 
@@ -30,7 +31,7 @@ def test_an_invite_is_blocked_and_unblocked(account: Account) -> None:
     assert roomkey("block", name, "--invite", "k3F").status == 0
     assert roomkey("block", name, "u-1").status == 0
     assert account.block_list(name)["invites"] == ["k3F"]
-    assert roomkey("unblock", name, "--invite", "k3F").status == 0
+    assert roomkey("unblock", name, "--invite", "k3F").lines[0] == f"The invite k3F is no longer blocked in {name}."
     assert list(account.block_list(name)) == ["users"]
 
 

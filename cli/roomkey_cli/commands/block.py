@@ -80,10 +80,13 @@ def block(
 
     if user is not None:
         _check_user(user)
-        description = f"block {user} in {environment}: {block_list.block_words(entry, iso)}"
+        words = block_list.block_words(entry, iso)
+        description = f"block {user} in {environment}: {words}"
+        headline = f"{user} is now blocked in {environment}: {words}."
     else:
         description = f"block the invite {invite} in {environment}"
-    _write(environment, session, options, change, description)
+        headline = f"The invite {invite} is now blocked in {environment}."
+    _write(environment, session, options, change, description, headline)
 
 
 def unblock(
@@ -101,9 +104,9 @@ def unblock(
     if everyone:
         if user or invite:
             fail("--all cannot be combined with USER or --invite", USAGE)
-        _write(
-            environment, session, options, lambda _: BlockList(), f"empty the block list of {environment}", reset=True
-        )
+        description = f"empty the block list of {environment}"
+        headline = f"The block list of {environment} is now empty."
+        _write(environment, session, options, lambda _: BlockList(), description, headline, reset=True)
         return
     _one_of(user, invite)
 
@@ -114,7 +117,9 @@ def unblock(
         return BlockList(users, tuple(name for name in blocked.invites if name != invite))
 
     name = user if user is not None else f"the invite {invite}"
-    _write(environment, session, options, change, f"unblock {name} in {environment}")
+    subject = user if user is not None else f"The invite {invite}"
+    headline = f"{subject} is no longer blocked in {environment}."
+    _write(environment, session, options, change, f"unblock {name} in {environment}", headline)
 
 
 def blocks(environment: EnvironmentArgument, session: Session) -> None:
@@ -202,6 +207,7 @@ def _write(
     options: ApplyOptions,
     change: Callable[[BlockList], BlockList],
     description: str,
+    headline: str,
     *,
     reset: bool = False,
 ) -> None:
@@ -223,6 +229,7 @@ def _write(
         applied,
         as_json=session.as_json,
         unchanged="The block list already contains this; nothing was changed.",
+        headline=headline,
         notes=[
             f"In effect everywhere by {iso_in(limits.OPERATOR_CONFIG_BOUND_SECONDS)}. Tokens already issued stay valid "
             "until they expire.",
