@@ -56,6 +56,14 @@ def read(environment: Environment) -> dict[str, str] | None:
     return {str(name): _text(value) for name, value in document.items()}
 
 
+def read_valid(environment: Environment) -> dict[str, str]:
+    """Return the stack parameters in the file, empty without a valid file."""
+    try:
+        return read(environment) or {}
+    except InvalidConfig:
+        return {}
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bool):  # YAML reads `Tracing: on` as true.
         return "on" if value else "off"

@@ -389,8 +389,20 @@ def test_status_of_an_environment(account: Account) -> None:
     assert "OFF for 100ms, agora/app; version 1, 20" in result.out
     assert "0 rules, mode enforce, 41 bytes; version 1" in result.out
     assert "0 users and 0 invites blocked" in result.out
-    assert "videosdk          not stored" in result.out
+    assert [line.split()[1] for line in result.lines if line.startswith("  secret ")] == ["100ms"]
+    assert " by " not in result.out  # moto records no user.
     assert json.loads(DEMO["100ms"])["app_secret"] not in result.out
+
+
+def test_status_lists_the_secrets_that_a_served_platform_lacks(account: Account) -> None:
+    name = account.create()
+    account.function(name, Environment={"Variables": {"PLATFORMS": "100ms,agora"}})
+    account.aws.put_secret(name, DEMO["100ms"])
+
+    lines = roomkey("env", "status", name).lines
+
+    assert [line.split()[1] for line in lines if line.startswith("  secret ")] == ["100ms", "agora"]
+    assert lines[-1].endswith("not stored")
 
 
 def test_status_as_json(account: Account) -> None:

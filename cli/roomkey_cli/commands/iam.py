@@ -37,7 +37,7 @@ def iam(
         stack = stacks.find_stack(aws, environment)
     except AwsError as error:
         note(f"{error}; the document covers every API in the account")
-    values = stack.parameters if stack else _config(environment)
+    values = stack.parameters if stack else config_file.read_valid(environment)
     document = iam_documents.filled(
         str(role),
         environment.name,
@@ -48,10 +48,3 @@ def iam(
         key_arn=values.get("KmsKeyArn", ""),
     )
     print(json.dumps(document, indent=2))
-
-
-def _config(environment: EnvironmentArgument) -> dict[str, str]:
-    try:
-        return config_file.read(environment) or {}
-    except config_file.InvalidConfig:
-        return {}

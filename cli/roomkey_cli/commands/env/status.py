@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from roomkey.platforms import PLATFORMS
+from roomkey_cli import config_file
 from roomkey_cli.aws import block_list as block_lists
 from roomkey_cli.aws import kill_switch, parameters, secret_store, stacks
 from roomkey_cli.aws.client import DENIED, Aws, AwsError
@@ -56,7 +57,7 @@ def status(environment: EnvironmentArgument, session: Session) -> None:
         ):
             say(_parameter_words(name, parameter, metadata, text), mark=f"  {label:<8} ")
         say(function_words(function), mark="  function ")
-        for platform, secret in secrets.items():
+        for platform, secret in _served_or_stored(environment, function, secrets).items():
             say(f"{platform:<17} {_secret_words(secret)}", mark="  secret   ")
     if not is_usable(snapshot):
         raise typer.Exit(REFUSED)
@@ -83,6 +84,15 @@ def _function(aws: Aws, environment: Environment) -> stacks.Function | None:
             raise
         note(str(error))
         return None
+
+
+def _served_or_stored(
+    environment: Environment, function: stacks.Function | None, secrets: Mapping[str, SecretMetadata | None]
+) -> Mapping[str, SecretMetadata | None]:
+    """Return the secrets that exist and, as None, the missing ones of platforms that are served."""
+    deployed = function.variables.get("PLATFORMS") if function else None
+    served = (deployed or config_file.read_valid(environment).get("Platforms", "")).split(",")
+    return {platform: secret for platform, secret in secrets.items() if secret or platform in served}
 
 
 def _minting(snapshot: EnvironmentSnapshot) -> str:
@@ -132,7 +142,7 @@ def function_json(environment: Environment, function: stacks.Function | None) ->
 def _parameter_words(name: str, parameter: Parameter | None, metadata: Metadata, text: str) -> str:
     if parameter is None:
         return f"MISSING: {name} does not exist (roomkey env init creates it)"
-    user = metadata.get(name, {}).get("LastModifiedUser")
+    user = _user(metadata.get(name, {}))
     since = iso(parameter.changed) if parameter.changed else "an unknown time"
     return f"{text}; version {parameter.version}, {since}{f' by {user}' if user else ''}"
 
@@ -178,8 +188,14 @@ def _version_json(parameter: Parameter | None, metadata: Mapping[str, Any]) -> d
     return {
         "version": parameter.version if parameter else None,
         "changed": iso_or_none(parameter.changed) if parameter else None,
-        "by": metadata.get("LastModifiedUser"),
+        "by": _user(metadata),
     }
+
+
+def _user(metadata: Mapping[str, Any]) -> str | None:
+    """Return the ARN of the user who changed a parameter. The local stack has `N/A` instead."""
+    user = metadata.get("LastModifiedUser")
+    return user if user != "N/A" else None
 
 
 def _secret_words(secret: SecretMetadata | None) -> str:
