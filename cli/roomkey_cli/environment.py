@@ -1,5 +1,6 @@
 """An environment's name, and the names of its resources in AWS."""
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -7,6 +8,9 @@ from roomkey.settings import Settings, SettingsError
 
 INVITES = "invites"
 """The last part of the name of the secret with the keys of invites."""
+
+LOCAL = "local"
+"""The name of the local stack's environment."""
 
 ALIAS = "live"
 """The function's alias, which the API invokes."""
@@ -69,6 +73,11 @@ class Environment:
     def log_groups(self) -> tuple[str, ...]:
         """Return the function's log group, which has the audit lines, and API Gateway's access log."""
         return f"/aws/lambda/{self.function_name}", f"/aws/vendedlogs/{self.function_name}"
+
+    @property
+    def is_local_stack(self) -> bool:
+        """Check whether these are the names of the local stack, and AWS calls go to an endpoint such as its."""
+        return self.name == LOCAL and bool(os.environ.get("AWS_ENDPOINT_URL"))
 
     @property
     def is_prod(self) -> bool:

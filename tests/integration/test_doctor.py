@@ -406,6 +406,13 @@ def test_before_a_deploy_only_its_needs_are_checked(account: Account) -> None:
     assert not {"function", "health"} & found.keys()
 
 
+def test_the_local_stack_needs_no_deploy(account: Account) -> None:
+    found = examine("local")
+
+    assert found["stack"] == [("ok", "this is the local stack, which runs without a deploy", "")]
+    assert "config" not in found
+
+
 def test_a_deployer_who_may_not_read_operator_data_is_warned(account: Account) -> None:
     name = account.create()
     account.fail("SSM")

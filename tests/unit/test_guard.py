@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from roomkey.settings import Settings
+from roomkey_cli.aws.client import Aws, AwsError
 from roomkey_cli.local import guard
 from roomkey_cli.local.aws_stand_in import AwsStandIn
 from roomkey_cli.local.sigv4 import DEMO_PRINCIPAL, LocalKey
@@ -232,6 +233,14 @@ def test_other_services_are_refused(aws: str, service: str, operation: str) -> N
     parameters = {"StackName": "evil", "TemplateBody": "{}"} if operation == "create_stack" else {}
     with pytest.raises(ClientError, match=r"AccessDenied|UnrecognizedClient|403"):
         getattr(client(service, aws), operation)(**parameters)
+
+
+def test_a_command_learns_that_it_is_the_local_stack(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY.id)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY.secret)
+
+    with pytest.raises(AwsError, match="the local stack serves ssm and secretsmanager only; Ctrl-C ends it"):
+        Aws(region="us-east-1", endpoint=aws).call("lambda", "list_layer_versions", LayerName="layer")
 
 
 def test_the_doctor_sees_its_identity_and_no_stack(aws: str) -> None:

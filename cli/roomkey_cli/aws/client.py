@@ -204,6 +204,8 @@ def _translate_refusal(details: Mapping[str, Any], operation: str) -> AwsError:
         sentence = f"AWS does not recognize these credentials: {_SIGN_IN}"
     elif code in _BAD_SIGNATURE:
         sentence = "AWS rejects the signature: the secret key or this machine's clock is wrong"
+    elif code in DENIED and "local stack" in message:
+        sentence = message
     elif code in DENIED:
         action = re.search(r"perform: (\S+)", message)
         sentence = f"access denied: your AWS credentials do not allow {action[1] if action else operation}"

@@ -40,7 +40,7 @@ _ABSOLUTE_FORM = re.compile(r"https?://(?P<host>[^/?#]+)(?P<path>.*)", re.IGNORE
 _OWN_PAGES = ("/console", "/demo")
 _SIGNED_SERVICES = ("ssm", "secretsmanager", "sts", "cloudformation", "lambda", "logs")
 _FUNCTION = re.compile(r"/2015-03-31/functions/[\w-]+")
-_NOT_SERVED = "the local stack serves ssm and secretsmanager only"
+_NOT_SERVED = "the local stack serves ssm and secretsmanager only; Ctrl-C ends it, and nothing is kept"
 _CALLER_IDENTITY = (
     "<GetCallerIdentityResponse><GetCallerIdentityResult>"
     f"<Arn>{sigv4.DEMO_PRINCIPAL}</Arn><UserId>{sigv4.DEMO_USER_ID}</UserId><Account>{sigv4.DEMO_ACCOUNT}</Account>"

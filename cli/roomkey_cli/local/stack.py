@@ -23,6 +23,7 @@ from roomkey.api import Api
 from roomkey.dependencies import Dependencies
 from roomkey.settings import Access, GroupsFormat, Settings
 from roomkey_cli.credential_file import Secrets
+from roomkey_cli.environment import LOCAL
 from roomkey_cli.local import examples, guard
 from roomkey_cli.local.audit_lines import FunctionOutput
 from roomkey_cli.local.aws_stand_in import AwsStandIn
@@ -35,7 +36,6 @@ from roomkey_cli.local.lan import CA_MEDIA_TYPE, CA_PATH, LanCertificate, qr_cod
 from roomkey_cli.local.request_log import RequestLog
 from roomkey_cli.local.sigv4 import LocalKey
 
-ENVIRONMENT = "local"
 REGION = "us-east-1"
 SHUTDOWN_SECONDS = 2
 
@@ -79,7 +79,7 @@ class Options(NamedTuple):
 def function_environment(options: Options, endpoint: str, key: LocalKey) -> dict[str, str]:
     """Return the function's whole environment: what the template sets, and the way to the stand-in for AWS."""
     return {
-        "ENVIRONMENT": ENVIRONMENT,
+        "ENVIRONMENT": LOCAL,
         "APP_TOKEN_ACCESS": options.access,
         "PLATFORMS": ",".join(options.secrets),
         "USER_ID_CLAIM": options.user_id_claim,
@@ -270,7 +270,7 @@ def welcome(base_url: str, endpoint: str, options: Options, key: LocalKey) -> st
         f"AWS_ENDPOINT_URL={endpoint} AWS_REGION={REGION} AWS_ACCESS_KEY_ID={key.id} AWS_SECRET_ACCESS_KEY={key.secret}"
     )
     sections = [
-        f"Roomkey is ready at {base_url}  (environment {ENVIRONMENT}, app tokens: {options.access})",
+        f"Roomkey is ready at {base_url}  (environment {LOCAL}, app tokens: {options.access})",
         f"  Serves {', '.join(options.secrets)}",
         f"  Console:\n    {base_url}/console",
         _phone_lines(base_url) if options.lan else "",
@@ -335,7 +335,7 @@ def _management_lines(base_url: str, options: Options, signed: str) -> str:
 def _container_lines(key: LocalKey) -> str:
     """Return how `sam local` runs the built function against this stack, in another terminal."""
     architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
-    parameters = f"--parameter-overrides 'Environment={ENVIRONMENT} AppTokenAccess=open Architecture={architecture}'"
+    parameters = f"--parameter-overrides 'Environment={LOCAL} AppTokenAccess=open Architecture={architecture}'"
     return f"""  In Lambda's own container, after `make build`:
     export AWS_ACCESS_KEY_ID={key.id} AWS_SECRET_ACCESS_KEY={key.secret} AWS_REGION={REGION}
     sam local invoke -e events/api-token-web.json {parameters}
