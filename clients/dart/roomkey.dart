@@ -46,7 +46,10 @@ class RoomkeyException implements Exception {
   bool get retryable => status == 429 || status >= 500;
 
   @override
-  String toString() => 'RoomkeyException: $code ($status)';
+  String toString() => [
+        'RoomkeyException: $code ($status)',
+        for (final error in errors) '${error['field']}: ${error['reason']}',
+      ].join('; ');
 }
 
 class Roomkey {

@@ -44,7 +44,7 @@ class RoomkeyException(
     val requestId: String?,
     val errors: List<FieldError>,
     val retryAfter: Double,
-) : Exception("$code ($status)") {
+) : Exception((listOf("$code ($status)") + errors.map { "${it.field}: ${it.reason}" }).joinToString("; ")) {
     /** Whether the same request may succeed later. */
     val retryable get() = status == 429 || status >= 500
 }

@@ -5,21 +5,28 @@ import Foundation
 public struct AppTokenRequest: Encodable {
     public var room_id: String?
     public var role: String?
+    public var permissions: [String]?
     public var user_id: String?
     public var services: [String]?
     public var display_name: String?
+    public var email: String?
+    public var avatar_url: String?
     /// Lifetime in seconds.
     public var expires_in: Int?
 
     public init(
-        room_id: String? = nil, role: String? = nil, user_id: String? = nil, services: [String]? = nil,
-        display_name: String? = nil, expires_in: Int? = nil
+        room_id: String? = nil, role: String? = nil, permissions: [String]? = nil, user_id: String? = nil,
+        services: [String]? = nil, display_name: String? = nil, email: String? = nil, avatar_url: String? = nil,
+        expires_in: Int? = nil
     ) {
         self.room_id = room_id
         self.role = role
+        self.permissions = permissions
         self.user_id = user_id
         self.services = services
         self.display_name = display_name
+        self.email = email
+        self.avatar_url = avatar_url
         self.expires_in = expires_in
     }
 }

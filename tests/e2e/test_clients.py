@@ -5,6 +5,7 @@ The local stack confirms that the real endpoint behaves like the script. Swift, 
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,8 @@ import pytest
 import requests
 
 from e2e.stacks import ROOT, LocalStack
+from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import TokenKind
 
 sys.path.insert(0, str(ROOT / "clients" / "python"))
 import roomkey_client
@@ -102,6 +105,8 @@ class Outcome:
     code: str | None
     errors: list[dict[str, str]]
     pauses: list[float]
+    text: str = field(default="", compare=False)
+    """The exception as text."""
 
 
 type Client = Callable[[str, str, Mapping[str, Any]], Outcome]
@@ -114,17 +119,18 @@ def python_client(url: str, platform: str, request: Mapping[str, Any]) -> Outcom
     try:
         return Outcome(client.app_token(platform, **request)["token"], None, [], pauses)
     except roomkey_client.RoomkeyError as error:
-        return Outcome(None, error.code, error.errors, pauses)
+        return Outcome(None, error.code, error.errors, pauses, str(error))
     except requests.RequestException:
         return Outcome(None, None, [], pauses)
 
 
-def npm(folder: Path, *arguments: str) -> None:
+def npm(folder: Path, command: str, **variables: str) -> None:
     if NODE is None or NPM is None:
         pytest.skip("Node or npm is not installed")
-    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=0")
+    settings = {"audit": "false", "fund": "false", "prefer_offline": "true", "fetch_retries": "0"}
+    environ = os.environ | {f"npm_config_{name}": value for name, value in settings.items()} | variables
     done = subprocess.run(
-        [NPM, *arguments, *quiet], cwd=folder, capture_output=True, text=True, timeout=240, check=False
+        ["bash", "-c", command], cwd=folder, env=environ, capture_output=True, text=True, timeout=240, check=False
     )
     if any(word in done.stderr for word in OFFLINE):
         pytest.skip("npm cannot reach its registry")
@@ -132,28 +138,29 @@ def npm(folder: Path, *arguments: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The TypeScript package, type-checked and built in a new folder next to the packages of e2e/node."""
-    folder = tmp_path_factory.mktemp("clients")
-    shutil.copytree(ROOT / "clients" / "typescript", folder, dirs_exist_ok=True)
-    npm(folder, "ci")
-    npm(folder, "run", "build")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder in which the command of clients/README.md installed the TypeScript package."""
+    clone, folder = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("app")
+    built = shutil.ignore_patterns("node_modules", "dist")
+    shutil.copytree(ROOT / "clients", clone / "clients", ignore=built)
+    (command,) = re.findall("^npm .*", (ROOT / "clients" / "README.md").read_text(), re.MULTILINE)
+    npm(folder, command, ROOMKEY=str(clone))
     return folder
 
 
 _HARNESS = """
 import { createInterface } from 'node:readline';
-import { Roomkey, RoomkeyError } from './dist/index.js';
+import { Roomkey, RoomkeyError } from 'roomkey-client';
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { url, platform, request } = JSON.parse(line);
   const pauses = [];
   const options = { wait: async (seconds) => { pauses.push(seconds); }, random: () => 0.5 };
   const outcome = await new Roomkey(url, options).appToken(platform, request).then(
-    ({ token }) => ({ token, code: null, errors: [] }),
+    ({ token }) => ({ token, code: null, errors: [], text: '' }),
     (error) => {
       const { code = null, errors = [] } = error instanceof RoomkeyError ? error : {};
-      return { token: null, code, errors };
+      return { token: null, code, errors, text: String(error) };
     },
   );
   console.log(JSON.stringify({ ...outcome, pauses }));
@@ -162,10 +169,10 @@ for await (const line of createInterface({ input: process.stdin })) {
 
 
 @pytest.fixture(scope="module")
-def typescript_client(built: Path) -> Iterator[Client]:
-    (built / "harness.mjs").write_text(_HARNESS)
+def typescript_client(app: Path) -> Iterator[Client]:
+    (app / "harness.mjs").write_text(_HARNESS)
     with subprocess.Popen(
-        [NODE or "node", "harness.mjs"], cwd=built, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        [NODE or "node", "harness.mjs"], cwd=app, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as process:
         stdin, stdout = process.stdin, process.stdout
         assert stdin
@@ -240,6 +247,15 @@ def test_a_final_refusal_is_not_retried(client: Client, reply: Reply, code: str)
     assert len(server.requests) == 1
 
 
+def test_the_error_text_names_the_fields(client: Client) -> None:
+    errors = ({"field": "role", "reason": "must be one of host, guest"}, {"field": "room_id", "reason": "is missing"})
+    with scripted(refusal(400, "invalid-request", errors=errors), gateway(401, "Unauthorized")) as server:
+        ours, theirs = (client(server.url, "100ms", {}).text for _ in range(2))
+
+    assert "refused role: must be one of host, guest; room_id: is missing" in ours
+    assert theirs.endswith(": Unauthorized")
+
+
 @pytest.mark.parametrize(
     ("replies", "pauses"),
     [
@@ -274,13 +290,57 @@ def test_network_errors_are_retried(client: Client) -> None:
 # --- TypeScript ----------------------------------------------------------------------------------------------------
 
 
-def test_a_session_is_renewed_with_the_same_user(built: Path) -> None:
+_NAMES_OF_THE_APP = """
+declare const API_URL: string, room_id: string, userName: string;
+declare const roomkey: import('roomkey-client').Roomkey;
+declare const session: { accessToken(): Promise<string> };
+declare class HMSReactiveStore {
+  getActions(): { join(config: { userName: string; authToken: string }): Promise<void> };
+}
+declare const client: {
+  connectionState: string;
+  renewToken(token: string): Promise<void>;
+  join(appId: string, channel: string, token: string | null, uid?: string | number | null): Promise<string | number>;
+};
+"""
+
+
+def test_the_snippets_of_the_web_page_compile(app: Path) -> None:
+    page = (ROOT / "docs" / "clients" / "web.md").read_text()
+    snippets = re.findall(r"^```ts\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (app / "app.d.ts").write_text(_NAMES_OF_THE_APP)
+    for number, snippet in enumerate(snippets):
+        (app / f"snippet{number}.ts").write_text(f"{snippet}export {{}};\n")
+    compiler = (app / "node_modules" / "roomkey-client").resolve() / "node_modules" / ".bin" / "tsc"
+    options = ["--strict", "--noEmit", "--target", "ES2022", "--module", "ESNext", "--moduleResolution", "Bundler"]
+    files = ["app.d.ts", *(f"snippet{number}.ts" for number in range(len(snippets)))]
+
+    done = subprocess.run([compiler, *options, *files], cwd=app, capture_output=True, text=True, check=False)
+
+    assert len(snippets) == 3
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "member"),
+    [("typescript/src/index.ts", r"^  (\w+)\?: "), ("swift/Roomkey.swift", r"^    public var (\w+): ")],
+)
+def test_a_request_has_the_fields_of_every_platform(file: str, member: str) -> None:
+    (request,) = re.findall(
+        r"(?:interface|struct) AppTokenRequest\b.*?\n}", (ROOT / "clients" / file).read_text(), re.DOTALL
+    )
+    fields = {field.name for platform in PLATFORMS.values() for field in platform.kinds[TokenKind.APP].fields}
+
+    assert {*re.findall(member, request, re.MULTILINE)} == fields | {"expires_in"}
+
+
+def test_a_session_is_renewed_with_the_same_user(app: Path) -> None:
     replies = (
         token("first", renew_in=840, user_id="drawn"),
         refusal(403, "minting-disabled"),
     )
     program = """
-    import { Roomkey } from './dist/index.js';
+    import { Roomkey } from 'roomkey-client';
     const tokens = [], waits = [];
     const wait = async (seconds) => { waits.push(seconds); };
     const failed = await new Promise((resolve) => {
@@ -291,27 +351,27 @@ def test_a_session_is_renewed_with_the_same_user(built: Path) -> None:
     console.log(JSON.stringify([tokens, waits, failed]));
     """
     with scripted(replies[0], token("second", renew_in=1000, user_id="drawn"), replies[1]) as server:
-        assert run_node(built, program, server.url) == [["first", "second"], [840, 1000], "minting-disabled"]
+        assert run_node(app, program, server.url) == [["first", "second"], [840, 1000], "minting-disabled"]
     assert [body.get("user_id") for _, _, body in server.requests] == [None, "drawn", "drawn"]
 
 
-def test_the_access_token_and_the_invite_are_sent(built: Path) -> None:
+def test_the_access_token_and_the_invite_are_sent(app: Path) -> None:
     program = """
-    import { Roomkey } from './dist/index.js';
+    import { Roomkey } from 'roomkey-client';
     const roomkey = new Roomkey(process.argv[2], { accessToken: async () => 'theirs' });
     await roomkey.redeemInvite('rki1.x.y', { guest_name: 'Ada' });
     console.log('null');
     """
     with scripted(token()) as server:
-        run_node(built, program, server.url)
+        run_node(app, program, server.url)
     ((path, headers, body),) = server.requests
     assert (path, headers["authorization"]) == ("/v1/invites/redeem", "Bearer theirs")
     assert body == {"invite": "rki1.x.y", "guest_name": "Ada"}
 
 
-def test_the_typescript_management_token_is_cached_until_a_minute_before_expiry(built: Path) -> None:
+def test_the_typescript_management_token_is_cached_until_a_minute_before_expiry(app: Path) -> None:
     program = """
-    import { Roomkey } from './dist/index.js';
+    import { Roomkey } from 'roomkey-client';
     let now = 0;
     const roomkey = new Roomkey(process.argv[2], { now: () => now });
     const seen = [];
@@ -324,17 +384,17 @@ def test_the_typescript_management_token_is_cached_until_a_minute_before_expiry(
     console.log(JSON.stringify(seen));
     """
     with scripted(token("first"), token("second"), token("third")) as server:
-        seen = run_node(built, program, server.url)
+        seen = run_node(app, program, server.url)
     assert seen == ["Bearer first", "Bearer first", "Bearer second", "Bearer third"]
 
 
 @pytest.fixture(scope="module")
-def with_packages(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def with_packages(app: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the built client and the packages of e2e/node."""
     folder = tmp_path_factory.mktemp("node")
     shutil.copytree(ROOT / "tests" / "e2e" / "node", folder, dirs_exist_ok=True)
-    shutil.copytree(built / "dist", folder / "dist")
-    npm(folder, "ci")
+    npm(folder, "npm ci --ignore-scripts")
+    (folder / "node_modules" / "roomkey-client").symlink_to((app / "node_modules" / "roomkey-client").resolve())
     return folder
 
 
@@ -349,7 +409,7 @@ def test_the_100ms_web_sdk_joins_with_the_token(with_packages: Path, local_stack
 def test_node_signs_for_a_management_token(with_packages: Path, local_stack: LocalStack) -> None:
     program = """
     import { AwsClient } from 'aws4fetch';
-    import { Roomkey } from './dist/index.js';
+    import { Roomkey } from 'roomkey-client';
     const [accessKeyId, secretAccessKey] = process.argv.slice(3);
     const demo = { accessKeyId, secretAccessKey, region: 'us-east-1' };
     const aws = new AwsClient({ ...demo, service: 'execute-api', retries: 0 });

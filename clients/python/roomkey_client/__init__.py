@@ -34,7 +34,9 @@ class RoomkeyError(Exception):
         self.request_id: str | None = body.get("request_id")
         self.errors: list[dict[str, str]] = body.get("errors") or []
         self.retry_after = retry_after
-        super().__init__(f"{self.code}: {self.message} (request {self.request_id})")
+        reasons = ";".join(f" {error['field']}: {error['reason']}" for error in self.errors)
+        request = f" (request {self.request_id})" if self.request_id else ""
+        super().__init__(f"{self.code}: {self.message}{reasons}{request}")
 
     @property
     def retryable(self) -> bool:

@@ -10,6 +10,7 @@ export interface FieldError {
 export interface AppTokenRequest {
   room_id?: string;
   role?: string;
+  permissions?: string[];
   user_id?: string;
   services?: string[];
   display_name?: string;
@@ -39,7 +40,7 @@ export interface TokenReply {
   role?: string;
   platform?: string;
   /** Values that the platform's SDK needs besides the token, such as LiveKit's `server_url`. */
-  connect?: Record<string, unknown>;
+  connect?: Record<string, any>;
   /** With `turn`, instead of `token`. */
   ice_servers?: IceServer[];
   /** With a management token: how to send it to the vendor's API. */
@@ -59,12 +60,14 @@ export class RoomkeyError extends Error {
   readonly retryAfter: number;
 
   constructor(status: number, body: Record<string, any> = {}, retryAfter = 0) {
-    super(body.msg ?? body.message ?? `HTTP ${status}`);
+    const errors: FieldError[] = Array.isArray(body.errors) ? body.errors : [];
+    const reasons = errors.map(({ field, reason }) => ` ${field}: ${reason}`).join(';');
+    super((body.msg ?? body.message ?? `HTTP ${status}`) + reasons);
     this.name = 'RoomkeyError';
     this.status = status;
     this.code = typeof body.code === 'string' ? body.code : (body.reason ?? `gateway-${status}`);
     this.requestId = body.request_id;
-    this.errors = Array.isArray(body.errors) ? body.errors : [];
+    this.errors = errors;
     this.retryAfter = retryAfter;
   }
 

@@ -15,6 +15,6 @@ globalThis.fetch = window.fetch = async (url, options) => {
   throw new TypeError('there is no network here');
 };
 
-const { Roomkey } = await import('./dist/index.js');
+const { Roomkey } = await import('roomkey-client');
 const { token } = await new Roomkey(api).appToken('100ms', JSON.parse(asks));
 await new HMSReactiveStore().getActions().join({ userName: 'Ada', authToken: token });
