@@ -26,10 +26,8 @@ def read_file(path: Path) -> dict[str, Any]:
 
 def parse(content: bytes, source: str) -> dict[str, Any]:
     """Parse bytes. `source` begins each message. Raises `InvalidInput`."""
-    if content.startswith(_UTF16_BOMS) or b"\0" in content[:4]:
-        raise InvalidInput(f"{source}: is UTF-16 or UTF-32 text: save it as UTF-8")
-    if content.startswith(_UTF8_BOM):
-        raise InvalidInput(f"{source}: begins with a UTF-8 byte order mark: remove it")
+    if problem := encoding_problem(content):
+        raise InvalidInput(f"{source}: {problem}")
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -37,10 +35,27 @@ def parse(content: bytes, source: str) -> dict[str, Any]:
     return parse_text(text, source)
 
 
+def encoding_problem(content: bytes) -> str | None:
+    """Return why `content` is not UTF-8 text without a byte order mark, apart from invalid bytes; None if it may be."""
+    if not content.strip():
+        return "is empty"
+    if content.startswith(_UTF16_BOMS) or b"\0" in content[:4]:
+        return "is UTF-16 or UTF-32 text: save it as UTF-8"
+    if content.startswith(_UTF8_BOM):
+        return "begins with a byte order mark: save it without one"
+    return None
+
+
+def syntax_problem(error: json.JSONDecodeError) -> str:
+    """Return where and why text is not JSON."""
+    reason = error.msg.strip(" :")
+    return f"is not JSON: line {error.lineno}, column {error.colno}: {reason[0].lower()}{reason[1:]}"
+
+
 def parse_text(text: str, source: str) -> dict[str, Any]:
     """Parse text. `source` begins each message. Raises `InvalidInput`."""
     if not text.strip():
-        raise InvalidInput(f"{source}: is empty, and must be a JSON object")
+        raise InvalidInput(f"{source}: is empty")
     try:
         document = strict_json.loads(text)
     except ValueError:
@@ -55,7 +70,7 @@ def _reason(text: str) -> str:
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        return f"line {error.lineno}, column {error.colno}: {error.msg.strip(' :')}"
+        return syntax_problem(error)
     except (ValueError, RecursionError):
         return "has a number that is too long, or is nested too deeply"
     try:

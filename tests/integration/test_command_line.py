@@ -291,8 +291,12 @@ def test_every_valid_moment_makes_a_token(keys: Path, platform: str, kind: Token
 
 def test_an_unreadable_body_is_wrong_usage_and_an_invalid_one_is_refused(keys: Path) -> None:
     for body, status, words in (
-        ("{", 2, "--body: line 1, column 2: Expecting property name"),
-        ("{room_id: abc}", 2, "--body: line 1, column 2: Expecting property name enclosed in double quotes"),
+        ("{", 2, "--body: is not JSON: line 1, column 2: expecting property name"),
+        (
+            "{room_id: abc}",
+            2,
+            "--body: is not JSON: line 1, column 2: expecting property name enclosed in double",
+        ),
         ("[]", 2, "--body: is a JSON array, and must be an object"),
         ('{"a": 1, "a": 2}', 2, "--body: has a duplicate key"),
         ('{"a": NaN}', 2, "--body: has NaN, an infinity or a number that is too large"),

@@ -83,13 +83,13 @@ def test_rotation_needs_no_read_permission(account: Account) -> None:
 
 UNREADABLE = [
     (b"", "standard input: is empty"),
-    (b"not json", "standard input: line 1, column 1: Expecting value"),
-    (b'{"app_access_key": x}', "standard input: line 1, column 20: Expecting value"),
+    (b"not json", "standard input: is not JSON: line 1, column 1: expecting value"),
+    (b'{"app_access_key": x}', "standard input: is not JSON: line 1, column 20: expecting value"),
     (b'"a"', "standard input: is a JSON string, and must be an object"),
     (b"[]", "standard input: is a JSON array"),
     (b"5", "standard input: is a JSON number"),
     (b'{"app_access_key": "a", "app_access_key": "b"}', "standard input: has a duplicate key"),
-    (b"\xef\xbb\xbf" + DEMO["100ms"].encode(), "standard input: begins with a UTF-8 byte order mark"),
+    (b"\xef\xbb\xbf" + DEMO["100ms"].encode(), "standard input: begins with a byte order mark"),
     (DEMO["100ms"].encode("utf-16"), "standard input: is UTF-16"),
     (b'{"app_secret": "\xff"}', "standard input: is not UTF-8 (byte 17)"),
 ]

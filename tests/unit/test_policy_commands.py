@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from roomkey.limits import MAX_POLICY_BYTES
-from roomkey.platforms import PLATFORM_NAMES
+from roomkey.platforms import PLATFORM_NAMES, PLATFORMS
 from roomkey_cli.aws.parameters import MAX_STANDARD_BYTES
 from roomkey_cli.commands import policy
 from roomkey_cli.data import DATA, POLICIES
@@ -177,11 +177,13 @@ def test_a_program_is_document_that_all_is_well(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "why"),
     [
-        ("", 1, "policy is not JSON: Expecting value"),
-        ('{\n "version": 1,\n "mode": oops }', 3, "policy is not JSON: Expecting value"),
-        ('{\n "version": 1\n "mode": "enforce" }', 3, "policy is not JSON: Expecting ',' delimiter"),
-        ('{"rules": []}\n\n{}', 3, "policy is not JSON: Extra data"),
-        ('\ufeff{"rules": []}', 1, "policy is not JSON: Unexpected UTF-8 BOM (decode using utf-8-sig)"),
+        ("", 1, "policy is empty"),
+        (" \n", 1, "policy is empty"),
+        ("version: 1", 1, "policy is not JSON: line 1, column 1: expecting value"),
+        ('{\n "version": 1,\n "mode": oops }', 3, "policy is not JSON: line 3, column 10: expecting value"),
+        ('{\n "version": 1\n "mode": "enforce" }', 3, "policy is not JSON: line 3, column 2: expecting ',' delimiter"),
+        ('{"rules": []}\n\n{}', 3, "policy is not JSON: line 3, column 1: extra data"),
+        ('\ufeff{"rules": []}', 1, "policy begins with a byte order mark: save it without one"),
         ('{\n "mode": "a",\n "rules": [],\n "mode": "b" }', 4, "policy has a duplicate key"),
         ('{"rules": [\n {"who": [{"user": "a",\n "user": "b"}]}]}', 3, "rules[0].who[0] has a duplicate key"),
         ('{"version": 1,\n "rules": [NaN]}', 2, "rules[0] is not a number in JSON"),
@@ -208,6 +210,26 @@ def test_bytes_that_are_not_text_have_a_line(file: Path) -> None:
     file.write_bytes(b'{\n"version": 1,\n"mode": "\xff"}')
 
     assert run("check", file) == (1, [f"{file}:3: policy is not UTF-8"], "")
+
+
+@pytest.mark.parametrize(
+    ("subject", "why"),
+    [
+        ({"groups": ["staff"]}, "who[0].groups is unknown: did you mean group?"),
+        ({"group": "staff", "users": "ada"}, "who[0].users is unknown: did you mean user?"),
+        ({"email": "ada"}, 'who[0].email is unknown: the subject must be "anyone", '),
+        ("signed_in", 'who[0] "signed_in" is unknown: did you mean signed-in?'),
+        ("everyone", 'who[0] "everyone" is unknown: did you mean anyone?'),
+        ("admin", 'who[0] must be "anyone", '),
+        (7, 'who[0] must be "anyone", '),
+    ],
+    ids=str,
+)
+def test_a_mistyped_subject_has_a_suggestion(file: Path, subject: Any, why: str) -> None:
+    status, [line], _ = run("check", write(file, {**RULE, "who": [subject]}))
+
+    assert status == 1
+    assert line.startswith(f"{file}:1: rules[0].{why}")
 
 
 def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
@@ -317,6 +339,8 @@ FEDERATED = "also matches federated users, whose names callers of sts:GetFederat
 ANY_ACCOUNT = "matches in every AWS account: write the account id"
 
 CAPITALS = "never grants app tokens for jitsi: its rooms have capital letters, and rooms there are in lower case"
+NO_SUCH_ROOM = "its rooms match no id that the vendor generates, such as"
+IN_NAMED_ROOMS: dict[str, Any] = {"platforms": ["livekit"], "roles": ["viewer"]}
 NO_ENDPOINT = "has no effect: only an app token of livekit can have it"
 WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
     ({}, []),
@@ -431,13 +455,30 @@ WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
         }.items()
     ),
     # Rooms.
-    ({"rooms": ["user-{sub}", "tenant-{claim:org}-*", "{claim:a}-{claim:b}", "*-{sub}"]}, []),
+    ({**IN_NAMED_ROOMS, "rooms": ["user-{sub}", "tenant-{claim:org}-*", "{claim:a}-{claim:b}", "*-{sub}"]}, []),
     *(({"rooms": ["x", room]}, [("rules[0].rooms[1]", OPENS)]) for room in ("{sub}*", "*{claim:org}", "{sub}{sub}")),
-    ({"who": ["anyone"], "rooms": ["user-{sub}", "x"]}, [("rules[0].rooms[0]", JWT_ONLY)]),
-    ({"who": [{"group": "g"}, {"principal": "*"}], "rooms": ["user-{sub}", "x"]}, []),
+    ({**IN_NAMED_ROOMS, "who": ["anyone"], "rooms": ["user-{sub}", "x"]}, [("rules[0].rooms[0]", JWT_ONLY)]),
+    ({**IN_NAMED_ROOMS, "who": [{"group": "g"}, {"principal": "*"}], "rooms": ["user-{sub}", "x"]}, []),
     (
-        {"who": [{"principal": "*"}], "rooms": ["x", "t-{claim:org}-*"]},
+        {**IN_NAMED_ROOMS, "who": [{"principal": "*"}], "rooms": ["x", "t-{claim:org}-*"]},
         [("rules[0].rooms[1]", "matches no room: the callers in who have no user id and no claims")],
+    ),
+    *(
+        ({"platforms": [name], "roles": ["*"], "rooms": ["class-*", *wrong]}, [("rules[0]", warning)])
+        for name, wrong in {
+            "100ms": ["6*-*", "0" * 25 + "*", "{sub}-x"],
+            "videosdk": ["*-7", "a-*", "bmej-gdmc-dchc-*"],
+            "agora-whiteboard": ["0*-*0-00", "*g*"],
+        }.items()
+        for warning in (f"never grants app tokens for {name}: {NO_SUCH_ROOM} {PLATFORMS[name].example['room_id']}",)
+    ),
+    *(
+        ({"platforms": [name], "roles": ["*"], "rooms": ["class-*", room]}, [])
+        for name, room in (
+            *(("100ms", room) for room in ("6*", "*c4*b", "{sub}", "633fcdd84208780bf665346a", "*" * 9)),
+            *(("videosdk", room) for room in ("bmej-*", "*-dchc", "*-0*-*", "{claim:org}-*")),
+            *(("agora-whiteboard", room) for room in ("534c*", "*-*-*-*-*")),
+        )
     ),
     # Lifetimes.
     ({"max_lifetime": 86400}, []),
@@ -591,8 +632,8 @@ INVALID_CASES = {
     "user:tess,teachers,app,100sm,r,host,,deny": (
         f"platform must be one of {', '.join(PLATFORM_NAMES)}: did you mean 100ms?"
     ),
-    "tess,teachers,app,100ms,r,host,,deny": "groups and claims need as=user:ID",
-    "anyone,teachers,app,100ms,r,host,,deny": "groups and claims need as=user:ID",
+    "tess,teachers,app,100ms,r,host,,deny": "as must be user:ID if there are groups or claims",
+    "anyone,teachers,app,100ms,r,host,,deny": "as must be user:ID if there are groups or claims",
     "anyone:x,,app,100ms,r,host,,deny": "as must be anyone, invite, user:ID or principal:ARN",
     "signed-in,,app,100ms,r,host,,deny": "as must be anyone, invite, user:ID or principal:ARN",
     ",,app,100ms,r,host,,deny": "as must be anyone, invite, user:ID or principal:ARN",
@@ -898,7 +939,7 @@ def test_explain_reports_the_audit_mode(file: Path) -> None:
             ("--as", "user:guest-ada", *IN_AGORA),
             "as has an invalid user id: it must not begin with guest-: such ids are of guests",
         ),
-        (("--as", "anyone", "--groups", "g", *IN_AGORA), "groups and claims need as=user:ID"),
+        (("--as", "anyone", "--groups", "g", *IN_AGORA), "as must be user:ID if there are groups or claims"),
         (("--as", "user:ada", *IN_AGORA, "--lifetime", "1h"), "lifetime must be a whole number of seconds"),
         (("--as", "user:ada", *IN_AGORA, "--sets", "metadata"), "sets must be empty: agora has no such app token"),
         (("--as", "user:ada", *IN_AGORA, "--agent", "tutor"), "agent must be empty: agora has no such app token"),
@@ -909,7 +950,7 @@ def test_explain_reports_the_audit_mode(file: Path) -> None:
     ],
 )
 def test_explain_rejects_an_invalid_request(arguments: tuple[str, ...], why: str) -> None:
-    assert run("explain", CLASSROOM, *arguments) == (2, [], f"roomkey: invalid request: {why}\n")
+    assert run("explain", CLASSROOM, *arguments) == (2, [], f"roomkey: invalid request: --{why}\n")
 
 
 # --- in a process ----------------------------------------------------------------------------------------------------

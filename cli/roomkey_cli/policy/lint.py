@@ -1,8 +1,10 @@
 """Check a policy file: problems and warnings with their lines, and its size."""
 
+import functools
 import json
 import math
 import re
+import string
 from bisect import bisect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from roomkey.platforms.fields import RequestField
 from roomkey.policy import InvalidPolicy, Mode, Pattern, PatternSet, Policy, Rule, parse_policy
 from roomkey.settings import DEFAULT_LIFETIMES, Access
 from roomkey.token_requests import INVITE, KINDS
+from roomkey_cli import json_input
 from roomkey_cli.aws.parameters import MAX_STANDARD_BYTES
 from roomkey_cli.policy.simulate import did_you_mean, endpoint_words
 
@@ -64,6 +67,8 @@ def read(path: Path) -> PolicyFile:
 
 def parse(content: bytes) -> PolicyFile:
     """Check the content of a policy file."""
+    if why := json_input.encoding_problem(content):
+        return PolicyFile(problems=(PolicyFinding(1, "policy", why),))
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -72,7 +77,7 @@ def parse(content: bytes) -> PolicyFile:
         json.loads(text)
         source = _Source(text)
     except json.JSONDecodeError as error:
-        return PolicyFile(problems=(PolicyFinding(error.lineno, "policy", f"is not JSON: {error.msg.strip(' :')}"),))
+        return PolicyFile(problems=(PolicyFinding(error.lineno, "policy", json_input.syntax_problem(error)),))
     except (ValueError, RecursionError):
         why = "has a number that is too long, or is nested too deeply"
         return PolicyFile(problems=(PolicyFinding(1, "policy", why),))
@@ -207,6 +212,10 @@ def _is_plain(scalar: str) -> bool:
 # --- problems --------------------------------------------------------------------------------------------------------
 
 
+_SUBJECT_WORDS = ("anyone", "signed-in", "invite")
+_SUBJECT_FIELDS = ("user", "group", "principal")
+
+
 def _explained(problems: Iterable[tuple[str, str]], document: Any) -> Iterator[tuple[str, str]]:
     """Name the unknown word in a problem, and suggest the closest valid one.
 
@@ -215,6 +224,7 @@ def _explained(problems: Iterable[tuple[str, str]], document: Any) -> Iterator[t
     for where, why in problems:
         value = _value_at(document, where)
         members = re.fullmatch("must have only the fields (.*)", why)
+        subjects = why.startswith('must be "anyone"')
         choices = re.fullmatch(r"must be (?:one of )?(enforce or audit|\S+(?:, \S+)+?)(?:, or \*.*)?", why)
         if members and isinstance(value, dict):
             known = members[1].split(", ")
@@ -222,6 +232,11 @@ def _explained(problems: Iterable[tuple[str, str]], document: Any) -> Iterator[t
             for name in value.keys() - set(known):
                 hint = did_you_mean(name, known) or f": known are {', '.join(known)}"
                 yield f"{prefix}{name}", f"is unknown{hint}"
+        elif subjects and isinstance(value, str) and (hint := did_you_mean(value, _SUBJECT_WORDS, cutoff=0.5)):
+            yield where, f'"{value}" is unknown{hint}'
+        elif subjects and isinstance(value, dict) and (names := [*(value.keys() - {*_SUBJECT_FIELDS})]):
+            for name in names:
+                yield f"{where}.{name}", f"is unknown{did_you_mean(name, _SUBJECT_FIELDS) or f': the subject {why}'}"
         elif choices and isinstance(value, str):
             yield where, f'"{value}" is unknown{did_you_mean(value, re.split(", | or ", choices[1])) or f": it {why}"}'
         else:
@@ -308,6 +323,9 @@ def _obstacles(rule: Rule, kind: str, platform: str) -> Iterator[str]:
             yield f"the rule has no {name}"
         elif name != "services" and patterns and not any(_can_match(pattern, field) for pattern in patterns):
             yield f"none of its {name} exists there"
+        elif name == "rooms" and patterns and not any(_can_match_generated(pattern, platform) for pattern in patterns):
+            example = PLATFORMS[platform].example["room_id"]
+            yield f"its rooms match no id that the vendor generates, such as {example}"
         elif name == "rooms" and patterns and PLATFORMS[platform].fold_room_case and all(map(_has_capitals, patterns)):
             yield "its rooms have capital letters, and rooms there are in lower case"
 
@@ -332,6 +350,26 @@ def _can_match(pattern: Pattern, field: RequestField) -> bool:
         return bool(field.check(pattern.text))
     except ValueError:
         return False
+
+
+def _can_match_generated(pattern: Pattern, platform: str) -> bool:
+    """Check whether a room id of the vendor can match. A placeholder can stand for any text."""
+    forms = PLATFORMS[platform].generated_rooms
+    glob = "*".join(pattern.pieces[::2])
+    return not forms or any(_can_be(glob, form) for form in forms)
+
+
+@functools.cache
+def _can_be(glob: str, form: str) -> bool:
+    """Check whether a text of this form, one of a platform's `generated_rooms`, can match."""
+    if not form:
+        return not glob.strip("*")
+    if glob.startswith("*"):
+        return _can_be(glob[1:], form) or _can_be(glob, form[1:])
+    return glob[:1] in _CHARACTERS.get(form[0], form[0]) and glob != "" and _can_be(glob[1:], form[1:])
+
+
+_CHARACTERS = {"x": string.digits + "abcdef", "a": string.digits + string.ascii_lowercase}
 
 
 def _unused_members(rule: Rule) -> Iterator[tuple[str, str]]:

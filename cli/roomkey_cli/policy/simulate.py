@@ -142,7 +142,7 @@ def _caller(columns: Mapping[str, str]) -> Caller:
     groups = _groups(columns.get("groups", ""))
     claims = _claims(columns.get("claims", ""))
     if (groups or claims) and who != "user":
-        raise ValueError("groups and claims need as=user:ID")
+        raise ValueError("as must be user:ID if there are groups or claims")
     if any(not group or re.search(r"[\[\]]", group) for group in groups):
         raise ValueError("groups must be names without brackets, separated by one space, or by commas")
     match who:
@@ -229,9 +229,9 @@ def as_json(policy: Policy, question: Question, outcome: Outcome) -> dict[str, o
     }
 
 
-def did_you_mean(word: str, known: Collection[str]) -> str:
-    """Return `: did you mean X?` for a word that is close to a known one, else an empty text."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+def did_you_mean(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
+    """Return `: did you mean X?` for a word at least `cutoff` similar to a known one, else an empty text."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f": did you mean {close[0]}?" if close else ""
 
 

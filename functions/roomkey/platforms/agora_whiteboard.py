@@ -133,6 +133,7 @@ class AgoraWhiteboard(Platform):
 
     name = "agora-whiteboard"
     title = "Agora Interactive Whiteboard"
+    generated_rooms = ("x" * 32, "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
     example = {"room_id": "534c08ca3f52a55f27bb471e3eccb305", "role": "reader"}
     kinds = {
         TokenKind.APP: TokenSpec(

@@ -214,6 +214,8 @@ class Platform(ABC):
     """The vendor's own format for token endpoints, if it publishes one."""
     fold_room_case: bool = False
     """Whether the vendor compares rooms without case: room ids are lower-cased before the policy sees them."""
+    generated_rooms: tuple[str, ...] = ()
+    """Forms of room ids, if the vendor generates them: `x` is a hexadecimal digit, `a` a lower-case letter or digit."""
     recognizing_claims: tuple[frozenset[str], ...] = ()
     """Sets of at least two claims. A JSON Web Token with all claims of one set is this platform's."""
 

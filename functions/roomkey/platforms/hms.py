@@ -35,6 +35,7 @@ class Hms(Platform):
 
     name = "100ms"
     title = "100ms"
+    generated_rooms = ("x" * 24,)
     example = {"room_id": "633fcdd84208780bf665346a", "role": "guest", "user_id": "1234"}
     backdate_seconds = 30
     kinds = {

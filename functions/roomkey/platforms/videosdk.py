@@ -59,6 +59,7 @@ class VideoSdk(Platform):
 
     name = "videosdk"
     title = "VideoSDK"
+    generated_rooms = ("aaaa-aaaa-aaaa",)
     example = {"room_id": "bmej-gdmc-dchc", "role": "guest", "user_id": "1234"}
     backdate_seconds = 30
     kinds = {

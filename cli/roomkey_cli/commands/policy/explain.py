@@ -1,5 +1,6 @@
 """`roomkey policy explain`: the decision on one request, and its reasons."""
 
+import re
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -65,7 +66,9 @@ def explain(
     try:
         question = simulate.parse_question(columns)
     except ValueError as error:
-        fail(f"invalid request: {error}", USAGE)
+        # Each reason begins with the name of a column, which is also an option.
+        why = re.sub(rf"(^|; )(?=({'|'.join(columns)})\b)", r"\1--", str(error))
+        fail(f"invalid request: {why}", USAGE)
     outcome = simulate.decide(policy, question)
     if output.as_json:
         say_json(simulate.as_json(policy, question, outcome))
