@@ -29,10 +29,10 @@ help:  ## List the targets.
 ##@ Run on this machine
 
 run: $(VENV)/.run  ## Start the local stack and print how to get a first token (ARGS="--port 8200").
-	@trap : INT; $(BIN)/roomkey run $(ARGS) || [ $$? = 130 ]
+	@exec $(BIN)/roomkey run $(ARGS)
 
 sam-local: $(VENV)/.run  ## Start SSM and Secrets Manager for `sam local` and print how to continue.
-	@trap : INT; $(BIN)/roomkey run --aws-host 0.0.0.0 --aws-port 8001 $(ARGS) || [ $$? = 130 ]
+	@exec $(BIN)/roomkey run --aws-host 0.0.0.0 --aws-port 8001 $(ARGS)
 
 ##@ Test
 

@@ -3,10 +3,14 @@
 import json
 import re
 import shlex
+import socket
+import time
+from urllib.parse import urlsplit
 
 import pytest
 
 from e2e.stacks import ROOT, LocalStack, shell, started
+from support.packages import running
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
@@ -44,3 +48,17 @@ def test_the_stack_starts(command: str) -> None:
 
 def test_make_run_is_roomkey_run() -> None:
     assert "roomkey run --port 1" in shell("env -u MAKEFLAGS -u MAKELEVEL make -n run ARGS='--port 1'")
+
+
+@pytest.mark.skipif(not (ROOT / ".venv/.run").exists(), reason="make run would first install its environment")
+def test_the_stack_ends_with_make() -> None:
+    with running(["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", "make", "run", "ARGS=--port 0"], cwd=ROOT) as url:
+        address = urlsplit(url)
+        time.sleep(2)  # Until it has printed everything: a closed pipe would end it, too.
+
+    for _ in range(100):
+        time.sleep(0.1)
+        with socket.socket() as client:
+            if client.connect_ex((address.hostname, address.port)) != 0:
+                return
+    pytest.fail("it still answers")
