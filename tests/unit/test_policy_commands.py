@@ -92,6 +92,18 @@ def test_the_cases_of_a_worked_policy_reach_each_of_its_rules(name: str) -> None
     assert "deny" in expected
 
 
+def test_every_policy_in_the_pages_is_valid_and_has_no_warning() -> None:
+    found = [
+        (page.name, lint.parse(block.encode()))
+        for page in sorted((DATA.parents[2] / "docs").rglob("*.md"))
+        for block in re.findall(r"^```json\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+        if '"rules"' in block
+    ]
+
+    assert {"policy.md", "invites.md"} <= {name for name, _ in found}
+    assert [(name, one.problems + one.warnings) for name, one in found if one.problems or one.warnings] == []
+
+
 # --- check: problems -------------------------------------------------------------------------------------------------
 
 BROKEN = """\
