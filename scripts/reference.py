@@ -19,6 +19,7 @@ from roomkey.platforms import PLATFORM_NAMES, PLATFORMS, SERVICES
 from roomkey.platforms.base import Platform, TokenKind
 from roomkey.platforms.credentials import MIN_KEY_BYTES, CredentialField
 from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec
+from roomkey_cli import credential_file
 from roomkey_cli.main import app
 from roomkey_cli.reference import markdown
 
@@ -201,6 +202,12 @@ def credentials() -> str:
     )
 
 
+def demo_credentials() -> str:
+    """Return the local stack's credentials as JSON, one platform on each line."""
+    lines = [f"  {json.dumps(name)}: {json.dumps(secret)}" for name, secret in credential_file.demo().items()]
+    return "\n".join(["```json", "{", ",\n".join(lines), "}", "```"])
+
+
 def _credential_notes(platform: Platform, field: CredentialField) -> str:
     notes = {
         "signs": field.signs,
@@ -261,7 +268,7 @@ PARTS: Mapping[Path, Mapping[str, Callable[[], str]]] = {
     DOCS / "cli.md": {"commands": commands},
     DOCS / "api.md": {"fields": request_fields},
     DOCS / "policy.md": {"fields": policy_fields},
-    DOCS / "tokens.md": {"platforms": platforms, "credentials": credentials},
+    DOCS / "tokens.md": {"platforms": platforms, "credentials": credentials, "demo_credentials": demo_credentials},
 }
 """The generated parts of each page."""
 
