@@ -94,8 +94,7 @@ def test_without_a_state_folder_of_ones_own(account: Account, monkeypatch: pytes
     ],
 )
 def test_the_kill_switch_applies_by_default(account: Account, trail: Path, flag: str, reason: str) -> None:
-    name = account.environment()
-    account.aws.put_flag(name, flag)
+    name = account.create(flag=flag)
     account.aws.put_secret(name, DEMO["100ms"])
     account.fail("SECRETS_MANAGER")
 
@@ -109,6 +108,27 @@ def test_the_kill_switch_applies_by_default(account: Account, trail: Path, flag:
     assert mint(name, "100ms", "management", "--ignore-kill-switch").status == 0
     assert account.aws.operations == [GET_SECRET]
     assert lines(trail)[1]["decision"] == "minted"
+
+
+@pytest.mark.parametrize(
+    ("stored", "reason", "message"),
+    [
+        ('{"users":{"u-7":{}}}', "blocked", "u-7 is blocked in"),
+        ("{", "blocklist-unavailable", "the block list is missing or invalid"),
+    ],
+)
+def test_the_block_list_applies(account: Account, trail: Path, stored: str, reason: str, message: str) -> None:
+    name = account.create()
+    account.put(f"/roomkey/{name}/blocked", stored)
+    account.aws.put_secret(name, DEMO["100ms"])
+    words = ("mint", "100ms", "app", "--env", name, "--room", "r", "--role", "host", "--user")
+
+    result = roomkey(*words, "u-7")
+
+    assert (result.status, result.out) == (1, "")
+    assert message in result.err
+    assert (lines(trail)[0]["decision"], lines(trail)[0]["reason"]) == ("denied", reason)
+    assert (roomkey(*words, "u-8").status == 0) == (reason == "blocked")
 
 
 @pytest.mark.parametrize("options", [[], ["--ignore-kill-switch"]])

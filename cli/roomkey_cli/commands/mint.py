@@ -10,16 +10,19 @@ from uuid import UUID
 
 import typer
 
-from roomkey.errors import KillSwitchUnavailable, MintingDisabled, RoomkeyError
+from roomkey.block_list import BlockList
+from roomkey.errors import Blocked, BlockListUnavailable, KillSwitchUnavailable, MintingDisabled, RoomkeyError
+from roomkey.identity import Caller
 from roomkey.minting import MintedToken, mint
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform, Randomness, TokenKind
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
-from roomkey.settings import DEFAULT_LIFETIMES
+from roomkey.settings import DEFAULT_LIFETIMES, Access
 from roomkey.token_requests import TokenRequest, parse, resolve_lifetime
 from roomkey_cli import credential_file, json_input
 from roomkey_cli.aws import kill_switch, parameters, secret_store, stacks
 from roomkey_cli.aws.client import Aws
+from roomkey_cli.aws.parameters import Parameter
 from roomkey_cli.commands import files
 from roomkey_cli.commands.options import At, CredentialsFile, EnvironmentOption, KindArgument, PlatformArgument
 from roomkey_cli.commands.session import Session
@@ -83,7 +86,7 @@ def mint_command(
     """Mint a token without an endpoint, and print it.
 
     The key comes from a file (--credentials) or from a deployed environment (--env), if your AWS permissions let you
-    read it. With --env, the kill switch applies and the policy does not, and the token is recorded in
+    read it. With --env, kill switch and block list apply, the policy does not, and the token is recorded in
     ~/.local/state/roomkey/audit.jsonl on this machine, or under $XDG_STATE_HOME.
 
     The same request and credentials with the same --at, --id and --salt give the same token.
@@ -231,7 +234,7 @@ class MintSession:
         """Return the token after recording it. Raises `CommandError` if it cannot be minted or recorded."""
         platform, kind = self.request.platform, self.request.kind
         principal = str(self.aws.call("sts", "get_caller_identity")["Arn"])
-        found, _ = parameters.require_environment(self.aws, self.environment)
+        found, stored = parameters.require_environment(self.aws, self.environment)
         switch = found.kill_switch
         text = found.text if switch else None
         if not ignore_kill_switch and (switch is None or switch.is_off(platform.name, kind)):
@@ -243,11 +246,25 @@ class MintSession:
                 "--ignore-kill-switch mints anyway",
                 SWITCHED_OFF,
             )
+        self._require_unblocked(stored.block_list, principal=principal, kill_switch=text)
         key = self._key()
         minted = minted_with(key.credentials)
         file = self._record(principal=principal, kill_switch=text, version_id=key.version_id, minted=minted)
         note(f"recorded in {file}")
         return minted
+
+    def _require_unblocked(self, stored: Parameter | None, **record: Any) -> None:
+        try:
+            block_list = BlockList.parse(stored.text if stored else "")
+        except ValueError:
+            self._record(**record, reason=BlockListUnavailable.code)
+            fail(f"the block list is missing or invalid: run roomkey doctor {self.environment}", REFUSED)
+        if block_list.blocks(self.request, Caller(Access.OPEN), time.time()):
+            self._record(**record, reason=Blocked.code)
+            fail(
+                f"{self.request.user_id} is blocked in {self.environment}: see roomkey blocks {self.environment}",
+                REFUSED,
+            )
 
     def _key(self) -> _Key:
         platform = self.request.platform
