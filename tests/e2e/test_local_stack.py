@@ -199,6 +199,7 @@ def test_iam_access_accepts_the_key_of_the_run(start: Callable[..., LocalStack])
 # --- foreign variables, one platform's credentials -------------------------------------------------------------------
 
 SHELL = {
+    "PATH": "/usr/bin:/bin",
     "PLATFORMS": "linux/amd64",
     "LOG_LEVEL": "debug",
     "GROUPS_CLAIM": "roles",
@@ -241,6 +242,12 @@ def test_it_serves_the_platforms_that_it_has_keys_for(one_platform: LocalStack) 
     assert post(f"{one_platform.url}/v1/agora/app-token", b"{}", {"Content-Type": "application/json"})[0] == 404
     token = ask(one_platform)[1]["token"]
     assert claims_of(token, "s" + "9182736450" * 4)["access_key"] == "0123456789abcdef01234567"
+
+
+def test_another_terminal_finds_the_command(one_platform: LocalStack) -> None:
+    lines = [line for line in one_platform.printed.splitlines() if line.startswith("    export PATH=")]
+
+    assert shell("\n".join([*lines, "command -v roomkey"]), environ={"PATH": "/usr/bin:/bin"}) == f"{ROOMKEY}\n"
 
 
 def test_the_root_leads_to_the_console(one_platform: LocalStack) -> None:

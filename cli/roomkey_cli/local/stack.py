@@ -8,8 +8,10 @@ import os
 import platform
 import secrets
 import shlex
+import shutil
 import socket
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TextIO
@@ -278,12 +280,18 @@ def welcome(base_url: str, endpoint: str, options: Options, key: LocalKey) -> st
         _management_lines(base_url, options, signed),
         f"  Is minting on?\n    {_curl(options)} {base_url}/v1/health",
         f"  To use roomkey, the AWS CLI or an SDK with this stack (SSM and Secrets Manager only):\n"
-        f"    export {credentials}",
+        f"{_path_line()}    export {credentials}",
     ]
     if not guard.is_loopback(options.aws.host):
         sections.append(_container_lines(key))
     sections.append("Ctrl-C stops everything; nothing is kept.")
     return "\n" + "\n\n".join(filter(None, sections)) + "\n"
+
+
+def _path_line() -> str:
+    """Return the command with which another terminal finds `roomkey`, if it is not on PATH."""
+    folder = sysconfig.get_path("scripts")
+    return "" if shutil.which("roomkey") else f'    export PATH="{folder}:$PATH"\n'
 
 
 def _phone_lines(base_url: str) -> str:
