@@ -112,7 +112,7 @@ COMPILE := python3.13 -m compileall -q --invalidation-mode unchecked-hash
 # An endpoint on this machine is an emulated AWS: `roomkey up` deploys to the one that it talks to.
 AWS ?= $(if $(findstring //127.0.0.1:,$(AWS_ENDPOINT_URL)),emulated)
 ifeq ($(AWS),emulated)
-deploy: environment build $(TOOLS)/ministack/.installed
+deploy: environment $(VENV)/.run build $(TOOLS)/ministack/.installed
 	@PYTHONPATH=tests $(TOOLS)/ministack/bin/python -m emulated.aws deploy config/$(ENV).yaml
 else
 deploy: environment before-deploy template build  ## Deploy an environment of config/ (ENV=dev), or rehearse it with AWS=emulated.

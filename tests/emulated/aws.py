@@ -297,17 +297,22 @@ def main(arguments: list[str]) -> None:
     aws.start()
     print("Deploying to the emulated AWS ...", flush=True)
     outputs = aws.deploy(given.config.resolve(), str(int(time.time())))
-    print(_NEXT.format(name=outputs["FunctionName"], url=outputs["ApiUrl"], endpoint=aws.endpoint, region=REGION))
+    print(f"\n{outputs['FunctionName']} is deployed to an emulated AWS, without an account:\n\n  {outputs['ApiUrl']}")
+    if os.environ.get("AWS_ENDPOINT_URL") != aws.endpoint:  # Else the shell has the variables; roomkey up deploys so.
+        print(next_steps(given.config.stem, aws.endpoint))
 
 
-_NEXT = """
-{name} is deployed to an emulated AWS on this machine, without an account:
-
-  {url}
-
+def next_steps(environment: str, endpoint: str) -> str:
+    """Return how to use the emulated AWS in the shell, how to continue, and how to stop it."""
+    return f"""
 To use it with `roomkey` and the AWS CLI in this shell:
 
-  export AWS_ENDPOINT_URL={endpoint} AWS_REGION={region} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  export PATH="{ROOT}/.venv/bin:$PATH"
+  export AWS_ENDPOINT_URL={endpoint} AWS_REGION={REGION} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+
+Next, store policy and secrets, turn minting on, and get a first token:
+
+  roomkey up {environment}
 
 Stop it, which deletes everything in it:
 

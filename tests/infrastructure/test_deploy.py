@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from emulated.aws import next_steps
 from infrastructure.template import ROOT, accepts, configured, default_parameters, refusals, stack
 from infrastructure.translated import stacks
 
@@ -72,6 +73,20 @@ def test_an_unknown_environment_is_refused_before_the_build(arguments: list[str]
 
     assert done.returncode != 0
     assert done.stdout == 'make deploy needs ENV=NAME and a file config/NAME.yaml with the line "Environment: NAME".\n'
+
+
+def test_the_next_steps_find_the_command_from_any_folder(tmp_path: Path) -> None:
+    exports = [line for line in next_steps("dev", "http://127.0.0.1:4566").splitlines() if "export" in line]
+
+    found = subprocess.run(
+        ["bash", "-c", "\n".join([*exports, "echo ${PATH%%:*} $AWS_ENDPOINT_URL"])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert found.stdout.split() == [str(ROOT / ".venv/bin"), "http://127.0.0.1:4566"]
 
 
 def test_a_file_of_another_environment_is_refused(tmp_path: Path) -> None:
