@@ -277,7 +277,7 @@ def _connect(fields: Sequence[CredentialField]) -> Node:
 
 def _public_value(field: CredentialField) -> Node:
     value: Node = {"type": "string"}
-    if field.strict:
+    if field.form:
         value["pattern"] = f"^({field.pattern})$"
     return {"type": "array", "items": value} if field.many else value
 

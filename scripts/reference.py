@@ -221,7 +221,7 @@ def _credential_notes(platform: Platform, field: CredentialField) -> str:
 def _form(field: CredentialField) -> str:
     if field.pattern == CredentialField("").pattern:
         return f"at least {MIN_KEY_BYTES} characters" if field.signs else ""
-    return f"`{field.pattern}`" + ("" if field.strict else ", usually")
+    return f"`{field.pattern}`" + ("" if field.form else ", usually")
 
 
 def with_lists(text: str) -> str:

@@ -111,7 +111,7 @@ def _demo_value(platform: Platform, field: CredentialField) -> str | list[str]:
 
 def _demo_text(platform: Platform, field: CredentialField) -> str:
     digest = hashlib.sha256(f"roomkey demo {platform.name} {field.name}".encode()).hexdigest()
-    if field.signs and not field.strict:
+    if field.signs and not field.form:
         return digest
     if field.demo:
         return field.demo.format(digest[:32])

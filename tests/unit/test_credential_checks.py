@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from roomkey.platforms import PLATFORMS
 from roomkey.platforms.credentials import CredentialField, Credentials, InvalidCredentials, check_credentials
 from roomkey.platforms.hms import Hms
 
@@ -357,7 +358,10 @@ def test_every_invalid_field_is_named() -> None:
     ],
 )
 def test_field_names_of_another_vendor_or_case_are_refused(values: dict[str, str]) -> None:
-    assert refused(values) == ("app_access_key: is missing", "app_secret: is missing")
+    assert [problem.partition(";")[0] for problem in refused(values)] == [
+        "app_access_key: is missing",
+        "app_secret: is missing",
+    ]
 
 
 @pytest.mark.parametrize("access_key", [SECRET, "a1" * 16, "any-key-id-longer-than-32-characters-0000"])
@@ -466,7 +470,7 @@ def test_any_document_is_accepted_unchanged_or_refused(values: dict[str, object]
 # --- the rules for other vendors -----------------------------------------------------------------------------------
 
 HEX = r"[0-9a-fA-F]{32}"
-STRICT = (CredentialField("id", pattern=HEX, strict=True), CredentialField("key", signs=True, pattern=HEX, strict=True))
+STRICT = (CredentialField("id", pattern=HEX, form="hex"), CredentialField("key", signs=True, pattern=HEX, form="hex"))
 LOOSE = (CredentialField("id", pattern=r"[0-9a-f]{32}"), CredentialField("key", signs=True))
 ID, KEY = "0123456789abcdef0123456789ABCDEF", "ffeeddccbbaa99887766554433221100"
 
@@ -500,7 +504,24 @@ def test_a_signing_key_of_any_vendor_has_32_bytes(length: int, taken: bool) -> N
 
 @pytest.mark.parametrize("value", ["https://a.example", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "x:y"])
 def test_a_strict_field_names_its_form_alone(value: str) -> None:
-    assert problems_of(STRICT, {"id": value, "key": KEY}) == ("id: is not of the form that the vendor issues",)
+    assert problems_of(STRICT, {"id": value, "key": KEY}) == ("id: must be hex",)
+
+
+def test_the_vendors_names_of_environment_variables_are_suggested() -> None:
+    livekit = PLATFORMS["livekit"].credential_fields
+    named = {"LIVEKIT_API_KEY": "API1", "LIVEKIT_API_SECRET": KEY, "LIVEKIT_URL": "wss://x.livekit.cloud"}
+    assert problems_of(livekit, named) == (
+        "api_key: is missing; rename LIVEKIT_API_KEY to api_key",
+        "api_secret: is missing; rename LIVEKIT_API_SECRET to api_secret",
+        "server_url: is missing; rename LIVEKIT_URL to server_url",
+    )
+    assert problems_of(
+        livekit, {"key": KEY, "Api_Key": KEY, "A_KEY\n": KEY, "server_url": "https://x.livekit.cloud"}
+    ) == (
+        "api_key: is missing",
+        "api_secret: is missing",
+        "server_url: must be a URL that begins with wss://",
+    )
 
 
 def test_strict_values_must_differ() -> None:

@@ -54,6 +54,7 @@ _INVALID_TOKEN = "110 Invalid Token"  # noqa: S105 - Agora's name of the error.
 _TOKEN_EXPIRED = "109 Token Expired"  # noqa: S105 - likewise.
 
 _APP_ID = r"[0-9A-Fa-f]{32}"
+_APP_ID_FORM = "32 hexadecimal digits"
 _CERTIFICATE = r"(?!(.)\1*\Z)" + _APP_ID
 """The form of the App ID, but not one character repeated."""
 
@@ -146,8 +147,8 @@ class Agora(Platform):
     renew_before = 45
     public_fields = ("app_id",)
     credential_fields = (
-        CredentialField("app_id", pattern=_APP_ID, strict=True),
-        CredentialField("app_certificate", signs=True, pattern=_CERTIFICATE, strict=True),
+        CredentialField("app_id", pattern=_APP_ID, form=_APP_ID_FORM),
+        CredentialField("app_certificate", signs=True, pattern=_CERTIFICATE, form=_APP_ID_FORM),
     )
 
     def conflicts(self, values: Mapping[str, object]) -> Iterable[tuple[str, str]]:

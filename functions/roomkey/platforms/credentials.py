@@ -22,15 +22,16 @@ class InvalidCredentials(ValueError):
 class CredentialField(NamedTuple):
     """One value of a platform's secret.
 
-    `signs` marks the signing key. `pattern` is the format in which the vendor issues the value: with `strict` any other
-    format is refused, otherwise it only detects two values in each other's place. `many` is a list of such values.
-    `demo` is the local stack's value, with `{}` for hex digits; without it, hex digits alone have the format.
+    `signs` marks the signing key. `pattern` is the format in which the vendor issues the value. With `form`, which
+    describes it after "must be", any other format is refused; otherwise it only detects two values in each other's
+    place. `many` is a list of such values. `demo` is the local stack's value, with `{}` for hex digits; without it, hex
+    digits alone have the format.
     """
 
     name: str
     signs: bool = False
     pattern: str = r"\S+"
-    strict: bool = False
+    form: str = ""
     required: bool = True
     many: bool = False
     demo: str = ""
@@ -94,7 +95,7 @@ def check_credentials(fields: tuple[CredentialField, ...], values: Mapping[str, 
 
     Raises `InvalidCredentials`.
     """
-    problems = [f"{field.name}: {why}" for field in fields for why in _field_problems(field, values.get(field.name))]
+    problems = [f"{field.name}: {why}" for field in fields for why in _field_problems(field, values)]
     present = {field.name: value for field in fields if (value := values.get(field.name)) is not None}
     texts = {name: value for name, value in present.items() if isinstance(value, str)}
     if len(set(texts.values())) < len(texts):
@@ -107,16 +108,28 @@ def check_credentials(fields: tuple[CredentialField, ...], values: Mapping[str, 
     return Credentials({**texts, **lists})
 
 
-def _field_problems(field: CredentialField, value: object) -> Iterator[str]:
+def _field_problems(field: CredentialField, values: Mapping[str, object]) -> Iterator[str]:
+    value = values.get(field.name)
     if value is None:
         if field.required:
-            yield "is missing"
+            variable = _variable(field.name, values)
+            yield f"is missing; rename {variable} to {field.name}" if variable else "is missing"
     elif not field.many:
         yield from _text_problems(field, value)
     elif not isinstance(value, list) or not value:
         yield "must be a list with at least one value"
     else:
         yield from dict.fromkeys(why for item in value for why in _text_problems(field, item))
+
+
+_VARIABLE = re.compile(r"[A-Z][A-Z_]{0,40}")
+
+
+def _variable(name: str, values: Mapping[str, object]) -> str | None:
+    """Return the vendor's name of an environment variable in `values` for the field `name`, such as LIVEKIT_URL."""
+    _, _, word = name.rpartition("_")
+    similar = [other for other in values if _VARIABLE.fullmatch(other) and other.endswith(f"_{word.upper()}")]
+    return max(similar, key=lambda other: other.endswith(name.upper()), default=None)
 
 
 _REFUSED = tuple(
@@ -192,17 +205,17 @@ def _text_problems(field: CredentialField, value: object) -> list[str]:
         return ["must be a string with something in it"]
     if reason := _first(_REFUSED, value):
         return [reason]
-    if field.strict and field.matches_format(value):
+    if field.form and field.matches_format(value):
         return _key_problems(value) if field.signs else []
-    if not field.strict:
+    if not field.form:
         if value.startswith(_OTHER_SERVICES):
             return ["is a key or token of another service"]
         if reason := _first(_ELSEWHERE, value):
             return [reason]
     if not (value.isascii() and value.isprintable()) or " " in value:
         return ["contains a space, a line break or a character outside ASCII"]
-    if field.strict:
-        return ["is not of the form that the vendor issues"]
+    if field.form:
+        return [f"must be {field.form}"]
     return _key_problems(value) if field.signs else []
 
 

@@ -51,10 +51,18 @@ class Jitsi(JwtPlatform):
     renew_before = 60
     fold_room_case = True
     credential_fields = (
-        CredentialField("app_id", pattern=r"[A-Za-z0-9_.-]{1,64}", strict=True),
+        CredentialField("app_id", pattern=r"[A-Za-z0-9_.-]{1,64}", form="at most 64 letters, digits, _, . and -"),
         CredentialField("app_secret", signs=True),
-        CredentialField("domain", pattern=r"[a-z0-9-]+(\.[a-z0-9-]+)+", strict=True, demo="meet.example.com"),
-        CredentialField("audience", pattern=r"[!-~]{1,128}", strict=True, required=False, demo="jitsi"),
+        CredentialField(
+            "domain", pattern=r"[a-z0-9-]+(\.[a-z0-9-]+)+", form="a host name in lower case", demo="meet.example.com"
+        ),
+        CredentialField(
+            "audience",
+            pattern=r"[!-~]{1,128}",
+            form="at most 128 characters without spaces",
+            required=False,
+            demo="jitsi",
+        ),
     )
     public_fields = ("domain",)
     recognizing_claims = (frozenset(("context", "room")), frozenset(("room", "aud")))

@@ -107,7 +107,7 @@ class LiveKit(JwtPlatform):
         CredentialField(
             "server_url",
             pattern=r"wss?://[a-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?",
-            strict=True,
+            form="a URL that begins with wss://",
             demo="wss://livekit.example.com",
         ),
     )

@@ -45,7 +45,7 @@ class Turn(Platform):
         CredentialField(
             "urls",
             pattern=rf"(stuns?:{_HOST}|turns?:{_HOST}(\?transport=(udp|tcp))?)",
-            strict=True,
+            form="a URL such as turn:turn.example.com:3478",
             many=True,
             demo="turn:turn.example.com:3478?transport=udp",
         ),

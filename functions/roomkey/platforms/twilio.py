@@ -31,7 +31,8 @@ _VOICE_IDENTITY = re.compile(r"[A-Za-z0-9_.!~*'()&=+$,;?/:@-]+")
 
 
 def _sid(name: str, prefix: str, *, required: bool = True) -> CredentialField:
-    return CredentialField(name, pattern=prefix + "[0-9a-f]{32}", strict=True, required=required, demo=prefix + "{}")
+    form = f"{prefix} and 32 hexadecimal digits in lower case"
+    return CredentialField(name, pattern=prefix + "[0-9a-f]{32}", form=form, required=required, demo=prefix + "{}")
 
 
 class Twilio(JwtPlatform):
@@ -74,7 +75,7 @@ class Twilio(JwtPlatform):
         _sid("sync_service_sid", "IS", required=False),
         _sid("outgoing_application_sid", "AP", required=False),
         _sid("push_credential_sid", "CR", required=False),
-        CredentialField("region", pattern="[a-z]{2}[0-9]", strict=True, required=False, demo="us1"),
+        CredentialField("region", pattern="[a-z]{2}[0-9]", form="a region such as us1", required=False, demo="us1"),
         CredentialField("api_key_secret", signs=True),
     )
     public_fields = ("region",)
