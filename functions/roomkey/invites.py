@@ -197,7 +197,8 @@ class Redemption(NamedTuple):
             InvalidRequest: With all invalid fields.
         """
         invite, user_id = body.get(invite_field), body.get("user_id")
-        errors = [] if isinstance(invite, str) else [FieldError(invite_field, "must be a string")]
+        reason = "must be a string" if invite_field in body else "is missing"
+        errors = [] if isinstance(invite, str) else [FieldError(invite_field, reason)]
         if ignore_unknown_fields and user_id in ("", None):
             body = {name: value for name, value in body.items() if name != "user_id"}
         errors += _text_errors(body, {"user_id": check_id, "guest_name": check_guest_name})

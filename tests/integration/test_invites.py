@@ -468,6 +468,12 @@ def test_an_invalid_redemption_names_its_fields(deploy: Deploy, fields: dict[str
     assert stack.deployed.operations == []
 
 
+@pytest.mark.parametrize(("body", "reason"), [({"invit": "x"}, "is missing"), ({"invite": 7}, "must be a string")])
+def test_a_redemption_without_an_invite_has_a_reason(deploy: Deploy, body: dict[str, Any], reason: str) -> None:
+    answer = Stack(deploy).deployed.answer(event("POST /v1/invites/redeem", body))
+    assert answer.body["errors"][0] == {"field": "invite", "reason": reason}
+
+
 def test_a_user_id_that_is_too_long_with_its_prefix_is_refused(deploy: Deploy) -> None:
     stack = Stack(deploy)
     answer = stack.redeem(signed(stack.deployed.environment), user_id="x" * 256)
