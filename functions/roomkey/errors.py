@@ -120,10 +120,10 @@ class BodyTooLarge(Refusal):
 
 
 class UnsupportedMediaType(Refusal):
-    """The route does not read bodies of this type."""
+    """The body has no type or one that the route does not read. Every route reads JSON."""
 
     code = "unsupported-media-type"
-    msg = "This route does not accept the Content-Type of the request."
+    msg = "The Content-Type is missing or not accepted: send Content-Type: application/json."
 
 
 class Fault(RoomkeyError):

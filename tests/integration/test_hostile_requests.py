@@ -290,6 +290,11 @@ def test_v1_accepts_the_json_type_only(anyone: Deployed, content_type: str | Non
     _refused(anyone, _with_body(MANAGEMENT, "{}", content_type), 415, "unsupported-media-type")
 
 
+def test_a_body_without_a_type_is_answered_with_the_type_to_send(anyone: Deployed) -> None:
+    answer = anyone.answer(_with_body(STRICT, json.dumps(ASK), None))
+    assert answer.body["msg"].endswith("send Content-Type: application/json.")
+
+
 @pytest.mark.threat("D9")
 @pytest.mark.parametrize(
     "content_type",
