@@ -71,12 +71,18 @@ def _text(value: Any) -> str:
 
 
 def write(environment: Environment, values: Mapping[str, str]) -> Path:
-    """Write the file and return its path. Raises `OSError`."""
+    """Write the file and return its path. Lines whose values do not change, and comments, stay. Raises `OSError`."""
     file = path(environment)
     file.parent.mkdir(exist_ok=True)
-    head = f"# Stack parameters of the environment `{environment}`, as template.yaml describes them.\n"
-    body = yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=False, width=1000)
-    file.write_text(head + body, encoding="utf-8")
+    stored = read(environment)
+    text = f"# Stack parameters of the environment `{environment}`, as template.yaml describes them.\n"
+    if stored is not None:
+        text = f"{file.read_text(encoding='utf-8').rstrip()}\n"
+    for name in [name for name in values if (stored or {}).get(name) != values[name]]:
+        line = yaml.safe_dump({name: values[name]}, width=1000)
+        present = re.search(rf"^{name}[ \t]*:.*\n(?:[ \t].*\n)*", text, re.MULTILINE)
+        text = f"{text[: present.start()]}{line}{text[present.end() :]}" if present else text + line
+    file.write_text(text, encoding="utf-8")
     return file
 
 
