@@ -201,10 +201,11 @@ def test_a_prompt_hides_its_input(account: Account) -> None:
         os.close(theirs)
         screen = b""
         for field, value in json.loads(DEMO["100ms"]).items():
-            while f"100ms {field} (hidden): ".encode() not in screen:
+            hidden = field == "app_secret"
+            while f"100ms {field}{' (hidden)' if hidden else ''}: ".encode() not in screen:
                 screen += os.read(ours, 1024)
             # The prompt may be there an instant before the echo is off.
-            while termios.tcgetattr(ours)[3] & termios.ECHO:
+            while hidden and termios.tcgetattr(ours)[3] & termios.ECHO:
                 pass
             os.write(ours, value.encode() + b"\n")
         try:
@@ -216,26 +217,36 @@ def test_a_prompt_hides_its_input(account: Account) -> None:
     os.close(ours)
 
     assert account.secret(name, "100ms") == DEMO["100ms"]
-    assert not any(value.encode() in screen for value in values("100ms"))
+    assert json.loads(DEMO["100ms"])["app_secret"].encode() not in screen
 
 
-def test_optional_and_listed_values_are_prompted_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_value_is_asked_until_it_fits(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     class Vendor(type(PLATFORMS["100ms"])):  # type: ignore[misc]
         title = "Vendor"
         credential_fields = (
-            CredentialField("key"),
-            CredentialField("region", required=False),
+            CredentialField("key", signs=True),
+            CredentialField("region", pattern="[a-z]{2}", form="two letters", required=False),
             CredentialField("urls", many=True),
         )
 
-    answers = {
-        "Vendor key (hidden)": "k",
-        "Vendor region (hidden, optional)": "",
-        "Vendor urls, separated by commas (hidden)": "a,b",
-    }
-    monkeypatch.setattr(typer, "prompt", lambda label, **_: answers[label])
+    key = "s" + "9182736450" * 4
+    answers = [
+        ("Vendor key (hidden)", key),
+        ("Vendor region (optional)", "Europe"),
+        ("Vendor region (optional)", ""),
+        ("Vendor urls (separated by commas)", "a,b"),
+    ]
+    shown = iter(answers)
 
-    assert prompt(Vendor()) == {"key": "k", "urls": ["a", "b"]}
+    def typed(label: str, **options: object) -> str:
+        expected, answer = next(shown)
+        assert (label, options["hide_input"]) == (expected, "hidden" in expected)
+        return answer
+
+    monkeypatch.setattr(typer, "prompt", typed)
+
+    assert prompt(Vendor()) == {"key": key, "urls": ["a", "b"]}
+    assert "region must be two letters" in capsys.readouterr().err
 
 
 def test_a_key_of_ones_own_encrypts_it(account: Account) -> None:

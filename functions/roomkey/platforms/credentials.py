@@ -95,7 +95,7 @@ def check_credentials(fields: tuple[CredentialField, ...], values: Mapping[str, 
 
     Raises `InvalidCredentials`.
     """
-    problems = [f"{field.name}: {why}" for field in fields for why in _field_problems(field, values)]
+    problems = [f"{field.name}: {why}" for field in fields for why in field_problems(field, values)]
     present = {field.name: value for field in fields if (value := values.get(field.name)) is not None}
     texts = {name: value for name, value in present.items() if isinstance(value, str)}
     if len(set(texts.values())) < len(texts):
@@ -108,7 +108,8 @@ def check_credentials(fields: tuple[CredentialField, ...], values: Mapping[str, 
     return Credentials({**texts, **lists})
 
 
-def _field_problems(field: CredentialField, values: Mapping[str, object]) -> Iterator[str]:
+def field_problems(field: CredentialField, values: Mapping[str, object]) -> Iterator[str]:
+    """Yield why the field's value in `values` cannot be used. No reason repeats it."""
     value = values.get(field.name)
     if value is None:
         if field.required:

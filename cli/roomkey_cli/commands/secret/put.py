@@ -11,7 +11,7 @@ import typer
 from roomkey import limits
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform
-from roomkey.platforms.credentials import CredentialField
+from roomkey.platforms.credentials import CredentialField, field_problems
 from roomkey_cli import credential_file, invite_keys, json_input
 from roomkey_cli.aws import kms, parameters, secret_store
 from roomkey_cli.aws.client import DENIED, Aws, AwsError
@@ -51,7 +51,7 @@ def put(
         ),
     ] = None,
 ) -> None:
-    """Store a platform's credentials, from a prompt that hides your input or as JSON from standard input.
+    """Store a platform's credentials, from a prompt that hides signing keys, or as JSON from standard input.
 
     Before it stores them, the command mints and verifies a token of each kind. A deploy is not needed. The keys that
     sign invites are generated, never typed: roomkey secret put prod invites --generate.
@@ -109,21 +109,28 @@ def _require_environment(environment: Environment, aws: Aws) -> None:
 
 
 def prompt(platform: Platform) -> dict[str, Any]:
-    """Ask for each credential without echo."""
-    note(f"Credentials of {platform.title}. Your input is not shown.")
+    """Ask for each credential, for signing keys without echo, until it has the platform's format."""
+    note(f"Credentials of {platform.title}. Input for signing keys is not shown.")
     try:
-        answers = {field: _answer(platform, field) for field in platform.credential_fields}
+        answers = {field.name: _answer(platform, field) for field in platform.credential_fields}
     except typer.Abort:
         print(file=sys.stderr)
         fail("nothing was stored", REFUSED)
-    return {field.name: answer.split(",") if field.many else answer for field, answer in answers.items() if answer}
+    return {name: answer for name, answer in answers.items() if answer}
 
 
-def _answer(platform: Platform, field: CredentialField) -> str:
-    remark = ", separated by commas" if field.many else ""
-    label = f"{platform.title} {field.name}{remark} (hidden{'' if field.required else ', optional'})"
+def _answer(platform: Platform, field: CredentialField) -> str | list[str]:
+    marks = {"separated by commas": field.many, "hidden": field.signs, "optional": not field.required}
+    remarks = ", ".join(words for words, applies in marks.items() if applies)
+    label = f"{platform.title} {field.name}{f' ({remarks})' if remarks else ''}"
     default = None if field.required else ""
-    return str(typer.prompt(label, default=default, hide_input=True, show_default=False, err=True))
+    while True:
+        text = str(typer.prompt(label, default=default, hide_input=field.signs, show_default=False, err=True))
+        answer = text.split(",") if field.many and text else text
+        problems = list(field_problems(field, {field.name: answer})) if answer else []
+        if not problems:
+            return answer
+        note(f"{field.name} {', '.join(problems)}")
 
 
 def _piped(platform: Platform) -> dict[str, Any]:
