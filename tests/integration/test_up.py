@@ -177,8 +177,9 @@ def test_questions_are_asked_on_a_terminal(
 ) -> None:
     name = account.environment()
     monkeypatch.setattr(up._Run, "interactive", property(lambda run: not run.yes))
-    answers = ["jwt", "https://good.example", "app", "https://app.example", "100ms"]
-    answers += [*CREDENTIALS["100ms"].values(), "y"]
+    answers = ["foo", "jwt", "auth", "https://bad.example", "https://good.example", "app"]
+    answers += ["*", "https://app.example", "100ms, zoom", "100ms agora, 100ms", "wrong key"]
+    answers += [*CREDENTIALS["100ms"].values(), *CREDENTIALS["agora"].values(), "y"]
 
     result = repository.up(name, stdin="\n".join(answers) + "\n")
 
@@ -187,9 +188,20 @@ def test_questions_are_asked_on_a_terminal(
         "https://good.example",
         "app",
     )
-    assert account.secret(name, "100ms") == DEMO["100ms"]
+    assert repository.config(name)["Platforms"] == "100ms,agora"
+    assert {platform: account.secret(name, platform) for platform in CREDENTIALS} == {
+        platform: DEMO[platform] for platform in CREDENTIALS
+    }
     assert repository.deploys == [f"deploy ENV={name} ARGS=--confirm-changeset"]
-    assert "Your input is not shown" in result.err
+    for refusal in (
+        "AppTokenAccess must be jwt, iam or open, not 'foo'",
+        "JwtIssuer must be an https:// URL, not 'auth'",
+        "JwtIssuer: no discovery document",
+        "AllowedOrigins must be origins",
+        "Platforms: 'zoom' is unknown. Did you mean 'zoom-video' or 'zoom-meeting'?",
+        "app_access_key ",
+    ):
+        assert refusal in result.err
     assert "Authorization: Bearer $ACCESS_TOKEN" in result.out
 
 
@@ -276,6 +288,20 @@ def test_a_written_config_is_read_back(monkeypatch: pytest.MonkeyPatch, tmp_path
     config_file.write(environment, values)
 
     assert config_file.read(environment) == values
+
+
+def test_a_changed_config_keeps_comments_and_other_lines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = Environment.from_name("dev")
+    file = tmp_path / "config" / "dev.yaml"
+    file.parent.mkdir()
+    file.write_text("# Ours.\nEnvironment: dev\nPlatforms: 100ms,\n  agora\n\n# A month.\nLogRetentionDays: 30")
+
+    config_file.write(environment, {**(config_file.read(environment) or {}), "Platforms": "agora", "Tracing": "on"})
+
+    assert file.read_text() == (
+        "# Ours.\nEnvironment: dev\nPlatforms: agora\n\n# A month.\nLogRetentionDays: 30\nTracing: 'on'\n"
+    )
 
 
 # --- iam -------------------------------------------------------------------------------------------------------------

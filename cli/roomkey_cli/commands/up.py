@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,15 +21,16 @@ from roomkey.settings import Access
 from roomkey_cli import config_file, credential_file, issuer_check
 from roomkey_cli.aws import kill_switch, parameters, secret_store, stacks
 from roomkey_cli.aws.client import Aws
+from roomkey_cli.aws.endpoint import is_url
 from roomkey_cli.commands import doctor, files, probe
 from roomkey_cli.commands.changes import Change, apply
 from roomkey_cli.commands.env import disable, init
-from roomkey_cli.commands.options import CredentialsFile, EnvironmentArgument, PlatformName, url
+from roomkey_cli.commands.options import CredentialsFile, EnvironmentArgument, PlatformName, did_you_mean, url
 from roomkey_cli.commands.secret.put import prompt
 from roomkey_cli.commands.session import ApplyOptions, Session
 from roomkey_cli.environment import Environment
 from roomkey_cli.policy import starter
-from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, SWITCHED_OFF, USAGE, fail, note, say, say_json
+from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, SWITCHED_OFF, USAGE, CommandError, fail, note, say, say_json
 from roomkey_cli.tokens import curl, verify_secret
 from roomkey_cli.tokens.minimal_request import minimal_request
 
@@ -139,19 +140,12 @@ def _configure(run: _Run, given: Mapping[str, str], existing: Mapping[str, str])
     """Complete the stack parameters with options and answers, and write the file."""
     values = run.values
     values.update({"Environment": run.environment.name, **given})
-    _ask(run, "AppTokenAccess", "Who may request app tokens: jwt, iam or open", given, default="jwt")
-    try:
-        access = run.access
-    except ValueError:
-        fail("AppTokenAccess must be jwt, iam or open", USAGE)
-    if access is Access.JWT:
-        _ask(run, "JwtIssuer", "The issuer of your access tokens (https://...)", given)
-        note(f"Checking {values['JwtIssuer']} ...")
-        for problem in issuer_check.problems(values["JwtIssuer"]):
-            fail(f"JwtIssuer: {problem}", REFUSED)
-        _ask(run, "JwtAudience", "The audience of your access tokens", given)
-    _ask(run, "AllowedOrigins", "Web origins that may call, joined by commas (empty: none)", given, default="")
-    _ask(run, "Platforms", f"Platforms to serve, joined by commas ({', '.join(PLATFORMS)})", given)
+    _ask(run, "AppTokenAccess", "Who may request app tokens: jwt, iam or open", given, _access, default="jwt")
+    if run.access is Access.JWT:
+        _ask(run, "JwtIssuer", "The issuer of your access tokens (https://...)", given, _issuer)
+        _ask(run, "JwtAudience", "The audience of your access tokens", given, str.strip)
+    _ask(run, "AllowedOrigins", "Web origins that may call (empty: none)", given, partial(_origins, run), default="")
+    _ask(run, "Platforms", f"Platforms to serve ({', '.join(PLATFORMS)})", given, _platforms)
     for problem in config_file.problems(run.environment, values):
         fail(f"{config_file.path(run.environment)}: {problem}", USAGE)
     if values != existing:
@@ -159,17 +153,69 @@ def _configure(run: _Run, given: Mapping[str, str], existing: Mapping[str, str])
         note(f"Wrote {file}.")
 
 
-def _ask(run: _Run, name: str, question: str, given: Mapping[str, str], default: str | None = None) -> None:
-    """Set a stack parameter: from an option, by asking, else from the file or the default."""
-    if name in given:
-        return
+def _ask(
+    run: _Run,
+    name: str,
+    question: str,
+    given: Mapping[str, str],
+    checked: Callable[[str], str],
+    default: str | None = None,
+) -> None:
+    """Set a stack parameter: from an option, by asking until the answer is valid, else from the file or the default.
+
+    `checked` returns the value as it is stored. Raises `CommandError` if it is invalid and no question can be asked.
+    """
     current = run.values.get(name) or default
-    if run.interactive:
-        current = str(typer.prompt(question, default=current, err=True)).replace(" ", "")
-    if current is None:
+    ask = run.interactive and name not in given
+    if current is None and not ask:
         option = {"JwtIssuer": "--issuer", "JwtAudience": "--audience", "Platforms": "--platform"}[name]
         fail(f"{name} is unknown: use {option}", USAGE)
-    run.values[name] = current
+    while True:
+        try:
+            run.values[name] = checked(str(typer.prompt(question, default=current, err=True) if ask else current))
+        except CommandError as error:
+            if not ask:
+                raise
+            note(str(error))
+        else:
+            return
+
+
+def _access(text: str) -> str:
+    if text.strip() not in list(Access):
+        fail(f"AppTokenAccess must be jwt, iam or open, not {text!r}", USAGE)
+    return text.strip()
+
+
+def _issuer(text: str) -> str:
+    issuer = text.strip()
+    if not (is_url(issuer) and issuer.startswith("https://")):
+        fail(f"JwtIssuer must be an https:// URL, not {issuer!r}", USAGE)
+    note(f"Checking {issuer} ...")
+    for problem in issuer_check.problems(issuer):
+        fail(f"JwtIssuer: {problem}", REFUSED)
+    return issuer
+
+
+def _origins(run: _Run, text: str) -> str:
+    origins = ",".join(_words(text))
+    for problem in config_file.problems(run.environment, {**run.values, "AllowedOrigins": origins}):
+        if problem.startswith("AllowedOrigins"):
+            fail(problem, USAGE)
+    return origins
+
+
+def _platforms(text: str) -> str:
+    names = _words(text)
+    for name in names:
+        if name not in PLATFORMS:
+            fail(f"Platforms: {name!r} is unknown.{did_you_mean(name, PLATFORMS)}", USAGE)
+    return ",".join(dict.fromkeys(names))
+
+
+def _words(text: str) -> list[str]:
+    """Split at commas and spaces."""
+    return text.replace(",", " ").split()
 
 
 def _sign_in(run: _Run) -> None:
