@@ -2,11 +2,15 @@
 
 import json
 import time
+from typing import Any
 
 import pytest
 
 from roomkey import block_list
+from roomkey.invites import Invite, InviteKeys
 from support.commands import Account, Interleaved, roomkey
+
+INVITE_ID = "k3FhYz0qVbA1"
 
 
 def test_a_user_is_blocked_and_unblocked(account: Account) -> None:
@@ -28,11 +32,32 @@ def test_a_user_is_blocked_and_unblocked(account: Account) -> None:
 def test_an_invite_is_blocked_and_unblocked(account: Account) -> None:
     name = account.create()
 
-    assert roomkey("block", name, "--invite", "k3F").status == 0
+    assert roomkey("block", name, "--invite", INVITE_ID).status == 0
     assert roomkey("block", name, "u-1").status == 0
-    assert account.block_list(name)["invites"] == ["k3F"]
-    assert roomkey("unblock", name, "--invite", "k3F").lines[0] == f"The invite k3F is no longer blocked in {name}."
+    assert account.block_list(name)["invites"] == [INVITE_ID]
+    unblocked = roomkey("unblock", name, "--invite", INVITE_ID)
+    assert unblocked.lines[0] == f"The invite {INVITE_ID} is no longer blocked in {name}."
     assert list(account.block_list(name)) == ["users"]
+
+
+@pytest.mark.parametrize("prefix", ["", " ", "https://app.example.org/join#"])
+def test_a_whole_invite_stands_for_its_id(account: Account, prefix: str) -> None:
+    name = account.create()
+    keys = InviteKeys({"a": "k" * 43}, "a")
+    invite = prefix + keys.sign(Invite("100ms", "r", "guest", (), 1, INVITE_ID, None), name)
+
+    assert roomkey("block", name, "--invite", invite).status == 0
+    assert account.block_list(name) == {"invites": [INVITE_ID]}
+    assert roomkey("unblock", name, "--invite", invite).status == 0
+    assert account.block_list(name) == {}
+
+
+def test_an_id_with_characters_that_show_nothing_is_a_warning(account: Account) -> None:
+    name = account.create()
+
+    blocked = roomkey("block", name, "a\u200b", "--room", "r 1")
+
+    assert (blocked.status, blocked.err) == (0, "roomkey: USER has characters that show nothing: a\\u200b\n")
 
 
 @pytest.mark.parametrize(
@@ -68,9 +93,19 @@ def test_a_block_ends_at_a_time(account: Account, text: str) -> None:
         (["u", "--for", "soon"], "--for must be a number with s, m, h, d or w"),
         (["u", "--until", "soon"], "--until must be a time in ISO 8601"),
         (["u", "--until", "2020-01-01"], "--until must be in the future"),
-        (["u", "--reason", "x" * 201], "--reason must have at most 200 characters"),
+        (["u", "--reason", "x" * 201], "--reason must not be longer than 200 characters"),
+        (["u", "--reason", "a\n"], "--reason must not"),
         (["--invite", "i", "--room", "r"], "are for users"),
+        (["--invite", "i", "--for", ""], "are for users"),
         (["", "--for", "2h"], "USER must not be empty"),
+        (["u\udcff"], "USER must not contain control or private characters"),
+        (["u", "--room", ""], "--room must not be empty"),
+        (["u", "--room", "r", "--room", "u\udcff"], "--room must not contain control or private characters"),
+        (["u", "--for", ""], "--for must be a number"),
+        (["u", "--until", ""], "--until must be a time"),
+        (["--invite", ""], "--invite must be an invite, its URL or its id"),
+        (["--invite", "rki1.abc.def"], "--invite must be an invite, its URL or its id"),
+        (["--invite", "k3FhYz0qVbA1 "], "--invite must be an invite, its URL or its id"),
     ],
 )
 def test_wrong_usage(account: Account, words: list[str], message: str) -> None:
@@ -95,11 +130,11 @@ def test_expired_entries_are_dropped_by_the_next_write(account: Account) -> None
 def test_every_written_block_list_is_valid_for_the_function(account: Account) -> None:
     name = account.create()
     roomkey("block", name, "ü-7", "--room", "*", "--platform", "100ms", "--for", "2h", "--reason", "ü")
-    roomkey("block", name, "--invite", "k3F")
+    roomkey("block", name, "--invite", INVITE_ID)
 
     parsed = block_list.BlockList.parse(json.dumps(account.block_list(name)))
 
-    assert (set(parsed.users), parsed.invites) == ({"ü-7"}, {"k3F"})
+    assert (set(parsed.users), parsed.invites) == ({"ü-7"}, {INVITE_ID})
 
 
 def test_a_list_that_ssm_cannot_hold_is_refused(account: Account) -> None:
@@ -119,12 +154,35 @@ def test_a_missing_or_invalid_list_is_an_error(account: Account) -> None:
     account.put(f"/roomkey/{name}/blocked", "[]")
     for command in (["block", name, "u"], ["unblock", name, "u"], ["blocks", name]):
         result = roomkey(*command)
-        assert (result.status, f"roomkey unblock {name} --all" in result.err) == (1, True)
+        assert (result.status, f"roomkey unblock {name} --invalid" in result.err) == (1, True)
+    result = roomkey("unblock", name, "--invalid")
+    assert (result.status, f"empty it with roomkey unblock {name} --all" in result.err) == (1, True)
     assert roomkey("unblock", name, "--all").status == 0
     assert account.block_list(name) == {}
 
     account.aws.ssm.delete_parameter(Name=f"/roomkey/{name}/blocked")
     assert f"roomkey env init {name}" in roomkey("block", name, "u").err
+
+
+@pytest.mark.parametrize(
+    ("stored", "kept", "removed"),
+    [
+        ({"users": {"u-1": {}}, "invites": ["k3F", "", 5]}, {"users": ["u-1"], "invites": ["k3F"]}, ['""', "5"]),
+        ({"users": {"u-1": {"rooms": ["a"]}, "ü": {"rooms": [""]}, "": {}}}, {"users": ["u-1"]}, ['"ü"', '""']),
+        ({"users": [], "invites": {}, "more": 1}, {}, []),
+    ],
+)
+def test_the_valid_entries_of_an_invalid_list_can_be_kept(
+    account: Account, stored: Any, kept: Any, removed: list[str]
+) -> None:
+    name = account.create()
+    account.put(f"/roomkey/{name}/blocked", json.dumps(stored))
+
+    result = roomkey("unblock", name, "--invalid")
+
+    assert (result.status, result.lines[0]) == (0, f"The block list of {name} is now valid.")
+    assert result.err.splitlines() == [f"roomkey: the entry of {one} is invalid" for one in removed]
+    assert {member: list(entries) for member, entries in account.block_list(name).items()} == kept
 
 
 def test_unblocking_someone_who_is_not_blocked_is_an_error(account: Account) -> None:

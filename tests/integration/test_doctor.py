@@ -428,7 +428,7 @@ def test_a_block_list_that_the_function_cannot_use(account: Account) -> None:
 
     [(level, _, fix)] = examine(name)["block list"]
 
-    assert (level, fix) == ("fail", f"roomkey unblock {name} --all")
+    assert (level, fix) == ("fail", f"roomkey unblock {name} --invalid")
     assert roomkey("unblock", name, "--all").status == 0
     assert examine(name)["block list"][0][0] == "ok"
 

@@ -62,6 +62,27 @@ def parse(text: str) -> BlockList:
     return BlockList(users, tuple(document.get("invites", ())))
 
 
+def valid_part(text: str) -> tuple[BlockList, list[str]]:
+    """Return the valid entries of an invalid list, and the names of the others.
+
+    Raises `ValueError` if the list is not an object.
+    """
+    document = strict_json.loads(text)
+    if not isinstance(document, dict):
+        raise ValueError("is not an object")
+    users, invites = document.get("users"), document.get("invites")
+    entries = [(user, {"users": {user: entry}}) for user, entry in users.items()] if isinstance(users, dict) else []
+    entries += [(invite, {"invites": [invite]}) for invite in invites] if isinstance(invites, list) else []
+    kept, invalid = BlockList(), []
+    for name, entry in entries:
+        try:
+            valid = parse(json.dumps(entry))
+            kept = BlockList({**kept.users, **valid.users}, (*kept.invites, *valid.invites))
+        except ValueError:
+            invalid.append(json.dumps(name, ensure_ascii=False))
+    return kept, invalid
+
+
 def _block(entry: Mapping[str, Any]) -> Block:
     lists: dict[str, tuple[str, ...]] = {name: tuple(entry[name]) for name in ("rooms", "platforms") if name in entry}
     return Block(**lists, until=entry.get("until"), reason=entry.get("reason", ""))

@@ -1,5 +1,6 @@
 """`roomkey block`, `unblock` and `blocks`: the users and invites that get no token."""
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,8 +9,12 @@ from typing import Annotated
 
 import typer
 
+from roomkey import block_list as function_list
 from roomkey import limits
-from roomkey.platforms.fields import check_id
+from roomkey.errors import InviteInvalid
+from roomkey.invites import UnverifiedInvite
+from roomkey.platforms.fields import Check, check_id, is_blank
+from roomkey.platforms.fields import text as text_check
 from roomkey_cli.aws import block_list, parameters
 from roomkey_cli.aws.block_list import Block, BlockList
 from roomkey_cli.aws.parameters import MAX_ADVANCED_BYTES, MAX_STANDARD_BYTES, Parameter
@@ -17,14 +22,16 @@ from roomkey_cli.commands.changes import Change, apply, report
 from roomkey_cli.commands.options import EnvironmentArgument, PlatformName
 from roomkey_cli.commands.session import ApplyOptions, Session
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import REFUSED, USAGE, fail, iso, iso_in, iso_or_none, say, say_json
+from roomkey_cli.terminal import REFUSED, USAGE, fail, iso, iso_in, iso_or_none, note, say, say_json
 
 _UserArgument = Annotated[
     str | None, typer.Argument(metavar="USER", help="The user's id, as in the tokens.", show_default=False)
 ]
 _InviteOption = Annotated[
-    str | None, typer.Option("--invite", metavar="ID", help="An invite's id instead of a user.", show_default=False)
+    str | None,
+    typer.Option("--invite", metavar="ID", help="An invite, or its id, instead of a user.", show_default=False),
 ]
+_INVITE_ID = re.compile(r"[A-Za-z0-9_-]{12}")
 
 
 def block(
@@ -62,10 +69,15 @@ def block(
     Example: roomkey block prod --invite k3FhYz0qVbA1
     """
     _one_of(user, invite)
-    if invite is not None and (room or platform or duration or until or reason):
-        fail("--room, --platform, --for, --until and --reason are for users", USAGE)
-    if len(reason) > block_list.MAX_REASON:
-        fail(f"--reason must have at most {block_list.MAX_REASON} characters", USAGE)
+    if invite is not None:
+        if room or platform or duration is not None or until is not None or reason:
+            fail("--room, --platform, --for, --until and --reason are for users", USAGE)
+        invite = _id_of(invite)
+        if not _INVITE_ID.fullmatch(invite):
+            fail("--invite must be an invite, its URL or its id, which has 12 letters, digits, - or _", USAGE)
+    for name, value in (("USER", user), *(("--room", one) for one in room or ())):
+        _check(name, value, check_id)
+    _check("--reason", reason or None, _check_reason)
     entry = Block(
         rooms=tuple(room or ["*"]),
         platforms=tuple(str(name) for name in platform or ["*"]),
@@ -79,7 +91,6 @@ def block(
         return BlockList({**blocked.users, str(user): entry}, blocked.invites)
 
     if user is not None:
-        _check_user(user)
         words = block_list.block_words(entry, iso)
         description = f"block {user} in {environment}: {words}"
         headline = f"{user} is now blocked in {environment}: {words}."
@@ -96,19 +107,27 @@ def unblock(
     user: _UserArgument = None,
     invite: _InviteOption = None,
     everyone: Annotated[bool, typer.Option("--all", help="Empty the block list, also if it is invalid.")] = False,
+    invalid: Annotated[
+        bool, typer.Option("--invalid", help="Remove the invalid entries, and keep the others.")
+    ] = False,
 ) -> None:
     """Remove a user or an invite from the block list.
 
     Example: roomkey unblock prod u-7
     """
-    if everyone:
-        if user or invite:
-            fail("--all cannot be combined with USER or --invite", USAGE)
+    if everyone or invalid:
+        if (everyone and invalid) or user is not None or invite is not None:
+            fail("USER, --invite, --all and --invalid exclude each other", USAGE)
         description = f"empty the block list of {environment}"
         headline = f"The block list of {environment} is now empty."
-        _write(environment, session, options, lambda _: BlockList(), description, headline, reset=True)
+        if invalid:
+            description = f"remove the invalid entries from the block list of {environment}"
+            headline = f"The block list of {environment} is now valid."
+        read = _valid_part if invalid else lambda *_: BlockList()
+        _write(environment, session, options, lambda kept: kept, description, headline, read=read)
         return
     _one_of(user, invite)
+    invite = None if invite is None else _id_of(invite)
 
     def change(blocked: BlockList) -> BlockList:
         if (user is not None and user not in blocked.users) or (invite is not None and invite not in blocked.invites):
@@ -161,22 +180,37 @@ def _one_of(user: str | None, invite: str | None) -> None:
         fail("name either a USER or an --invite", USAGE)
 
 
-def _check_user(user: str) -> None:
+_check_reason = text_check(block_list.MAX_REASON)
+
+
+def _check(name: str, value: str | None, check: Check[str]) -> None:
+    if value is None:
+        return
     try:
-        check_id(user)
+        check(value)
     except ValueError as error:
-        fail(f"USER {error}", USAGE)
+        fail(f"{name} {error}", USAGE)
+    if any(is_blank(character) and character != " " for character in value):
+        note(f"{name} has characters that show nothing: {value}")
+
+
+def _id_of(invite: str) -> str:
+    """Return the id in an invite or its URL; other text stays as it is."""
+    try:
+        return UnverifiedInvite.decode(invite.strip().rpartition("#")[2]).invite.id
+    except InviteInvalid:
+        return invite
 
 
 def _until(duration: str | None, until: str | None) -> int | None:
-    if duration and until:
+    if duration is not None and until is not None:
         fail("use --for or --until", USAGE)
-    if duration:
+    if duration is not None:
         try:
             return int(time.time()) + block_list.seconds(duration)
         except ValueError as error:
             fail(f"--for {error}", USAGE)
-    if not until:
+    if until is None:
         return None
     try:
         moment = datetime.fromisoformat(until)
@@ -198,7 +232,18 @@ def _parsed(stored: Parameter, environment: Environment) -> BlockList:
     try:
         return block_list.parse(stored.text)
     except ValueError as error:
-        fail(f"{stored.name} {error}: repair it with roomkey unblock {environment} --all", REFUSED)
+        fail(f"{stored.name} {error}: repair it with roomkey unblock {environment} --invalid", REFUSED)
+
+
+def _valid_part(stored: Parameter, environment: Environment) -> BlockList:
+    """Return the valid entries, and print the names of the others."""
+    try:
+        kept, invalid = block_list.valid_part(stored.text)
+    except ValueError as error:
+        fail(f"{stored.name} {error}: correct it in SSM, or empty it with roomkey unblock {environment} --all", REFUSED)
+    for name in invalid:
+        note(f"the entry of {name} is invalid")
+    return kept
 
 
 def _write(
@@ -209,13 +254,16 @@ def _write(
     description: str,
     headline: str,
     *,
-    reset: bool = False,
+    read: Callable[[Parameter, Environment], BlockList] = _parsed,
 ) -> None:
     """Change the list and drop expired entries. Fail if another operator changes it meanwhile."""
     aws = session.aws
     stored = _require(parameters.require_environment(aws, environment)[1].block_list, environment)
-    before = BlockList() if reset else _parsed(stored, environment)
-    after = change(before).without_expired()
+    after = change(read(stored, environment)).without_expired()
+    try:
+        function_list.BlockList.parse(after.text)
+    except ValueError as error:  # An invalid list would stop all minting.
+        fail(f"the block list would be invalid ({error}); nothing was changed", REFUSED)
     size = len(after.text.encode())
     if size > MAX_ADVANCED_BYTES:
         fail(

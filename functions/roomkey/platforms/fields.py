@@ -117,7 +117,7 @@ def text(max_length: int) -> Check[str]:
                 raise ValueError("must not contain control or private characters")
             if not _BIDI_CONTROLS.isdisjoint(value) or any(map(_is_noncharacter, value)):
                 raise ValueError("must not contain control or private characters")
-            if all(map(_is_blank, value)):
+            if all(map(is_blank, value)):
                 raise ValueError("must not be blank")
         return value
 
@@ -129,7 +129,8 @@ def _is_noncharacter(character: str) -> bool:
     return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
 
 
-def _is_blank(character: str) -> bool:
+def is_blank(character: str) -> bool:
+    """Return whether the character shows nothing."""
     return character in _BLANK or ord(character) in _IGNORABLE_PLANE or unicodedata.category(character) == "Zs"
 
 

@@ -58,7 +58,7 @@ def block_list(examination: Examination) -> Iterator[Finding]:
         message = f"{environment.block_list_name} does not exist"
         yield Finding("block list", FAIL, message, f"roomkey env init {environment}")
     elif not block_lists.is_valid(found.text):
-        yield Finding("block list", FAIL, f"{found.name} is invalid", f"roomkey unblock {environment} --all")
+        yield Finding("block list", FAIL, f"{found.name} is invalid", f"roomkey unblock {environment} --invalid")
     else:
         yield Finding("block list", OK, block_lists.summary(block_lists.parse(found.text)))
 
