@@ -604,6 +604,38 @@ def test_a_machine_without_aws_credentials_is_reported(
     assert result.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["env status dev", "probe dev --url http://127.0.0.1:9 --platform 100ms"])
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("AWS_ACCESS_KEY_ID", "AKIDSENTINEL\r", "a line break"),
+        ("AWS_SESSION_TOKEN", "SENTINEL\r", "a line break"),
+        ("AWS_SESSION_TOKEN", "a\nSENTINEL", "a line break"),
+        ("AWS_SECRET_ACCESS_KEY", "SENTINEL\udcff", "a space or a character outside ASCII"),
+        ("AWS_SECRET_ACCESS_KEY", "SENTINEL ", "a space or a character outside ASCII"),
+    ],
+)
+def test_credentials_that_no_header_can_contain_are_reported_without_them(
+    account: Account, monkeypatch: pytest.MonkeyPatch, command: str, *, name: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    result = roomkey(*command.split())
+
+    assert (result.status, result.out, result.err) == (3, "", f"roomkey: {name} contains {reason}\n")
+
+
+def test_credentials_of_a_profile_are_named_as_in_its_file(
+    account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("[profile p]\naws_access_key_id = A\naws_secret_access_key = a b\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+    result = roomkey("env", "status", "dev", "--profile", "p")
+
+    assert "aws_secret_access_key contains a space" in result.err
+
+
 def test_an_unreadable_aws_configuration_is_reported(
     account: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -71,8 +71,11 @@ def valid_part(text: str) -> tuple[BlockList, list[str]]:
     if not isinstance(document, dict):
         raise ValueError("is not an object")
     users, invites = document.get("users"), document.get("invites")
-    entries = [(user, {"users": {user: entry}}) for user, entry in users.items()] if isinstance(users, dict) else []
-    entries += [(invite, {"invites": [invite]}) for invite in invites] if isinstance(invites, list) else []
+    entries: list[tuple[Any, object]] = []
+    if isinstance(users, dict):
+        entries += [(user, {"users": {user: entry}}) for user, entry in users.items()]
+    if isinstance(invites, list):
+        entries += [(invite, {"invites": [invite]}) for invite in invites]
     kept, invalid = BlockList(), []
     for name, entry in entries:
         try:

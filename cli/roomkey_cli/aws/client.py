@@ -38,6 +38,8 @@ _BAD_SIGNATURE = frozenset(
     )
 )
 
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_UNREACHABLE = "AWS cannot be reached (check the network and the region)"
 _NOT_AWS = "the response did not come from AWS: check AWS_ENDPOINT_URL"
 _SIGN_IN = "sign in again (for example: aws sso login)"
 
@@ -135,6 +137,7 @@ class Aws:
             credentials = self.session.get_credentials()
             if credentials is None:
                 raise NoCredentialsError
+            _check_credentials(credentials)
             request = AWSRequest(method, url, data=body, headers=dict(headers))
             frozen = credentials.get_frozen_credentials()
             SigV4Auth(frozen, "execute-api", region[1] if region else self.region).add_auth(request)
@@ -147,6 +150,7 @@ class Aws:
 
         with self._lock:  # boto3 sessions are not thread-safe while they create a client.
             if service not in self._clients:
+                _check_credentials(self.session.get_credentials())
                 config = Config(
                     connect_timeout=CONNECT_TIMEOUT,
                     read_timeout=READ_TIMEOUT,
@@ -168,8 +172,8 @@ _SENTENCES = {
     "CredentialRetrievalError": "the AWS credentials cannot be used: {text}",
     "ConfigParseError": "the AWS configuration cannot be read: {text}",
     "ConfigNotFound": "the AWS configuration cannot be read: {text}",
-    "ConnectionError": "AWS cannot be reached (check the network and the region): {text}",
-    "HTTPClientError": "AWS cannot be reached (check the network and the region): {text}",
+    "ConnectionError": f"{_UNREACHABLE}: {{text}}",
+    "HTTPClientError": _UNREACHABLE,  # Its text can quote the headers, which contain credentials.
     "BotoCoreError": "error in the AWS SDK: {text}",
     "ResponseParserError": _NOT_AWS,
     # botocore's parsers raise these for bodies that AWS never sends.
@@ -179,6 +183,17 @@ _SENTENCES = {
     "ValueError": _NOT_AWS,
 }
 """Messages by the name of botocore's exception. The most specific class wins."""
+
+
+def _check_credentials(credentials: Any) -> None:
+    """Raise `AwsError` if no header can contain the credentials: the HTTP client's own error would quote them."""
+    if credentials is None:
+        return
+    for name, value in zip(_CREDENTIALS, credentials.get_frozen_credentials()[:3], strict=True):
+        if value and not re.fullmatch("[!-~]+", value):
+            where = name if credentials.method == "env" else name.lower()
+            line = "a line break" if re.search("[\\r\\n]", value) else "a space or a character outside ASCII"
+            raise AwsError(f"{where} contains {line}")
 
 
 def _translate_error(error: Exception) -> AwsError:
