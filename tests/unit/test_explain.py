@@ -8,7 +8,7 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +27,7 @@ from roomkey_cli import credential_file
 from roomkey_cli.terminal import say_json
 from roomkey_cli.tokens.clipboard import decode
 from roomkey_cli.tokens.explain import Explanation, as_json, explain
+from support.known_answers import vectors
 
 NOW = 1_800_000_000
 DEMO: dict[str, Any] = dict(credential_file.demo())
@@ -240,6 +241,32 @@ def test_times_are_in_iso_8601() -> None:
     assert explained(AGORA)["issued_at"] == "2027-01-15T08:00:00Z"
     assert explained(jwt({"iss": "me", "exp": NOW}))["expires_at"] == "2027-01-15T08:00:00Z"
     assert explained(jwt({"iss": "me", "exp": NOW * 1000}))["expires_at"] is None
+
+
+# --- claims of any type --------------------------------------------------------------------------------------------
+
+ODD_VALUES: list[Any] = [[[]], [{}], {}, [], {"a": [{}]}, [[[{"a": {}}]]], None, True, -1, 0.5, "", "\ud800"]
+
+
+def with_each_value_odd(value: Any) -> Iterator[Any]:
+    """Return copies of `value` in which one value at any depth is odd."""
+    yield from ODD_VALUES
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from (value | {name: odd} for odd in with_each_value_odd(inner))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from ([*value[:index], odd, *value[index + 1 :]] for odd in with_each_value_odd(inner))
+
+
+@pytest.mark.parametrize(
+    "file", ["hms", "videosdk", "livekit", "twilio", "stream", "zoom_video", "zoom_meeting", "jitsi", "daily"]
+)
+def test_a_claim_of_any_type_is_reported_in_strict_json(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for vector in vectors(file).values():
+        for changed in filter(None, with_each_value_odd(payload_of(vector.get("expect", vector)["token"]))):
+            say_json(explained(jwt_of(json.dumps(changed).encode())))
+            assert strict_json.loads(capsys.readouterr().out)
 
 
 # --- signatures ----------------------------------------------------------------------------------------------------

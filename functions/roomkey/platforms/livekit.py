@@ -226,7 +226,7 @@ def _video_problems(video: Any) -> list[str]:
         f"video.{name} is not true or false" for name in _BOOLEANS if name in video and type(video[name]) is not bool
     ]
     sources = video.get("canPublishSources", [])
-    if not isinstance(sources, list) or not all(source in _SOURCES for source in sources):
+    if not isinstance(sources, list) or not all(isinstance(source, str) and source in _SOURCES for source in sources):
         problems.append(f"video.canPublishSources is not a list of {', '.join(sorted(_SOURCES))}")
     if not any(video.get(name) is True for name in _BOOLEANS):
         problems.append("video grants nothing that LiveKit knows (permissions denied)")
