@@ -38,13 +38,14 @@ def without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
-            raise ValueError("a repeated name")
+            raise ValueError("a duplicate key")
         fields[name] = value
     return fields
 
 
-def _no_constant(_: str) -> float:
-    raise ValueError("NaN and infinities are not JSON")
+def no_constant(_: str) -> float:
+    """Refuse a number that JSON does not have. Raises `ValueError`."""
+    raise ValueError("NaN or Infinity, which are not JSON")
 
 
 def _finite(text: str) -> float:
@@ -55,5 +56,5 @@ def _finite(text: str) -> float:
 
 
 # Created once: `json.loads` and `json.dumps` with options create one for each document.
-_DECODER = json.JSONDecoder(object_pairs_hook=without_duplicates, parse_constant=_no_constant, parse_float=_finite)
+_DECODER = json.JSONDecoder(object_pairs_hook=without_duplicates, parse_constant=no_constant, parse_float=_finite)
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))

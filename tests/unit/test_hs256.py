@@ -18,7 +18,7 @@ from roomkey.platforms.credentials import Credentials, InvalidCredentials
 
 KEY = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"
 NOW = 1_800_000_000
-HEADER = {"alg": "HS256", "typ": "JWT"}
+HEADER: dict[str, Any] = {"alg": "HS256", "typ": "JWT"}
 
 
 def encoded(value: bytes) -> str:
@@ -35,7 +35,11 @@ def signature(signed: str, key: str = KEY, digest: Any = hashlib.sha256) -> str:
 
 def token_of(claims: object, header: object = HEADER, key: str = KEY, digest: Any = hashlib.sha256) -> str:
     """Make a token with the standard library alone."""
-    signed = f"{encoded(json.dumps(header).encode())}.{encoded(json.dumps(claims).encode())}"
+    return token_of_text(json.dumps(header), json.dumps(claims), key, digest)
+
+
+def token_of_text(header: str, claims: str, key: str = KEY, digest: Any = hashlib.sha256) -> str:
+    signed = f"{encoded(header.encode())}.{encoded(claims.encode())}"
     return f"{signed}.{signature(signed, key, digest)}"
 
 
@@ -164,10 +168,56 @@ def test_another_algorithm_in_the_header_is_a_problem_even_with_a_valid_signatur
     assert read is None or hs256.header_problems(read.header)
 
 
-def test_a_header_without_alg_is_a_problem_and_the_right_one_is_not() -> None:
-    assert hs256.header_problems({"typ": "JWT"})
-    assert hs256.header_problems(HEADER) == []
-    assert hs256.header_problems({"alg": "HS256"}) == []
+TYP = "the header's typ is not JWT"
+
+
+@pytest.mark.threat("G1")
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ({}, "the header's alg is not HS256"),
+        ({"typ": "JWT"}, "the header's alg is not HS256"),
+        *((HEADER | {"typ": typ}, TYP) for typ in ("JWE", "", "id+jwt", None, 5, {"a": 1}, ["JWT"])),
+        *((HEADER | {name: "DEF"}, f"the header has {name}, ") for name in ("crit", "b64", "enc", "zip")),
+        (HEADER, None),
+        (HEADER | {"typ": "jwt", "kid": "1"}, None),
+        ({"alg": "HS256"}, None),
+    ],
+)
+def test_a_header_is_plain_hs256(header: dict[str, Any], problem: str | None) -> None:
+    read = hs256.read(token_of({"a": 1}, header), KEY)
+    assert read is not None
+    found = hs256.header_problems(read.header)
+    assert found == [] if problem is None else len(found) == 1 and found[0].startswith(problem)
+
+
+DUPLICATE, NOT_JSON = "contain a duplicate key", "contain NaN or Infinity, which are not JSON"
+
+
+@pytest.mark.parametrize(
+    ("header", "claims", "flaw"),
+    [
+        (json.dumps(HEADER), '{"exp": 1, "exp": 2}', f"its claims {DUPLICATE}"),
+        (json.dumps(HEADER), '{"a": [{"b": 1, "\\u0062": 1}]}', f"its claims {DUPLICATE}"),
+        (json.dumps(HEADER), '{"a": -Infinity}', f"its claims {NOT_JSON}"),
+        (json.dumps(HEADER), '{"a": 1e999}', None),
+        ('{"alg": "none", "alg": "HS256"}', '{"a": 1}', "its header contains a duplicate key"),
+        ('{"alg": "HS256", "x": NaN}', '{"a": 1}', "its header contains NaN or Infinity, which are not JSON"),
+    ],
+)
+def test_json_that_readers_disagree_about_is_a_flaw(header: str, claims: str, flaw: str | None) -> None:
+    token = token_of_text(header, claims)
+    for text in (token, token.rpartition(".")[0]):
+        read = hs256.read(text, KEY)
+        assert read is not None
+        assert read.header
+        assert read.claims
+        assert [found for found in read.flaws if "contain" in found] == ([flaw] if flaw else [])
+
+
+def test_an_empty_header_is_readable() -> None:
+    headers = [read.header for text in ("e30", "e3", "W10") if (read := hs256.read(f"{text}.eyJhIjoxfQ.", None))]
+    assert headers == [{}, None, None]
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def identify_foreign(text: str) -> ForeignToken | None:
 
 
 def _json_web_token(decoded: hs256.Decoded) -> ForeignToken:
-    header, claims = decoded.header, decoded.claims
+    header, claims = decoded.header or {}, decoded.claims
     issuer = hs256.string(claims.get("iss"))
     vendor = next((name for name, test in _JSON_WEB_TOKENS if test(header, claims)), None)
     of_another = f"a JWT of another issuer ({f'iss {issuer}' if issuer else 'it has no iss'})"

@@ -20,6 +20,8 @@ from roomkey.platforms.base import Signature, expired, wrong_unit
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
 
 _ALGORITHM = "HS256"
+_UNSUPPORTED = ("crit", "b64", "enc", "zip")
+"""Header parameters that change how a token is read (RFC 7515, 7516 and 7797)."""
 MAX_NUMBER = 2**53
 _MAX_NANOSECONDS = 10**19
 _SIGNATURE_BYTES = hashlib.sha256().digest_size
@@ -62,9 +64,12 @@ def check_key(name: str, credentials: Credentials) -> None:
 
 
 class Decoded(NamedTuple):
-    """A token's parts, genuine or not. `flaws` are errors of form: with one, the parts are only what is readable."""
+    """A token's parts, genuine or not. `flaws` are errors of form: with one, the parts are only what is readable.
 
-    header: Mapping[str, Any]
+    A `header` of None cannot be read.
+    """
+
+    header: Mapping[str, Any] | None
     claims: Mapping[str, Any]
     signature: Signature
     payload: bytes
@@ -83,25 +88,22 @@ def read(token: str, key: str | None) -> Decoded | None:
     if len(segments) > 3:
         return None
     header_segment, payload_segment, signature_segment = (*segments, "", "")[:3]
-    header, payload, claims = _object(header_segment), b"", None
-    try:
-        payload = _decoded(payload_segment)
-        claims = _json_object(payload)
-    except (ValueError, RecursionError):
-        pass
+    (_, header, header_fault), (payload, claims, claims_fault) = map(_part, (header_segment, payload_segment))
+    flaws = [f"its header contains {header_fault}"] if header_fault else []
+    flaws += [f"its claims contain {claims_fault}"] if claims_fault else []
     if header is not None and claims is not None and len(segments) == 3:
         flaw, signature = _verify(token, signature_segment, key)
-        found = tuple(filter(None, (flaw, _constant(payload))))
-        return Decoded(header, claims, signature, payload, payload_segment, found)
+        return Decoded(header, claims, signature, payload, payload_segment, (*([flaw] if flaw else ()), *flaws))
     incomplete = claims is None
-    flaws = ["its header cannot be read: it is cut short at the start, or damaged"] if header is None else []
+    if header is None:
+        flaws.append("its header cannot be read: it is cut short at the start, or damaged")
     if claims is None:
         claims = _readable_claims(payload_segment)
         flaws.append("it is cut short: its claims end early" if len(segments) < 3 else "its claims are damaged")
     elif len(segments) < 3:
         flaws.append("it is cut short: its signature is missing")
     return (
-        Decoded(header or {}, claims, Signature.IMPOSSIBLE, payload, payload_segment, tuple(flaws), incomplete)
+        Decoded(header, claims, Signature.IMPOSSIBLE, payload, payload_segment, tuple(flaws), incomplete)
         if claims
         else None
     )
@@ -127,11 +129,25 @@ def _verify(token: str, segment: str, key: str | None) -> tuple[str | None, Sign
     return None, Signature.VALID if valid else Signature.INVALID
 
 
-def _object(segment: str) -> Mapping[str, Any] | None:
+def _part(segment: str) -> tuple[bytes, Mapping[str, Any] | None, str]:
+    """Return a segment's bytes, its JSON object, and why strict readers refuse it. The object is None if unreadable."""
+    content = b""
     try:
-        return _json_object(_decoded(segment))
+        content = _decoded(segment)
+        document, fault = _document(content.decode())
     except (ValueError, RecursionError):
-        return None
+        return content, None, ""
+    return (content, document, fault) if isinstance(document, dict) else (content, None, "")
+
+
+def _document(text: str) -> tuple[Any, str]:
+    """Return a JSON document, and why strict readers refuse it. Raises `ValueError` or `RecursionError`."""
+    try:
+        return _STRICT_DECODER.decode(text), ""
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        return _DECODER.decode(text), str(error)
 
 
 def _number(text: str) -> float | str:
@@ -145,26 +161,13 @@ def _finite(text: str) -> float | str:
 
 _MAX_DIGITS = 300
 _DECODER = json.JSONDecoder(parse_constant=str, parse_float=_finite, parse_int=_number)
-"""Reads NaN and infinities, which are not JSON, as text."""
-
-
-def _constant(payload: bytes) -> str | None:
-    """Return the flaw of claims with a number that JSON does not have."""
-    if b"NaN" not in payload and b"Infinity" not in payload:
-        return None
-    try:
-        strict_json.loads(payload)
-    except ValueError:
-        return "its claims are not JSON: NaN and Infinity are not numbers of it"
-    return None
-
-
-def _json_object(text: bytes) -> Mapping[str, Any]:
-    """Return a JSON object. Raises `ValueError` or `RecursionError`."""
-    document = _DECODER.decode(text.decode())
-    if not isinstance(document, dict):
-        raise ValueError("not a JSON object")
-    return document
+"""Reads NaN and infinities, which are not JSON, as text, and the last value of a duplicate key."""
+_STRICT_DECODER = json.JSONDecoder(
+    object_pairs_hook=strict_json.without_duplicates,
+    parse_constant=strict_json.no_constant,
+    parse_float=_finite,
+    parse_int=_number,
+)
 
 
 def _readable_claims(segment: str) -> dict[str, Any]:
@@ -216,10 +219,14 @@ def signature_problems(token: Decoded, invalid: str) -> list[str]:
     return [*token.flaws, *([invalid] if token.signature is Signature.INVALID else [])]
 
 
-def header_problems(header: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with a token's header: anything but plain HS256."""
-    problems = [] if not header or header.get("alg") == _ALGORITHM else ["the header's alg is not HS256"]
-    return [*problems, *(["the header has crit, which no vendor supports"] if "crit" in header else [])]
+def header_problems(header: Mapping[str, Any] | None) -> list[str]:
+    """Return why vendors refuse a token's header: anything but plain HS256. An unreadable one is a flaw instead."""
+    if header is None:
+        return []
+    problems = [] if header.get("alg") == _ALGORITHM else ["the header's alg is not HS256"]
+    if str(header.get("typ", "JWT")).upper() not in ("JWT", "JOSE"):
+        problems.append("the header's typ is not JWT")
+    return [*problems, *(f"the header has {name}, which no vendor supports" for name in _UNSUPPORTED if name in header)]
 
 
 def time_problems(

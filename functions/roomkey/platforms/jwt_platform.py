@@ -53,7 +53,7 @@ class JwtPlatform(Platform):
         ]
         if self.invalid_token:
             problems = [f"{problem} ({self.invalid_token})" for problem in problems]
-        claim_problems = self.header_problems(read.header) if read.header else []
+        claim_problems = [] if read.header is None else self.header_problems(read.header)
         if not read.incomplete:
             claim_problems += self.claim_problems(claims, credentials)
         warnings = hs256.time_warnings(claims)
