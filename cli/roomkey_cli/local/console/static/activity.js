@@ -51,7 +51,8 @@ function rowOf(line) {
   const { requested = {}, caller = {}, token = {} } = line;
   const user = requested.user_id ?? token.user_id;
   const by = caller.user_id ?? caller.principal?.replace(/^arn:aws:iam::\d+:/, '') ?? 'anyone';
-  const asked = [requested.room_id, requested.role, requested.services?.length ? requested.services.join(' ') : null];
+  const kind = [line.platform, line.kind].filter(Boolean).join(' ');
+  const asked = [kind, requested.room_id, requested.role, requested.services?.join(' ')];
   const details = h(
     'details',
     {},
@@ -60,7 +61,7 @@ function rowOf(line) {
       {},
       h('time', { datetime: line.ts }, clock(Date.parse(line.ts) / 1000)),
       h('span', { class: 'tag', 'data-tone': OUTCOMES[line.decision] }, line.reason ?? line.decision),
-      h('span', { class: 'asked' }, [`${line.platform} ${line.kind}`, ...asked.filter(Boolean)].join(' · ')),
+      h('span', { class: 'asked' }, asked.filter(Boolean).join(' · ')),
       h('span', { class: 'by' }, `by ${by}${user && user !== by ? `, for ${user}` : ''}`),
       h('span', { class: 'ms' }, `${line.duration_ms} ms`),
     ),
