@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -118,8 +119,16 @@ command(app, "blocks", block.blocks, rich_help_panel=_DEPLOYED)
 command(app, "iam", iam.iam, rich_help_panel=_DEPLOYED)
 
 
+def _open_closed_streams() -> None:
+    """Replace streams that the shell has closed. Reading the closed input raises `io.UnsupportedOperation`."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open until the end.
+
+
 def main() -> None:
     """Run the `roomkey` command."""
+    _open_closed_streams()
     try:
         try:
             app()

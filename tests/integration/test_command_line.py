@@ -508,6 +508,33 @@ def test_a_full_disk_is_reported_in_one_line(keys: Path, words: list[str]) -> No
     assert (done.returncode, done.stderr) == (1, "roomkey: No space left on device\n")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "explain - --json",
+        "invite show -",
+        "mint 100ms app --credentials {keys} --body @-",
+        "secret put local 100ms --json",
+        "probe dev --bearer-stdin --kind app --url http://127.0.0.1:9 --platform 100ms",
+    ],
+)
+def test_a_closed_input_is_wrong_usage(keys: Path, command: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{ROOMKEY} {command.format(keys=keys)} <&-"], capture_output=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (2, b"roomkey: standard input is closed\n")
+    assert (b'"standard input is closed"' in done.stdout) == ("--json" in command)
+
+
+@pytest.mark.parametrize("streams", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_output_is_no_error(keys: Path, streams: str) -> None:
+    command = f"{ROOMKEY} mint 100ms management --credentials {keys} --json {streams}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_closed_pipe_causes_no_message() -> None:
     reading, writing = os.pipe()
     os.close(reading)

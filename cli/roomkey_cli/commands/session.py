@@ -10,13 +10,14 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
+from io import UnsupportedOperation
 from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from roomkey_cli.aws.client import Aws
-from roomkey_cli.terminal import CommandError, say_error
+from roomkey_cli.terminal import USAGE, CommandError, say_error
 
 _AWS_PANEL = "AWS"
 
@@ -126,6 +127,9 @@ def _with_options(function: Callable[..., None]) -> Callable[..., None]:
         except CommandError as error:
             say_error(error, as_json=as_json)
             raise typer.Exit(error.status) from None
+        except UnsupportedOperation:
+            say_error(CommandError("standard input is closed", USAGE), as_json=as_json)
+            raise typer.Exit(USAGE) from None
 
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
     run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
