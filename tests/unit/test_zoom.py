@@ -107,6 +107,42 @@ def test_bad_signatures_of_the_meeting_sdk_are_refused_for_the_right_reason(chan
     assert_refused_for(explained(MEETING, token, MEETING.check_credentials(SECRET), NOW), reason)
 
 
+WEB_ONLY = "it does not work in the native SDK, which also requires {}"
+NATIVE_ONLY = [
+    "it does not work in the web SDK, which also requires {}",
+    "it names no meeting: the native SDKs join every meeting with it",
+]
+
+
+@pytest.mark.parametrize(
+    ("names", "missing", "warnings"),
+    [
+        ("sdkKey mn role", "appKey and tokenExp", [WEB_ONLY]),
+        ("sdkKey mn role tokenExp", "appKey", [WEB_ONLY]),
+        ("sdkKey appKey mn role", "tokenExp", [WEB_ONLY]),
+        ("appKey tokenExp", "mn and role and sdkKey", NATIVE_ONLY),
+        ("appKey sdkKey tokenExp", "mn and role", NATIVE_ONLY),
+        ("appKey mn role tokenExp", "sdkKey", NATIVE_ONLY[:1]),
+        ("appKey sdkKey mn role tokenExp", "", []),
+    ],
+)
+def test_a_signature_of_one_sdk_is_valid_with_a_warning(names: str, missing: str, warnings: list[str]) -> None:
+    body = {"room_id": "81234567891", "role": "host"}
+    _, good = opened(minted(MEETING, SECRET, body, at=NOW).token, SECRET["sdk_secret"])
+    claims = {name: good[name] for name in (*names.split(), "iat", "exp")}
+    report = explained(MEETING, signed(claims, SECRET["sdk_secret"]), MEETING.check_credentials(SECRET), NOW)
+    assert (report.problems, list(report.warnings)) == ((), [warning.format(missing) for warning in warnings])
+
+
+@pytest.mark.parametrize("names", ["sdkKey tokenExp", "appKey mn role"])
+def test_a_signature_of_no_sdk_is_refused(names: str) -> None:
+    body = {"room_id": "81234567891", "role": "host"}
+    _, good = opened(minted(MEETING, SECRET, body, at=NOW).token, SECRET["sdk_secret"])
+    claims = {name: good[name] for name in (*names.split(), "iat", "exp")}
+    report = explained(MEETING, signed(claims, SECRET["sdk_secret"]), MEETING.check_credentials(SECRET), NOW)
+    assert_refused_for(report, "is missing")
+
+
 def test_a_meeting_number_can_be_a_json_number() -> None:
     _, good = opened(
         minted(MEETING, SECRET, {"room_id": "81234567891", "role": "host"}, at=NOW).token, SECRET["sdk_secret"]

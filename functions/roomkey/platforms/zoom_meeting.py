@@ -14,6 +14,8 @@ from roomkey.platforms.fields import RequestField, TokenSpec, matching, one_of
 from roomkey.platforms.jwt_platform import JwtPlatform, issuer_problems
 
 _MEETING = re.compile("[0-9]{9,11}")
+_REQUIRED = {"web SDK": frozenset(("sdkKey", "mn", "role")), "native SDK": frozenset(("appKey", "tokenExp"))}
+"""The claims that each SDK requires besides iat and exp (Zoom's documentation, "Meeting SDK authorization")."""
 _check_meeting = matching(_MEETING.pattern, "must be a meeting number: 9 to 11 digits without spaces, as text")
 
 
@@ -36,6 +38,7 @@ class ZoomMeeting(JwtPlatform):
     public_fields = ("sdk_key",)
     recognizing_claims = (
         frozenset(("sdkKey", "mn")),
+        frozenset(("appKey", "mn")),
         frozenset(("appKey", "tokenExp")),
         frozenset(("sdkKey", "tokenExp")),
     )
@@ -57,9 +60,12 @@ class ZoomMeeting(JwtPlatform):
 
     def claim_problems(self, claims: Mapping[str, Any], credentials: Credentials | None) -> list[str]:
         key = credentials["sdk_key"] if credentials else None
-        problems = [problem for name in ("appKey", "sdkKey") for problem in issuer_problems(claims, name, key)]
+        keys = [name for name in ("appKey", "sdkKey") if name in claims]
+        problems = [problem for name in keys for problem in issuer_problems(claims, name, key)]
         problems += zoom.lifetime_problems(claims)
-        if claims.get("tokenExp") != claims.get("exp"):
+        if not any(required <= claims.keys() for required in _REQUIRED.values()):
+            problems.append("appKey with tokenExp (native SDKs) or sdkKey with mn and role (web SDK) is missing")
+        if "tokenExp" in claims and claims["tokenExp"] != claims.get("exp"):
             problems.append("tokenExp is not the same as exp")
         if ("mn" in claims) != ("role" in claims):
             problems.append("mn and role must both be present, or both absent")
@@ -70,11 +76,16 @@ class ZoomMeeting(JwtPlatform):
         return problems
 
     def claim_warnings(self, claims: Mapping[str, Any]) -> list[str]:
+        warnings = [
+            f"it does not work in the {sdk}, which also requires {' and '.join(sorted(missing))}"
+            for sdk, required in _REQUIRED.items()
+            if (missing := required - claims.keys())
+        ]
         if hs256.is_int(claims.get("mn")):
-            return ["its mn is a number: Zoom's samples write text"]
+            warnings.append("its mn is a number: Zoom's samples write text")
         if "mn" not in claims:
-            return ["it names no meeting: the native SDKs join every meeting with it"]
-        return []
+            warnings.append("it names no meeting: the native SDKs join every meeting with it")
+        return warnings
 
     def content(self, claims: Mapping[str, Any]) -> TokenContent:
         return TokenContent(
