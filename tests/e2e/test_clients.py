@@ -124,7 +124,7 @@ def python_client(url: str, platform: str, request: Mapping[str, Any]) -> Outcom
         return Outcome(None, None, [], pauses)
 
 
-def npm(folder: Path, command: str, **variables: str) -> None:
+def shell_with_npm(folder: Path, command: str, **variables: str) -> None:
     if NODE is None or NPM is None:
         pytest.skip("Node or npm is not installed")
     settings = {"audit": "false", "fund": "false", "prefer_offline": "true", "fetch_retries": "0"}
@@ -144,7 +144,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = shutil.ignore_patterns("node_modules", "dist")
     shutil.copytree(ROOT / "clients", clone / "clients", ignore=built)
     (command,) = re.findall("^npm .*", (ROOT / "clients" / "README.md").read_text(), re.MULTILINE)
-    npm(folder, command, ROOMKEY=str(clone))
+    shell_with_npm(folder, command, ROOMKEY=str(clone))
     return folder
 
 
@@ -393,7 +393,7 @@ def with_packages(app: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the built client and the packages of e2e/node."""
     folder = tmp_path_factory.mktemp("node")
     shutil.copytree(ROOT / "tests" / "e2e" / "node", folder, dirs_exist_ok=True)
-    npm(folder, "npm ci --ignore-scripts")
+    shell_with_npm(folder, "npm ci --ignore-scripts")
     (folder / "node_modules" / "roomkey-client").symlink_to((app / "node_modules" / "roomkey-client").resolve())
     return folder
 

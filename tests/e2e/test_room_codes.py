@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from e2e.test_clients import NODE, npm
+from e2e.test_clients import NODE, shell_with_npm
 from roomkey.errors import NotFound
 from roomkey.invites import Invite, InviteKeys
 from roomkey.settings import Access
@@ -33,7 +33,7 @@ def sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the SDK."""
     folder = tmp_path_factory.mktemp("room-codes")
     shutil.copytree(Path(__file__).parent / "node", folder, dirs_exist_ok=True)
-    npm(folder, "ci")
+    shell_with_npm(folder, "npm ci")
     return folder
 
 
