@@ -11,11 +11,12 @@ from roomkey.clock import Budget
 from roomkey.dependencies import Dependencies
 from roomkey.errors import Blocked, FieldError, InvalidRequest, InviteInvalid, NotAllowed, RoomkeyError
 from roomkey.event import ApiEvent
-from roomkey.identity import GUEST_PREFIX, Caller
+from roomkey.identity import Caller
 from roomkey.invites import Invite, InviteRequest, Redemption, UnverifiedInvite
 from roomkey.minting import mint
 from roomkey.operator_config import OperatorConfig
 from roomkey.platforms.base import Platform, TokenKind
+from roomkey.platforms.fields import GUEST_PREFIX
 from roomkey.policy import Decision, Mode
 from roomkey.record import CreatedInvite, RequestRecord
 from roomkey.routes import Action, MintingRoute
@@ -137,7 +138,7 @@ class Actions:
         caller = record.caller = Caller(Access.OPEN, invite_id=invite.id)
 
         target = {"room_id": invite.room_id, "role": invite.role, "services": list(invite.services)}
-        user_id = redemption.user_id or GUEST_PREFIX + self._deps.randomness.uuid()
+        user_id = redemption.user_id or GUEST_PREFIX + self._deps.randomness.guest()
         guest_name = redemption.guest_name or invite.guest_name
         try:
             token_request = record.token_request = _guest_token_request(

@@ -10,11 +10,8 @@ from typing import Any, NamedTuple
 
 from roomkey import strict_json
 from roomkey.errors import NotAllowed, Unauthenticated
-from roomkey.platforms.fields import check_id
+from roomkey.platforms.fields import GUEST_PREFIX, check_id
 from roomkey.settings import Access, ClaimNames, GroupsFormat
-
-GUEST_PREFIX = "guest-"
-"""How the user id of every guest with an invite begins. A signed-in user with such an id would be a guest to others."""
 
 
 class Caller(NamedTuple):

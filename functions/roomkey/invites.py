@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 from roomkey import strict_json
 from roomkey.errors import FieldError, InvalidRequest, InviteInvalid, NotAllowed
-from roomkey.identity import GUEST_PREFIX
 from roomkey.limits import DEFAULT_INVITE_LIFETIME, MAX_INVITE_LIFETIME, MIN_INVITE_LIFETIME
-from roomkey.platforms.fields import check_id, text
+from roomkey.platforms.fields import GUEST_PREFIX, check_id, text
 from roomkey.token_requests import unknown_field
 
 PREFIX = "rki1"
@@ -201,7 +200,7 @@ class Redemption(NamedTuple):
         errors = [] if isinstance(invite, str) else [FieldError(invite_field, reason)]
         if ignore_unknown_fields and user_id in ("", None):
             body = {name: value for name, value in body.items() if name != "user_id"}
-        errors += _text_errors(body, {"user_id": check_id, "guest_name": check_guest_name})
+        errors += _text_errors(body, {"user_id": _guest_id, "guest_name": check_guest_name})
         if not ignore_unknown_fields:
             errors += map(unknown_field, sorted(body.keys() - {invite_field, "user_id", "guest_name"}))
         if errors or not isinstance(invite, str):
@@ -209,9 +208,9 @@ class Redemption(NamedTuple):
         return cls(invite, _guest_id(user_id) if user_id else None, body.get("guest_name"))
 
 
-def _guest_id(user_id: str) -> str:
-    """Return the user id of a guest. A browser that repeats its id stays the same guest."""
-    return user_id if user_id.startswith(GUEST_PREFIX) else GUEST_PREFIX + user_id
+def _guest_id(value: object) -> str:
+    """Return the user id of a guest. A browser that repeats its id stays the same guest. Raises `ValueError`."""
+    return GUEST_PREFIX + check_id(check_id(value).removeprefix(GUEST_PREFIX))
 
 
 def _text_errors(body: Mapping[str, Any], checks: Mapping[str, Any]) -> list[FieldError]:

@@ -96,7 +96,10 @@ def parse(
         found = [field for field in fields if field.name in sent]
         for field in found:
             try:
-                values[maps_to_field] = field.check(sent[field.name])
+                value = field.check(sent[field.name])
+                if maps_to_field == "room_id" and platform.fold_room_case:
+                    value = field.check(value.lower())
+                values[maps_to_field] = value
             except ValueError as error:
                 errors.append(FieldError(field.name, str(error)))
         # At most one of the fields with one meaning may be sent, and exactly one if they are required.
@@ -107,8 +110,6 @@ def parse(
     errors = errors or [FieldError(*conflict) for conflict in platform.conflicts(values)]
     if errors:
         raise InvalidRequest(*errors[:MAX_ERRORS])
-    if platform.fold_room_case and values.get("room_id"):
-        values["room_id"] = values["room_id"].lower()
     return TokenRequest(platform, kind, **values)
 
 

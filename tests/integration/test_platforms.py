@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from roomkey.platforms.fields import is_missing_value
 from roomkey_cli.data import POLICIES
 from support.aws.moto_proxy import GET_SECRET, Aws
 from support.events import EVENTS, load_event
@@ -173,14 +174,15 @@ class Words:
         return st.sampled_from(self.refuses) | self.bad
 
 
-PRINTED = ("undefined", "null", "None", "NaN", "[object Object]", "nil", "<nil>", "<null>", "(null)")
-"""Texts that programs print for a missing value: invalid ids."""
+FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffc\U0001d159")
+"""Letters and symbols that show nothing."""
 
 
 def _shows(text: str) -> bool:
-    categories = [unicodedata.category(character) for character in text]
-    shown = "Zs" not in (categories[0], categories[-1]) and not set(categories) <= {"Zs", "Cf", "Mn"}
-    return shown and text not in PRINTED
+    ends = {text[0], text[-1]}
+    return {unicodedata.category(end)[0] for end in ends} <= set("LNPS") and not (
+        ends & FILLERS or is_missing_value(text)
+    )
 
 
 def _with_one_of(characters: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -282,7 +284,7 @@ others = NO_TEXT | _with_one_of(st.characters(exclude_characters=AGORA_CHARACTER
 def _agora_names(shortest: int, longest: int) -> st.SearchStrategy[str]:
     names = st.text(AGORA_CHARACTERS, min_size=shortest, max_size=longest)
     return names.filter(
-        lambda name: name == name.strip(" ") and name not in PRINTED and not re.fullmatch("[+-]?[0-9]+", name)
+        lambda name: name == name.strip(" ") and not is_missing_value(name) and not re.fullmatch("[+-]?[0-9]+", name)
     )
 
 

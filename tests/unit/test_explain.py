@@ -539,7 +539,7 @@ def test_a_neighbours_token_is_explained_or_its_vendor_named(claims: dict[str, A
     assert vendor in (found["platform"] or found["vendor"]).lower()
 
 
-@pytest.mark.parametrize("text", ["abc", "{}", "[]", "0060", "hello world", "NETLESS", "e.y"])
+@pytest.mark.parametrize("text", ["abc", "0060", "hello world", "NETLESS", "e.y"])
 def test_other_text_is_no_token(text: str) -> None:
     found = explained(text)
     assert (found["platform"], found["vendor"]) == (None, None)

@@ -1,6 +1,7 @@
 """The contract of every platform in the registry. A platform's own tests cover its claims, errors and known answers."""
 
 import base64
+import itertools
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from roomkey.minting import MintedToken, mint
 from roomkey.platforms import _REGISTRY, DEFAULT_PLATFORMS, PLATFORM_NAMES, PLATFORMS, SERVICES, platform
 from roomkey.platforms.base import Platform, Randomness, Signature, TokenContent, TokenKind, TokenReport
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
-from roomkey.platforms.fields import DISPLAY_FIELDS
+from roomkey.platforms.fields import DISPLAY_FIELDS, GUEST_PREFIX
 from roomkey.settings import DEFAULT_LIFETIMES, LifetimeLimits
 from roomkey.token_requests import TokenRequest, lifetime_bounds, parse
 from roomkey_cli import credential_file
@@ -62,6 +63,33 @@ def explained(vendor: Platform, token: str, credentials: Credentials | None, at:
     report = vendor.explain(token, credentials, at)
     assert report is not None
     return report
+
+
+@every_token
+def test_no_id_of_a_platform_is_the_text_of_a_missing_value(name: str, kind: TokenKind) -> None:
+    ids = [field for field in PLATFORMS[name].kinds[kind].fields if field.maps_to_field in ("room_id", "user_id")]
+    for field, word in itertools.product(ids, ("undefined", "null", "[object Object]", "<nil>", "None")):
+        for text in {word, *((word.lower(), word.upper(), word.title()) if word != "None" else ())}:
+            for value in (text, f"default:{text}"):
+                with pytest.raises(InvalidRequest):
+                    request_of(name, kind, **{field.name: value})
+
+
+@pytest.mark.parametrize("room", ["UNDEFINED", "NIL", "\u0130" * 150])
+def test_a_folded_room_is_checked_after_folding(room: str) -> None:
+    assert PLATFORMS["jitsi"].fold_room_case
+    with pytest.raises(InvalidRequest):
+        request_of("jitsi", TokenKind.APP, room_id=room)
+
+
+@pytest.mark.parametrize("name", [name for name in PLATFORM_NAMES if PLATFORMS[name].binds_user(TokenKind.APP)])
+def test_a_guest_keeps_the_prefix_in_every_token(name: str) -> None:
+    for rest in (Randomness().guest(), "x" * 40):
+        request = request_of(name, TokenKind.APP, user_id=GUEST_PREFIX + rest)
+        token = mint(request, 3600, keys_of(name), at=NOW, randomness=Randomness())
+        shown = str(explained(PLATFORMS[name], token.token, keys_of(name)).content.user_id)
+        assert shown.startswith(GUEST_PREFIX)
+        assert len(rest) == 40 or shown == GUEST_PREFIX + rest
 
 
 # --- declarations --------------------------------------------------------------------------------------------------

@@ -246,7 +246,7 @@ def test_a_signed_in_user_may_repeat_the_own_user_id() -> None:
 
 
 @pytest.mark.threat("F3")
-@pytest.mark.parametrize("other", ["eve", "Ada", "ada\u200b", "ad", "adaa", "\uff41da"])
+@pytest.mark.parametrize("other", ["eve", "Ada", "a\u200bda", "ad", "adaa", "\uff41da"])
 def test_a_signed_in_user_gets_no_token_for_another_user(other: str) -> None:
     with pytest.raises(UserMismatch):
         bind_to_user(_parse({**ASK, "user_id": other}, signed_in=True), "ada")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from roomkey.invites import PREFIX
 from roomkey.platforms import hs256
-from roomkey.platforms.fields import PRINTED_VARIABLE
+from roomkey.platforms.fields import is_missing_value
 
 
 class ForeignToken(NamedTuple):
@@ -68,8 +68,8 @@ def identify_foreign(text: str) -> ForeignToken | None:
         return ForeignToken("the start of a JSON Web Token: it is cut short in its header")
     if re.fullmatch(r"T1==[A-Za-z0-9+/]+={0,2}", text):
         return _opentok(text)
-    if PRINTED_VARIABLE.fullmatch(text):
-        return ForeignToken(f"the word {text}: a program printed a variable that has no value")
+    if is_missing_value(text):
+        return ForeignToken(f"the text {text}: a program printed a variable that has no value")
     if _is_user_sig(text):
         return ForeignToken("a UserSig of Tencent RTC", "Tencent RTC")
     if re.fullmatch(r"04AAAA[A-Za-z0-9+/=]{40,}", text):

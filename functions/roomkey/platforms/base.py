@@ -60,13 +60,15 @@ class Randomness(NamedTuple):
     """The sources of random values, by default the operating system's. Tests pass their own.
 
     `uuid` gives a jti, a nonce or a user id, `room` a room that cannot be guessed, `salt` Agora's salt (1 to
-    99 999 999), `invite_id` 72 bits as text.
+    99 999 999), `invite_id` 72 bits as text, `guest` the rest of a guest's user id, short and in lower case so that
+    every platform takes it as it is.
     """
 
     uuid: Callable[[], str] = lambda: str(uuid.uuid4())
     room: Callable[[], str] = lambda: f"rk-{secrets.token_urlsafe(16)}"
     salt: Callable[[], int] = lambda: 1 + secrets.randbelow(99_999_999)
     invite_id: Callable[[], str] = lambda: secrets.token_urlsafe(9)
+    guest: Callable[[], str] = lambda: secrets.token_hex(14)
 
 
 class MintContext(NamedTuple):

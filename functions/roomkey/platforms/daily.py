@@ -34,7 +34,7 @@ _SHORT_NAMES = frozenset(
 _LONG_NAMES = ("room_name", "domain_id", "user_id", "user_name", "is_owner", "enable_recording", "permissions")
 
 
-_check_room = matching("[A-Za-z0-9_-]{1,128}", "must be 1 to 128 ASCII letters, digits, - and _")
+_check_room = matching("[A-Za-z0-9_-]{1,128}", "must be 1 to 128 ASCII letters, digits, - and _", also=check_id)
 
 
 class Daily(JwtPlatform):

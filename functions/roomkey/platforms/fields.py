@@ -84,23 +84,29 @@ _BLANK = frozenset(
         *((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF)),
         *((0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A)),
         # Not ignorable, and blank in every font: Braille's empty cell, and symbols for nothing.
-        *((0x2800, 0x2800), (0x1D159, 0x1D159), (0xFFFC, 0xFFFC), (0x13441, 0x13442)),
+        *((0x2800, 0x2800), (0x1D159, 0x1D159), (0xFFFC, 0xFFFC)),
+        # Joiners and controls of scripts, which Unicode 3.2 does not have.
+        *((0x1A60, 0x1A60), (0x2D7F, 0x2D7F), (0xAAF6, 0xAAF6), (0x10A3F, 0x10A3F), (0x1107F, 0x1107F)),
+        *((0x11133, 0x11133), (0x13430, 0x13442), (0x16FE4, 0x16FE4)),
     )
     for code in range(first, last + 1)
 )
 """Code points that show nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), below the last
 plane, and others that are known to be blank."""
 _IGNORABLE_PLANE = range(0xE0000, 0xE1000)
-PRINTED_VARIABLE = re.compile(r"undefined|null|None|NaN|nil|<nil>|<null>|\(null\)|\[object [A-Za-z]+\]")
-"""How programs print a variable without a value. As an id, each would be shared by everyone."""
+_VARIATION_SELECTORS = frozenset(map(chr, (*range(0x180B, 0x180E), *range(0xFE00, 0xFE10))))
+_COMBINING_BLOCKS = (range(0x1AB0, 0x1B00), range(0x1DC0, 0x1E00), range(0x20D0, 0x2100), range(0xFE20, 0xFE30))
+
+GUEST_PREFIX = "guest-"
+"""How the user id of every guest with an invite begins. A signed-in user with such an id would be a guest to others."""
 
 
 def text(max_length: int) -> Check[str]:
     """Return a check for names and ids of 1 to `max_length` visible code points.
 
     The value is never normalised: two spellings are two ids. Refused are control characters, surrogates, private and
-    noncharacter code points, line and paragraph separators, bidirectional controls, values that show nothing, and
-    spaces at either end.
+    noncharacter code points, line and paragraph separators, bidirectional controls, values without a visible
+    character, and spaces and invisible characters at either end. An emoji can end with a variation selector or a tag.
     """
 
     def check(value: object) -> str:
@@ -113,15 +119,22 @@ def text(max_length: int) -> Check[str]:
         if value != value.strip():
             raise ValueError("must not begin or end with a space")
         if not (value.isascii() and value.isprintable()):
-            if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in value):
-                raise ValueError("must not contain control or private characters")
-            if not _BIDI_CONTROLS.isdisjoint(value) or any(map(_is_noncharacter, value)):
-                raise ValueError("must not contain control or private characters")
-            if all(map(is_blank, value)):
-                raise ValueError("must not be blank")
+            _check_characters(value)
         return value
 
     return Check(check, {"$ref": "#/components/schemas/Text", "maxLength": max_length})
+
+
+def _check_characters(value: str) -> None:
+    """Raise `ValueError` for characters that are refused, or that show nothing, alone or at either end."""
+    if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in value):
+        raise ValueError("must not contain control or private characters")
+    if not _BIDI_CONTROLS.isdisjoint(value) or any(map(_is_noncharacter, value)):
+        raise ValueError("must not contain control or private characters")
+    if not any(map(_is_visible, value)):
+        raise ValueError("must not be blank")
+    if is_blank(value[0]) or (is_blank(value[-1]) and not _completes_character(value[-1])):
+        raise ValueError("must not begin or end with an invisible character")
 
 
 def _is_noncharacter(character: str) -> bool:
@@ -134,13 +147,48 @@ def is_blank(character: str) -> bool:
     return character in _BLANK or ord(character) in _IGNORABLE_PLANE or unicodedata.category(character) == "Zs"
 
 
+def _completes_character(character: str) -> bool:
+    """Return whether `character` selects the form of the one before it, as in emoji, flags and names in Kanji."""
+    return character in _VARIATION_SELECTORS or ord(character) in _IGNORABLE_PLANE
+
+
+def _is_visible(character: str) -> bool:
+    """Return whether `character` shows something without another. Marks are those of Unicode 3.2, which is constant."""
+    is_mark = unicodedata.ucd_3_2_0.category(character) in ("Mn", "Me")
+    return not (is_mark or is_blank(character) or any(ord(character) in block for block in _COMBINING_BLOCKS))
+
+
+_MISSING_WORDS = ("None", "NaN", "nil")
+"""In this case only: `none`, `Nan` and `Nil` can be names of people and rooms."""
+_MISSING_VALUES = frozenset(("[]", "{}", "map[]", "<nil>", "<null>", "(null)", "optional(nil)", "%s", "%d", "%@"))
+_TEMPLATES = ("[object ", "instance of '", "${", "{{")
+_QUOTES = "\"'`"
+_SEPARATORS = str.maketrans("", "", "-_.@/")
+
+
+def is_missing_value(value: str) -> bool:
+    """Return whether programs print `value`, or its part after the last colon, for a missing value.
+
+    As an id, it would be shared by everyone. `undefined` and `null` count in any case, and words also repeated, as in
+    `undefined-undefined`. API Gateway prints an empty claim as `[]` or `map[]`.
+    """
+    value = value.rpartition(":")[2].strip(_QUOTES)
+    shown = "".join(character for character in value if not is_blank(character))
+    rest = words = shown.translate(_SEPARATORS)
+    for word in _MISSING_WORDS:
+        rest = rest.replace(word, "")
+    rest = rest.lower().replace("undefined", "").replace("null", "")
+    is_word = words != "" and rest == ""
+    return is_word or shown.lower() in _MISSING_VALUES or value.lower().startswith(_TEMPLATES)
+
+
 def identifier(max_length: int) -> Check[str]:
     """Return a check for ids: as `text`, and not the text that a program prints for a missing value."""
     check_text = text(max_length)
 
     def check(value: object) -> str:
         checked = check_text(value)
-        if PRINTED_VARIABLE.fullmatch(checked):
+        if is_missing_value(checked):
             raise ValueError("must not be the text that a program prints for a missing value")
         return checked
 
@@ -196,7 +244,11 @@ def services_of(*names: str) -> Check[tuple[str, ...]]:
 
 
 def digest_unless(pattern: re.Pattern[str], user_id: str | None) -> str | None:
-    """Return `user_id` if it matches `pattern`, else 32 hex digits of its SHA-256: the same each time."""
+    """Return `user_id` if it matches `pattern`, else 32 characters of its SHA-256 in hex: the same each time.
+
+    The id of a guest keeps its prefix within them.
+    """
     if user_id is None or pattern.fullmatch(user_id):
         return user_id
-    return hashlib.sha256(user_id.encode()).hexdigest()[:32]
+    prefix = GUEST_PREFIX if user_id.startswith(GUEST_PREFIX) else ""
+    return (prefix + hashlib.sha256(user_id.encode()).hexdigest())[:32]

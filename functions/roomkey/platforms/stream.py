@@ -10,14 +10,15 @@ from typing import Any
 from roomkey.platforms import hs256
 from roomkey.platforms.base import AuthHeader, Grant, MintContext, TokenContent, TokenKind
 from roomkey.platforms.credentials import CredentialField, Credentials
-from roomkey.platforms.fields import RequestField, TokenSpec, check_role, matching
+from roomkey.platforms.fields import RequestField, TokenSpec, check_id, check_role, matching
 from roomkey.platforms.jwt_platform import JwtPlatform
 
 _check_call = matching(
     "[a-z0-9_-]{1,64}:[A-Za-z0-9_-]{1,64}",
     "must be type:id, such as default:physics-101, each of at most 64 letters, digits, - and _",
+    also=check_id,
 )
-_check_user = matching("[A-Za-z0-9@_-]{1,255}", "must be 1 to 255 ASCII letters, digits and @ _ -")
+_check_user = matching("[A-Za-z0-9@_-]{1,255}", "must be 1 to 255 ASCII letters, digits and @ _ -", also=check_id)
 
 
 class Stream(JwtPlatform):

@@ -11,7 +11,7 @@ from typing import Any
 from roomkey.platforms import hs256
 from roomkey.platforms.base import Grant, MintContext, TokenContent, TokenKind
 from roomkey.platforms.credentials import CredentialField, Credentials, InvalidCredentials
-from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, check_id, services_of, text
+from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, check_id, identifier, services_of
 from roomkey.platforms.jwt_platform import JwtPlatform, issuer_problems, mapping
 
 _CONTENT_TYPE = "twilio-fpa;v=1"
@@ -46,7 +46,7 @@ class Twilio(JwtPlatform):
             (
                 RequestField("user_id", check_id),
                 RequestField("services", services_of(*_GRANTS), default=("video",)),
-                RequestField("room_id", text(128)),
+                RequestField("room_id", identifier(128)),
             ),
             # An expired token makes Video's reconnection fail, so the default covers a meeting.
             Lifetime(default=4 * 3600, maximum=_MAX_VALIDITY),
