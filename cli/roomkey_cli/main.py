@@ -13,7 +13,7 @@ from roomkey import __version__
 from roomkey_cli.commands import block, doctor, env, explain, iam, invite, mint, policy, probe, run, secret, up
 from roomkey_cli.commands.options import did_you_mean
 from roomkey_cli.commands.session import Group, command
-from roomkey_cli.terminal import REFUSED, USAGE, CommandError, note, say_json
+from roomkey_cli.terminal import REFUSED, USAGE, CommandError, note, print_json
 
 _HELP = """A self-hosted token server for video apps, in your own AWS account.
 
@@ -64,7 +64,7 @@ class _Commands(Group):
             error.message = error.message.removeprefix("Value error, ")
             error.message += _suggestion(error.message)
             if ctx.obj:
-                say_json({"error": CommandError(error.format_message(), USAGE).as_json()})
+                print_json({"error": CommandError(error.format_message(), USAGE).as_json()})
             raise
 
 

@@ -47,7 +47,7 @@ def note(message: str) -> None:
     print(f"roomkey: {harmless(message)}", file=sys.stderr)
 
 
-def say(line: str = "", *, mark: str = "", style: str = "") -> None:
+def print_line(line: str = "", *, mark: str = "", style: str = "") -> None:
     """Print a line on standard output: `mark` in a style of rich, then `line`."""
     text = Text(harmless(line))
     if mark:
@@ -55,16 +55,16 @@ def say(line: str = "", *, mark: str = "", style: str = "") -> None:
     Console(highlight=False, soft_wrap=True).print(text)
 
 
-def say_json(document: Mapping[str, object]) -> None:
+def print_json(document: Mapping[str, object]) -> None:
     """Print one JSON object on standard output. Raises `ValueError` for NaN and infinities, which are not JSON."""
     print(json.dumps(document, default=str, allow_nan=False))
 
 
-def say_error(error: CommandError, *, as_json: bool) -> None:
+def print_error(error: CommandError, *, as_json: bool) -> None:
     """Print an error on standard error and, with `--json`, as an object on standard output too."""
     print("\n".join(map(harmless, f"roomkey: {error}".split("\n"))), file=sys.stderr)
     if as_json:
-        say_json({"error": error.as_json()})
+        print_json({"error": error.as_json()})
 
 
 def harmless(text: str) -> str:

@@ -24,7 +24,7 @@ from roomkey.platforms.credentials import Credentials
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import parse, resolve_lifetime
 from roomkey_cli import credential_file
-from roomkey_cli.terminal import say_json
+from roomkey_cli.terminal import print_json
 from roomkey_cli.tokens.clipboard import decode
 from roomkey_cli.tokens.explain import Explanation, as_json, explain
 from support.known_answers import vectors
@@ -232,7 +232,7 @@ def test_an_invalid_time_is_reported_in_strict_json(time: str, capsys: pytest.Ca
     assert "exp is not a number of seconds" in found["problems"]
     assert (NOT_IN_JSON in found["problems"]) is ("N" in time or "I" in time)
     assert (found["room"], found["expires_at"], found["never_expires"]) == ("physics", None, False)
-    say_json(found)
+    print_json(found)
     assert strict_json.loads(capsys.readouterr().out)
 
 
@@ -265,7 +265,7 @@ def with_each_value_odd(value: Any) -> Iterator[Any]:
 def test_a_claim_of_any_type_is_reported_in_strict_json(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     for vector in vectors(file).values():
         for changed in filter(None, with_each_value_odd(payload_of(vector.get("expect", vector)["token"]))):
-            say_json(explained(jwt_of(json.dumps(changed).encode())))
+            print_json(explained(jwt_of(json.dumps(changed).encode())))
             assert strict_json.loads(capsys.readouterr().out)
 
 

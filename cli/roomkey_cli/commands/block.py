@@ -22,7 +22,7 @@ from roomkey_cli.commands.changes import Change, apply, report
 from roomkey_cli.commands.options import EnvironmentArgument, PlatformName
 from roomkey_cli.commands.session import ApplyOptions, Session
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import REFUSED, USAGE, fail, iso, iso_in, iso_or_none, note, say, say_json
+from roomkey_cli.terminal import REFUSED, USAGE, fail, iso, iso_in, iso_or_none, note, print_json, print_line
 
 _UserArgument = Annotated[
     str | None, typer.Argument(metavar="USER", help="The user's id, as in the tokens.", show_default=False)
@@ -151,7 +151,7 @@ def blocks(environment: EnvironmentArgument, session: Session) -> None:
     size = len(stored.text.encode())
     if session.as_json:
         users = [{**block_json(entry), "user": name} for name, entry in blocked.users.items()]
-        say_json(
+        print_json(
             {
                 "environment": environment.name,
                 "users": users,
@@ -164,10 +164,12 @@ def blocks(environment: EnvironmentArgument, session: Session) -> None:
         return
     for name, entry in blocked.users.items():
         over = entry.until is not None and entry.until <= time.time()
-        say(f"{block_list.block_words(entry, iso)}{' (expired)' if over else ''}", mark=f"{name:<24} ", style="bold")
+        print_line(
+            f"{block_list.block_words(entry, iso)}{' (expired)' if over else ''}", mark=f"{name:<24} ", style="bold"
+        )
     for invite in blocked.invites:
-        say(invite, mark="invite ", style="bold")
-    say(f"{block_list.summary(blocked)}; {_size(size)}")
+        print_line(invite, mark="invite ", style="bold")
+    print_line(f"{block_list.summary(blocked)}; {_size(size)}")
 
 
 def block_json(entry: Block) -> dict[str, object]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from roomkey_cli.commands.session import ApplyOptions
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import OK, STYLES, CommandError, confirm_by_name, note, say, say_json
+from roomkey_cli.terminal import OK, STYLES, CommandError, confirm_by_name, note, print_json, print_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +75,18 @@ def report(
 
 def _as_text(applied: Applied, notes: Sequence[str], headline: str, _: Mapping[str, object]) -> None:
     if headline and applied.changed:
-        say(headline, style=STYLES[OK])
+        print_line(headline, style=STYLES[OK])
     else:
         for change in applied.changes:
             style = STYLES[OK] if applied.changed else "bold"
-            say(change.description, mark="done: " if applied.changed else "would ", style=style)
+            print_line(change.description, mark="done: " if applied.changed else "would ", style=style)
     for line in notes:
-        say(line)
+        print_line(line)
 
 
 def _as_json(applied: Applied, notes: Sequence[str], headline: str, details: Mapping[str, object]) -> None:
     lines = [headline, *notes] if headline and applied.changed else list(notes)
-    say_json(
+    print_json(
         {
             "environment": applied.environment.name,
             "dry_run": applied.dry_run,

@@ -16,7 +16,7 @@ from roomkey_cli import credential_file
 from roomkey_cli.commands import files
 from roomkey_cli.commands.options import At, CredentialsFile
 from roomkey_cli.commands.session import Output
-from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, iso, note, say_json
+from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, iso, note, print_json
 from roomkey_cli.tokens import clipboard, explain
 from roomkey_cli.tokens.foreign import ForeignToken
 
@@ -40,7 +40,7 @@ def explain_command(
     moment = time.time() if at is None else at
     explanation = _explained(text, moment, credentials)
     if output.as_json:
-        say_json(explain.as_json(explanation))
+        print_json(explain.as_json(explanation))
     elif explanation.report:
         print(_report_text(explanation, explanation.report, moment))
     elif explanation.foreign:

@@ -19,7 +19,7 @@ from roomkey_cli.aws.client import Aws, AwsError
 from roomkey_cli.commands.options import EnvironmentArgument, EnvironmentOption, RequiredPlatformOption
 from roomkey_cli.commands.session import Session, command
 from roomkey_cli.environment import INVITES, Environment
-from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, harmless, iso, iso_or_none, note, say_json
+from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, harmless, iso, iso_or_none, note, print_json
 
 app = typer.Typer(
     help="""Create invites for guests, and show what an invite grants.
@@ -83,7 +83,7 @@ def create(
     url = _invite_url(aws, environment)
     if session.as_json:
         link = {"url": f"{url}#{text}"} if url else {}
-        say_json({"invite": text, **_json(invite), "expires_in": lifetime, **link})
+        print_json({"invite": text, **_json(invite), "expires_in": lifetime, **link})
         return
     print(f"{url}#{text}" if url else text)
     revoke = f"roomkey block {environment} --invite {invite.id}"
@@ -119,7 +119,7 @@ def show(
         if content.id in _blocked(session.aws, environment):
             problems.append("blocked")
     if session.as_json:
-        say_json({**_json(content), "key_id": unverified.key_id, "signature": signature, "problems": problems})
+        print_json({**_json(content), "key_id": unverified.key_id, "signature": signature, "problems": problems})
     else:
         print("\n".join(map(harmless, _lines(content, unverified.key_id, signature, problems))))
     if problems:

@@ -27,7 +27,7 @@ from roomkey_cli.commands import files
 from roomkey_cli.commands.options import At, CredentialsFile, EnvironmentOption, KindArgument, PlatformArgument
 from roomkey_cli.commands.session import Session
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, iso, note, say_json
+from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, iso, note, print_json
 from roomkey_cli.tokens import curl, operator_audit, pages
 
 LOCAL_URL = "http://127.0.0.1:8000"
@@ -209,7 +209,7 @@ def _print(minted: MintedToken, platform: Platform, *, as_json: bool) -> None:
         "renew_in": minted.renew_in,
         "connect": minted.connect,
     }
-    say_json({name: value for name, value in document.items() if value not in (None, (), {})})
+    print_json({name: value for name, value in document.items() if value not in (None, (), {})})
 
 
 def _curl(aws: Aws | None, environment: Environment | None, request: TokenRequest, body: Mapping[str, Any]) -> str:

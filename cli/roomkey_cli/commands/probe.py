@@ -22,7 +22,7 @@ from roomkey_cli.aws.endpoint import ConnectionFailed, Response
 from roomkey_cli.commands.options import EnvironmentArgument, KindOption, PlatformOption, Url
 from roomkey_cli.commands.session import Session
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, SWITCHED_OFF, USAGE, WARN, fail, say, say_json
+from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, SWITCHED_OFF, USAGE, WARN, fail, print_json, print_line
 from roomkey_cli.tokens.minimal_request import minimal_request
 
 MINTED_METRIC = "ProbeMinted"
@@ -124,7 +124,7 @@ def probe(
             "platform": vendor.name if vendor else None,
             "kind": kind,
         }
-        say_json({**details, **{name: asdict(verdict) for name, verdict in verdicts.items()}, "counted": metric})
+        print_json({**details, **{name: asdict(verdict) for name, verdict in verdicts.items()}, "counted": metric})
     else:
         show(verdicts)
     if FAIL in (minted.level, refused.level):
@@ -136,7 +136,7 @@ def probe(
 def show(verdicts: Mapping[str, Verdict]) -> None:
     """Print one line for each verdict."""
     for name, verdict in verdicts.items():
-        say(f"{name:<8} {verdict.message}", mark=f"{verdict.level:<5} ", style=STYLES[verdict.level])
+        print_line(f"{name:<8} {verdict.message}", mark=f"{verdict.level:<5} ", style=STYLES[verdict.level])
 
 
 _HEADERS = {"Content-Type": "application/json"}

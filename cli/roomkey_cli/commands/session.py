@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from roomkey_cli.aws.client import Aws
-from roomkey_cli.terminal import USAGE, CommandError, say_error
+from roomkey_cli.terminal import USAGE, CommandError, print_error
 
 _AWS_PANEL = "AWS"
 
@@ -125,10 +125,10 @@ def _with_options(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(**values, **built)
         except CommandError as error:
-            say_error(error, as_json=as_json)
+            print_error(error, as_json=as_json)
             raise typer.Exit(error.status) from None
         except UnsupportedOperation:
-            say_error(CommandError("standard input is closed", USAGE), as_json=as_json)
+            print_error(CommandError("standard input is closed", USAGE), as_json=as_json)
             raise typer.Exit(USAGE) from None
 
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]

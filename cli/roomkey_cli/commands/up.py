@@ -30,7 +30,19 @@ from roomkey_cli.commands.secret.put import prompt
 from roomkey_cli.commands.session import ApplyOptions, Session
 from roomkey_cli.environment import Environment
 from roomkey_cli.policy import starter
-from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, SWITCHED_OFF, USAGE, CommandError, fail, note, say, say_json
+from roomkey_cli.terminal import (
+    FAIL,
+    OK,
+    REFUSED,
+    STYLES,
+    SWITCHED_OFF,
+    USAGE,
+    CommandError,
+    fail,
+    note,
+    print_json,
+    print_line,
+)
 from roomkey_cli.tokens import curl, verify_secret
 from roomkey_cli.tokens.minimal_request import minimal_request
 
@@ -226,15 +238,15 @@ def _sign_in(run: _Run) -> None:
 
 def _apply(run: _Run, changes: list[Change]) -> None:
     for change in apply(run.environment, changes, run.options).changes:
-        _say(run, change.description, mark="done: ", style=STYLES[OK])
+        _print_line(run, change.description, mark="done: ", style=STYLES[OK])
 
 
-def _say(run: _Run, text: str, **style: str) -> None:
+def _print_line(run: _Run, text: str, **style: str) -> None:
     """Print a line on standard output or, with `--json`, on standard error."""
     if run.as_json:
         note(text)
     else:
-        say(text, **style)
+        print_line(text, **style)
 
 
 # --- secrets and policy ----------------------------------------------------------------------------------------------
@@ -278,7 +290,7 @@ def _store_policy(run: _Run, file: Path | None) -> None:
         document = starter.policy(run.access, run.platforms, account=run.account, operator=run.principal)
         text = json.dumps(document, separators=(",", ":"))
         for line in json.dumps(document, indent=2).split("\n"):
-            _say(run, line)
+            _print_line(run, line)
         if run.interactive and not typer.confirm("Store this policy?", default=True, err=True):
             fail(f"no policy: roomkey policy put {run.environment} FILE, then repeat roomkey up", REFUSED)
     size = len(text.encode())
@@ -351,12 +363,12 @@ def _enable_and_probe(run: _Run) -> None:
     body = minimal_request(PLATFORMS[name], TokenKind.APP)
     command = curl.command(stack.url, name, TokenKind.APP, body, run.access, run.aws.region)
     if run.as_json:
-        say_json({"environment": run.environment.name, "url": stack.url, "curl": command, "probe": _levels(verdicts)})
+        print_json({"environment": run.environment.name, "url": stack.url, "curl": command, "probe": _levels(verdicts)})
     else:
         probe.show(verdicts)
-        say(stack.url, mark=f"{run.environment} is up: ", style="bold green")
+        print_line(stack.url, mark=f"{run.environment} is up: ", style="bold green")
         for line in command.split("\n"):
-            say(line)
+            print_line(line)
     if any(verdict.level == FAIL for verdict in verdicts.values()):
         raise typer.Exit(REFUSED)
 

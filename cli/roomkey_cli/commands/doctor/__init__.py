@@ -11,7 +11,7 @@ from roomkey_cli.commands.doctor import deployed, stored, workplace
 from roomkey_cli.commands.doctor.examination import Examination, Finding
 from roomkey_cli.commands.options import EnvironmentArgument, Url
 from roomkey_cli.commands.session import Session
-from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, WARN, say, say_json
+from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, WARN, print_json, print_line
 
 __all__ = ("Examination", "doctor", "examine", "show")
 
@@ -51,18 +51,20 @@ def doctor(
     count = {level: sum(finding.level == level for finding in findings) for level in (OK, WARN, FAIL)}
     if session.as_json:
         summary = {"environment": environment.name, "good": not count[FAIL], **count}
-        say_json({**summary, "findings": [asdict(finding) for finding in findings]})
+        print_json({**summary, "findings": [asdict(finding) for finding in findings]})
     else:
-        say(f"{count[OK]} ok, {count[WARN]} {'warning' if count[WARN] == 1 else 'warnings'}, {count[FAIL]} failed")
+        print_line(
+            f"{count[OK]} ok, {count[WARN]} {'warning' if count[WARN] == 1 else 'warnings'}, {count[FAIL]} failed"
+        )
     if count[FAIL]:
         raise typer.Exit(REFUSED)
 
 
 def show(finding: Finding) -> None:
     """Print a finding and its fix."""
-    say(f"{finding.check:<12} {finding.message}", mark=f"{finding.level:<5} ", style=STYLES[finding.level])
+    print_line(f"{finding.check:<12} {finding.message}", mark=f"{finding.level:<5} ", style=STYLES[finding.level])
     if finding.fix:
-        say(finding.fix, mark=f"{'':<19}-> ", style="bold")
+        print_line(finding.fix, mark=f"{'':<19}-> ", style="bold")
 
 
 def examine(examination: Examination) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from roomkey_cli.aws.parameters import Parameter
 from roomkey_cli.commands.options import known_environments
 from roomkey_cli.commands.session import Session
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import say, say_json
+from roomkey_cli.terminal import print_json, print_line
 
 
 def list_environments(session: Session) -> None:
@@ -29,12 +29,14 @@ def list_environments(session: Session) -> None:
             }
             for name, found, has_file in rows
         ]
-        say_json({"region": aws.region, "environments": listed})
+        print_json({"region": aws.region, "environments": listed})
         return
     if not rows:
-        say(f"There is no environment in {aws.region}. roomkey up NAME creates one.")
+        print_line(f"There is no environment in {aws.region}. roomkey up NAME creates one.")
     for name, found, has_file in rows:
-        say(f"{_words(found):<36}  {f'config/{name}.yaml' if has_file else ''}", mark=f"{name:<16}  ", style="bold")
+        print_line(
+            f"{_words(found):<36}  {f'config/{name}.yaml' if has_file else ''}", mark=f"{name:<16}  ", style="bold"
+        )
 
 
 def _words(found: Parameter | None) -> str:

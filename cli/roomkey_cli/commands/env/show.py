@@ -7,7 +7,7 @@ from roomkey_cli.aws import parameters, secret_store, stacks
 from roomkey_cli.commands.env.status import function_json, function_words
 from roomkey_cli.commands.options import EnvironmentArgument
 from roomkey_cli.commands.session import Session
-from roomkey_cli.terminal import say, say_json
+from roomkey_cli.terminal import print_json, print_line
 
 
 def show(environment: EnvironmentArgument, session: Session) -> None:
@@ -46,22 +46,22 @@ def show(environment: EnvironmentArgument, session: Session) -> None:
         },
     }
     if session.as_json:
-        say_json(document)
+        print_json(document)
         return
-    say(f"{environment} in {aws.region}, account {document['account']}")
+    print_line(f"{environment} in {aws.region}, account {document['account']}")
     for label in stored:
         _row(label.replace("_", " "), document[label]["name"], document[label]["arn"])
     for secret in document["secrets"].values():
         _row("secret", secret["name"], secret["arn"])
     _row("function", environment.function_name, document["function"]["arn"])
     if function:
-        say(function_words(function), mark=" " * 14)
+        print_line(function_words(function), mark=" " * 14)
     for group in environment.log_groups:
-        say(group, mark="  log group   ")
-    say(f"{environment.stack_name}  {stack.status if stack else 'does not exist'}", mark="  stack       ")
+        print_line(group, mark="  log group   ")
+    print_line(f"{environment.stack_name}  {stack.status if stack else 'does not exist'}", mark="  stack       ")
     for name, value in (stack.outputs if stack else {}).items():
-        say(f"{name} = {value}", mark=" " * 14)
+        print_line(f"{name} = {value}", mark=" " * 14)
 
 
 def _row(label: str, name: str, arn: str | None) -> None:
-    say(f"{name}  {arn if arn is not None else 'does not exist'}", mark=f"  {label:<11} ")
+    print_line(f"{name}  {arn if arn is not None else 'does not exist'}", mark=f"  {label:<11} ")

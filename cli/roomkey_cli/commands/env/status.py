@@ -17,7 +17,7 @@ from roomkey_cli.commands.options import EnvironmentArgument
 from roomkey_cli.commands.session import Session
 from roomkey_cli.environment import Environment
 from roomkey_cli.policy import lint
-from roomkey_cli.terminal import REFUSED, iso, iso_or_none, note, say, say_json
+from roomkey_cli.terminal import REFUSED, iso, iso_or_none, note, print_json, print_line
 
 type Metadata = Mapping[str, Mapping[str, Any]]
 """SSM's metadata by the parameter's name; empty without permission to read it."""
@@ -36,7 +36,7 @@ def status(environment: EnvironmentArgument, session: Session) -> None:
     secrets = {platform: secret_store.find(aws, environment, platform) for platform in PLATFORMS}
     function = _function(aws, environment)
     if session.as_json:
-        say_json(
+        print_json(
             {
                 "environment": environment.name,
                 "region": aws.region,
@@ -49,16 +49,16 @@ def status(environment: EnvironmentArgument, session: Session) -> None:
             }
         )
     else:
-        say(f"{environment} in {aws.region}")
+        print_line(f"{environment} in {aws.region}")
         for label, name, parameter, text in (
             ("minting", environment.kill_switch_name, snapshot.kill_switch, _kill_switch_words(snapshot.kill_switch)),
             ("policy", environment.policy_name, snapshot.policy, _policy_words(snapshot.policy)),
             ("blocked", environment.block_list_name, snapshot.block_list, _block_list_words(snapshot.block_list)),
         ):
-            say(_parameter_words(name, parameter, metadata, text), mark=f"  {label:<8} ")
-        say(function_words(function), mark="  function ")
+            print_line(_parameter_words(name, parameter, metadata, text), mark=f"  {label:<8} ")
+        print_line(function_words(function), mark="  function ")
         for platform, secret in _served_or_stored(environment, function, secrets).items():
-            say(f"{platform:<17} {_secret_words(secret)}", mark="  secret   ")
+            print_line(f"{platform:<17} {_secret_words(secret)}", mark="  secret   ")
     if not is_usable(snapshot):
         raise typer.Exit(REFUSED)
 

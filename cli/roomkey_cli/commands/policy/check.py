@@ -6,7 +6,7 @@ from roomkey_cli.commands import files
 from roomkey_cli.commands.options import PolicyArgument
 from roomkey_cli.commands.session import Output
 from roomkey_cli.policy import lint
-from roomkey_cli.terminal import REFUSED, harmless, say_json
+from roomkey_cli.terminal import REFUSED, harmless, print_json
 
 
 def check(file: PolicyArgument, output: Output) -> None:
@@ -18,7 +18,7 @@ def check(file: PolicyArgument, output: Output) -> None:
     """
     read = files.policy_file(file)
     if output.as_json:
-        say_json({"file": str(file), **lint.as_json(read)})
+        print_json({"file": str(file), **lint.as_json(read)})
     else:
         for finding in read.problems:
             print(harmless(f"{file}:{finding.line}: {finding}"))

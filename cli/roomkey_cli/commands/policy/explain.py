@@ -12,7 +12,7 @@ from roomkey_cli.commands.options import PolicyArgument, PolicyKindOption, Requi
 from roomkey_cli.commands.session import Output
 from roomkey_cli.policy import simulate
 from roomkey_cli.policy.simulate import Outcome, Question
-from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, say_json
+from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, print_json
 
 
 def explain(
@@ -71,7 +71,7 @@ def explain(
         fail(f"invalid request: {why}", USAGE)
     outcome = simulate.decide(policy, question)
     if output.as_json:
-        say_json(simulate.as_json(policy, question, outcome))
+        print_json(simulate.as_json(policy, question, outcome))
     else:
         print("\n".join(map(harmless, _lines(policy, question, outcome, every_rule=every_rule))))
     if not outcome.allowed:

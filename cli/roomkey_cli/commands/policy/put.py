@@ -12,7 +12,7 @@ from roomkey_cli.commands.changes import Change, apply, report
 from roomkey_cli.commands.options import EnvironmentArgument, PolicyArgument
 from roomkey_cli.commands.session import ApplyOptions, Session
 from roomkey_cli.policy import lint
-from roomkey_cli.terminal import iso_in, say
+from roomkey_cli.terminal import iso_in, print_line
 
 _COLOURS = {"+": "green", "-": "red"}
 
@@ -32,7 +32,7 @@ def put(environment: EnvironmentArgument, file: PolicyArgument, session: Session
     diff = _diff(stored, minified)
     if not session.as_json:
         for line in diff:
-            say(mark=line, style=_COLOURS.get(line[:1], ""))
+            print_line(mark=line, style=_COLOURS.get(line[:1], ""))
     size = len(minified.encode())
     details: dict[str, object] = {
         "mode": policy.mode,

@@ -12,7 +12,7 @@ from roomkey_cli.commands import files
 from roomkey_cli.commands.options import PolicyArgument
 from roomkey_cli.commands.session import Output
 from roomkey_cli.policy import simulate
-from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, say_json
+from roomkey_cli.terminal import REFUSED, USAGE, fail, harmless, print_json
 
 _REQUIRED = ("as", "kind", "platform", "expect")
 
@@ -42,7 +42,7 @@ def run_cases(
             {"line": line, "case": {name: value for name, value in columns.items() if value}, "why": reason}
             for line, columns, reason in failures
         ]
-        say_json({"file": str(file), "cases": len(table), "good": not failures, "failures": listed})
+        print_json({"file": str(file), "cases": len(table), "good": not failures, "failures": listed})
     else:
         for line, columns, reason in failures:
             print(harmless(f"{cases}:{line}: {_words(columns)}"))

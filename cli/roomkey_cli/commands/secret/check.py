@@ -9,7 +9,7 @@ from roomkey.platforms import PLATFORMS
 from roomkey_cli.commands.options import EnvironmentArgument, SecretsArgument
 from roomkey_cli.commands.session import Session
 from roomkey_cli.environment import INVITES
-from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, WARN, note, say, say_json
+from roomkey_cli.terminal import FAIL, OK, REFUSED, STYLES, WARN, note, print_json, print_line
 from roomkey_cli.tokens import verify_secret
 
 
@@ -28,7 +28,7 @@ def check(environment: EnvironmentArgument, session: Session, platforms: Secrets
     missing = platforms and len(stored) < len(results)
     bad = any(result["problems"] for result in stored) or not stored or bool(missing)
     if session.as_json:
-        say_json({"environment": environment.name, "good": not bad, "secrets": list(results.values())})
+        print_json({"environment": environment.name, "good": not bad, "secrets": list(results.values())})
     else:
         for name, result in results.items():
             _show(name, result)
@@ -40,11 +40,11 @@ def check(environment: EnvironmentArgument, session: Session, platforms: Secrets
 
 def _show(name: str, result: Mapping[str, Any]) -> None:
     if not result["stored"]:
-        say(f"{name}: not stored", mark="-     ", style=STYLES[WARN])
+        print_line(f"{name}: not stored", mark="-     ", style=STYLES[WARN])
     elif result["problems"]:
         for problem in result["problems"]:
-            say(f"{name}: {problem}", mark="fail  ", style=STYLES[FAIL])
+            print_line(f"{name}: {problem}", mark="fail  ", style=STYLES[FAIL])
     else:
         proof = "an invite was signed" if name == INVITES else "a token of each kind was minted"
         text = f"{name}: valid; {proof} and verified (version {result['version_id']})"
-        say(text, mark="ok    ", style=STYLES[OK])
+        print_line(text, mark="ok    ", style=STYLES[OK])
