@@ -55,9 +55,9 @@ def test_a_whole_invite_stands_for_its_id(account: Account, prefix: str) -> None
 def test_an_id_with_characters_that_show_nothing_is_a_warning(account: Account) -> None:
     name = account.create()
 
-    blocked = roomkey("block", name, "a\u200b", "--room", "r 1")
+    blocked = roomkey("block", name, "a\u200bb", "--room", "r 1")
 
-    assert (blocked.status, blocked.err) == (0, "roomkey: USER has characters that show nothing: a\\u200b\n")
+    assert (blocked.status, blocked.err) == (0, "roomkey: USER has characters that show nothing: a\\u200bb\n")
 
 
 @pytest.mark.parametrize(
