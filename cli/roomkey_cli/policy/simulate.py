@@ -8,12 +8,14 @@ from typing import Any
 
 from roomkey.errors import InvalidRequest, NotAllowed
 from roomkey.identity import Caller, check_user_id, normalised_principal
+from roomkey.invites import InviteRequest
 from roomkey.limits import MAX_INVITE_LIFETIME, MIN_INVITE_LIFETIME
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Agent, Platform, TokenKind
+from roomkey.platforms.base import Agent, Platform, Randomness, TokenKind
+from roomkey.platforms.fields import GUEST_PREFIX
 from roomkey.policy import Policy, Rule, Subject
 from roomkey.settings import DEFAULT_LIFETIMES, Access, LifetimeLimits
-from roomkey.token_requests import INVITE, KINDS, RESTRICTED_VALUES, TokenRequest, bind_to_user, parse
+from roomkey.token_requests import INVITE, KINDS, RESTRICTED_VALUES, TokenRequest, bind_to_user, parse, resolve_lifetime
 
 _LIFETIMES = LifetimeLimits(default=DEFAULT_LIFETIMES.default, longest=90 * 86400)
 """The widest limits that a stack can have; its parameters may narrow them."""
@@ -47,19 +49,24 @@ def parse_question(columns: Mapping[str, str]) -> Question:
     word = columns.get("kind", "")
     kind, platform = _kind_and_platform(word, columns.get("platform", ""))
     body = _body(columns)
-    lifetime = _invite_lifetime(body) if word == INVITE else None
+    for_invite, guest = word == INVITE, caller.invite_id is not None
+    _check_no_invite_has(columns, ("permissions",) if for_invite else _NOT_IN_INVITES if guest else ())
+    lifetime = _invite_lifetime(body) if for_invite else None
     if platform.binds_user(kind) and caller.user_id is None:
-        body["user_id"] = "1"  # A policy does not check the token's user.
+        # A policy does not check the token's user.
+        body["user_id"] = GUEST_PREFIX + Randomness().guest() if guest else "1"
     try:
         request = parse(platform, kind, body, lifetimes=_LIFETIMES, signed_in=caller.user_id is not None)
     except InvalidRequest as invalid:
         why = (f"{_COLUMNS.get(error.field, error.field)} {error.reason}" for error in invalid.errors)
         raise ValueError("; ".join(why)) from None
+    if (for_invite or guest) and request.opens_every_room:
+        raise ValueError("room is missing")
     request = request._replace(**_endpoint_values(columns, platform, word))
-    if word == INVITE:
+    if for_invite:
         request = request._replace(for_invite=True, user_id=None, expires_in=lifetime)
-        barred = "with open access, invites cannot be created" if caller == Caller(Access.OPEN) else None
-        return Question(caller, request, barred)
+        barred = "a guest cannot create invites" if guest else "with open access, invites cannot be created"
+        return Question(caller, request, barred if caller.access is Access.OPEN else None)
     if kind is TokenKind.MANAGEMENT and caller.principal is None:
         return Question(caller, request, "a management token always needs an IAM principal")
     if caller.user_id is not None:
@@ -68,6 +75,15 @@ def parse_question(columns: Mapping[str, str]) -> Question:
         except NotAllowed:
             return Question(caller, request, f"{platform.name} does not accept this user id")
     return Question(caller, request)
+
+
+_NOT_IN_INVITES = ("permissions", "lifetime", "sets", "agent")
+"""Columns of an app token that a guest cannot request."""
+
+
+def _check_no_invite_has(columns: Mapping[str, str], names: Collection[str]) -> None:
+    if used := [name for name in names if columns.get(name)]:
+        raise ValueError(f"{used[0]} must be empty: an invite does not have it")
 
 
 def _kind_and_platform(word: str, name: str) -> tuple[TokenKind, Platform]:
@@ -99,7 +115,17 @@ def _endpoint_values(columns: Mapping[str, str], platform: Platform, kind: str) 
         raise ValueError(f"sets must be of {', '.join(RESTRICTED_VALUES)}, separated by spaces")
     # The policy looks at which values are set, not at the values.
     values: dict[str, Any] = {"metadata": "x", "attributes": (("x", "x"),)}
-    return {name: values[name] for name in sets} | ({"agent": Agent(agent)} if agent else {})
+    return {name: values[name] for name in sets} | ({"agent": _agent(platform, agent)} if agent else {})
+
+
+def _agent(platform: Platform, name: str) -> Agent:
+    """Return the agent, checked by the field of the platform's own endpoint."""
+    fields = platform.endpoint.spec.by_meaning() if platform.endpoint else {}
+    try:
+        agent: Agent = fields["agent"][0].check([{"agent_name": name}])
+    except ValueError as error:
+        raise ValueError(str(error).replace("agent_name", "agent", 1)) from None
+    return agent
 
 
 def _invite_lifetime(body: dict[str, Any]) -> int | None:
@@ -189,8 +215,21 @@ def decide(policy: Policy, question: Question) -> Outcome:
         return Outcome(False, None, "no rule grants it")
     if not decision.allowed:
         return Outcome(False, decision.rule, f'"{decision.rule}" grants it for at most {decision.max_lifetime} s')
+    try:
+        _check_lifetime(question.request, decision.max_lifetime)
+    except NotAllowed:
+        why = f'"{decision.rule}" grants it for at most {decision.max_lifetime} s, less than the minimum'
+        return Outcome(False, decision.rule, why)
     lifetime = "" if decision.max_lifetime is None else f", for at most {decision.max_lifetime} s"
     return Outcome(True, decision.rule, f'by "{decision.rule}"{lifetime}')
+
+
+def _check_lifetime(request: TokenRequest, allowed: int | None) -> None:
+    """Raise `NotAllowed` if the policy grants less than the minimum lifetime."""
+    if request.for_invite:
+        InviteRequest(request.platform.name, {}, request.expires_in, None).lifetime(allowed)
+    else:
+        resolve_lifetime(request, _LIFETIMES, allowed)
 
 
 def rule_by_rule(policy: Policy, question: Question) -> list[tuple[bool, list[str]]]:
