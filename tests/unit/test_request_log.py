@@ -1,10 +1,12 @@
 """One line for each request to the local stack."""
 
+import http.client
 import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from starlette.responses import JSONResponse
@@ -78,6 +80,29 @@ def test_a_line_shows_status_path_and_result(path: str, line: str) -> None:
     with logged() as (url, lines):
         send(url, "POST", path)
     assert re.fullmatch(rf"\d\d:\d\d:\d\d  {re.escape(line)}  \d+ ms\n", lines())
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("//k3y/v1/health", "//<key>/v1/health"),
+        ("/k3y/k3y/v1/health", "/<key>/v1/health"),
+        ("/k3yx/v1/health", "/<key>x/v1/health"),
+        ("/v1/k3y", "/v1/<key>"),
+        ("http://127.0.0.1//k3y/a", "//<key>/a"),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_line_contains_the_path_key(path: str, shown: str, *, as_json: bool) -> None:
+    with logged(as_json=as_json) as (url, lines):
+        address = urlsplit(url)
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=10)
+        connection.request("GET", path)
+        connection.getresponse().read()
+        connection.close()
+
+    assert "k3y" not in lines()
+    assert shown in lines()
 
 
 @pytest.mark.parametrize("code", STATUS)

@@ -96,7 +96,7 @@ def host_name(host: str) -> str:
 
 
 def note(scope: Scope, **facts: str) -> None:
-    """Attach facts about a request for the log: `reason`, `hint`, `prefix`."""
+    """Attach facts about a request for the log: `reason`, `hint`, `prefix`, `path_key`."""
     scope.setdefault(_NOTES, {}).update(facts)
 
 
@@ -175,6 +175,7 @@ class Guard:
     def _without_path_key(self, scope: Scope) -> Scope:
         if not self._path_key:
             return scope
+        note(scope, path_key=self._path_key)
         segment, _, rest = scope["raw_path"].decode("latin-1").removeprefix("/").partition("/")
         if not secrets.compare_digest(segment.encode(), self._path_key.encode()):
             raise NotAllowed("the address lacks the key of this run; use the printed address")

@@ -56,6 +56,7 @@ class RequestLog:
             await self._app(scope, receive, observe)
         finally:
             path = scope["raw_path"].decode("latin-1").removeprefix(guard.notes(scope).get("prefix", ""))
+            path = _without_key(path, scope)
             if answer.status >= 400 or not _is_polling(scope, path):
                 self._print(scope, path, answer, time.monotonic() - started)
 
@@ -64,7 +65,7 @@ class RequestLog:
         audit = self._output.audit_line(answer.request_id)
         code, *reasons = answer.refusal()
         what = _audited(audit) if audit else (notes.get("reason") or code)
-        what = "; ".join((what, *reasons))
+        what = _without_key("; ".join((what, *reasons)), scope)
         now = time.localtime()
         if self._as_json:
             line = {
@@ -90,6 +91,12 @@ class RequestLog:
         hint = nearest_route.hint(path, self._platforms) if code == NotFound.code else notes.get("hint")
         if hint and hint not in what:
             print(f"          {harmless(hint)}", file=self._stream, flush=True)
+
+
+def _without_key(text: str, scope: Scope) -> str:
+    """Replace the path key, which a wrongly joined path has in another place than the first segment."""
+    key = guard.notes(scope).get("path_key")
+    return text.replace(key, "<key>") if key else text
 
 
 def _is_polling(scope: Scope, path: str) -> bool:
