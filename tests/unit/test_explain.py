@@ -539,6 +539,56 @@ def test_a_neighbours_token_is_explained_or_its_vendor_named(claims: dict[str, A
     assert vendor in (found["platform"] or found["vendor"]).lower()
 
 
+URL = "https://auth.example"
+
+
+@pytest.mark.parametrize(
+    ("alg", "claims"),
+    [
+        ("HS256", {"user_id": "ada", "role": "admin", "exp": NOW + 60, "iat": NOW}),
+        ("HS256", {"server": "eu-1", "exp": NOW + 60}),
+        ("RS256", {"user_id": "ada", "role": "admin", "call_cids": [], "exp": NOW + 60, "iss": URL}),
+        ("RS256", {"video": "https://x.example/a.mp4", "exp": NOW + 60}),
+        ("HS256", {"video": ["read"], "sip": True, "nbf": NOW, "sub": "ada"}),
+        ("ES256", {"video": {"read": True}, "exp": NOW + 60, "iss": URL}),
+        ("RS256", {"grants": ["read"], "exp": NOW + 60, "iss": URL}),
+        ("HS256", {"grants": "read write", "jti": "1", "exp": NOW + 60}),
+        ("RS256", {"permissions": ["x"], "roomId": "r", "iss": "auth"}),
+        ("HS256", {"permissions": {"allow_join": True}, "roomId": 5}),
+        ("RS256", {"type": "app", "version": 2, "iss": URL}),
+        ("HS256", {"type": "management", "version": 2, "iss": "billing"}),
+        ("PS256", {"access_key": "a", "type": "refresh", "iss": URL}),
+        ("HS256", {"r": "reader", "o": "org-1", "exp": NOW + 60}),
+        ("HS256", {"room": "101", "aud": "hotel-api", "sub": "ada"}),
+        ("EdDSA", {"room": "101", "context": {"user": {}}, "iss": URL}),
+    ],
+)
+def test_another_apps_token_is_of_no_platform(alg: str, claims: dict[str, Any]) -> None:
+    found = explained(jwt(claims, alg=alg), keys=False)
+    assert (found["platform"], found["claims"]) == (None, claims)
+    assert "another issuer" in found["problems"][0]
+
+
+@pytest.mark.parametrize(
+    ("claims", "platform"),
+    [
+        ({"user_id": "ada"}, "stream"),
+        ({"server": True}, "stream"),
+        ({"user_id": "ada", "channel_cids": ["messaging:a"], "role": "guest", "exp": NOW + 60}, "stream"),
+        ({"user_id": "ada", "channel_cids": ["messaging:a"], "call_cids": ["default:a"], "exp": NOW + 60}, "stream"),
+        ({"permissions": ["allow_join"], "roomId": "r"}, "videosdk"),
+        ({"type": "app", "version": 2, "room_id": "r"}, "100ms"),
+        ({"iss": "SK1", "sub": "AC1", "exp": NOW + 60, "grants": []}, "twilio"),
+        ({"r": "lobby", "o": True}, "daily"),
+        ({"room": "lobby", "aud": "jitsi"}, "jitsi"),
+        ({"room": "lobby", "aud": "school", "context": {}}, "jitsi"),
+    ],
+)
+def test_a_platforms_token_with_few_claims_stays_its_own(claims: dict[str, Any], platform: str) -> None:
+    assert explained(jwt(claims), keys=False)["platform"] == platform
+    assert explained(jwt({**claims, "exp": NOW - 1}, alg="RS256"), keys=False)["platform"] == platform
+
+
 @pytest.mark.parametrize("text", ["abc", "0060", "hello world", "NETLESS", "e.y"])
 def test_other_text_is_no_token(text: str) -> None:
     found = explained(text)

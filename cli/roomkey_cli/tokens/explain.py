@@ -11,7 +11,7 @@ from roomkey.platforms.credentials import Credentials
 from roomkey_cli.terminal import iso_or_none
 from roomkey_cli.tokens import refusal
 from roomkey_cli.tokens.clipboard import candidates
-from roomkey_cli.tokens.foreign import ForeignToken, identify_foreign
+from roomkey_cli.tokens.foreign import ForeignToken, has_foreign_issuer, identify_foreign
 
 
 class Explanation(NamedTuple):
@@ -68,7 +68,7 @@ def explain(text: str, at: float, keys_of: Callable[[Platform], Credentials | No
     found: list[Explanation] = []
     for token, removed in candidates(text):
         notes = (removed,) if removed else ()
-        for platform in PLATFORMS.values():
+        for platform in () if has_foreign_issuer(token) else PLATFORMS.values():
             report = platform.explain(token, None, at)
             if report is None:
                 continue

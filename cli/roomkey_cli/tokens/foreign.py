@@ -52,6 +52,14 @@ _JSON_WEB_TOKENS: tuple[tuple[str, _Test], ...] = (
 )
 
 
+def has_foreign_issuer(text: str) -> bool:
+    """Return whether `text` is a JSON Web Token of an issuer with a URL, signed otherwise than platforms' tokens."""
+    decoded = hs256.read(text, None)
+    if decoded is None or decoded.header is None:
+        return False
+    return decoded.header.get("alg") != "HS256" and "://" in str(decoded.claims.get("iss"))
+
+
 def identify_foreign(text: str) -> ForeignToken | None:
     """Return whose token `text` is, as far as its form tells, or None for an unknown form."""
     if re.fullmatch(rf"{PREFIX}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", text):

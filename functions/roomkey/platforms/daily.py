@@ -63,6 +63,9 @@ class Daily(JwtPlatform):
     known_claims = _SHORT_NAMES
     required_times = ("iat",)
 
+    def recognizes(self, claims: Mapping[str, object]) -> bool:
+        return super().recognizes(claims) and ({"r", "d"} <= claims.keys() or type(claims.get("o")) is bool)
+
     def expressible(self, grant: Grant) -> Grant:
         return grant._replace(user_id=digest_unless(_USER, grant.user_id))
 

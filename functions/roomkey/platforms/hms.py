@@ -77,7 +77,7 @@ class Hms(Platform):
         return hs256.sign(claims, credentials["app_secret"])
 
     def recognizes(self, claims: Mapping[str, object]) -> bool:
-        without_key = claims.get("type") in _KINDS and claims.get("version") == 2
+        without_key = claims.get("type") in _KINDS and claims.get("version") == 2 and "iss" not in claims
         return without_key or super().recognizes(claims)
 
     def explain(self, token: str, credentials: Credentials | None, at: float) -> TokenReport | None:

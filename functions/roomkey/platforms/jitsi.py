@@ -71,7 +71,8 @@ class Jitsi(JwtPlatform):
 
     def recognizes(self, claims: Mapping[str, object]) -> bool:
         # 8x8's own service writes the same claims with aud "jitsi" and iss "chat", signed with RS256.
-        return claims.get("iss") != "chat" and super().recognizes(claims)
+        known = isinstance(claims.get("context"), dict) or claims.get("aud") == _AUDIENCE
+        return claims.get("iss") != "chat" and known and super().recognizes(claims)
 
     def claims(self, credentials: Credentials, grant: Grant, context: MintContext) -> Mapping[str, object]:
         valid_from = int(context.minted_at) - self.backdate_seconds

@@ -118,6 +118,9 @@ class LiveKit(JwtPlatform):
     )
     invalid_token = "401 invalid token"  # noqa: S105 - LiveKit's name of the error.
 
+    def recognizes(self, claims: Mapping[str, object]) -> bool:
+        return super().recognizes(claims) and any(isinstance(claims.get(grant), dict) for grant in ("video", "sip"))
+
     def conflicts(self, values: Mapping[str, object]) -> list[tuple[str, str]]:
         if values.get("role") in ("egress", "ingress", "sip") and values.get("room_id") is not None:
             return [("room_id", "belongs to the role rooms: LiveKit cannot limit the others to a room")]

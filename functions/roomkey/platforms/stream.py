@@ -19,6 +19,8 @@ _check_call = matching(
     also=check_id,
 )
 _check_user = matching("[A-Za-z0-9@_-]{1,255}", "must be 1 to 255 ASCII letters, digits and @ _ -", also=check_id)
+_LISTS = frozenset(("call_cids", "channel_cids"))
+"""The claims that limit a token to calls of Video and channels of Chat."""
 
 
 class Stream(JwtPlatform):
@@ -51,14 +53,18 @@ class Stream(JwtPlatform):
         frozenset(("user_id", "exp")),
         frozenset(("server", "exp")),
     )
-    known_claims = frozenset(("user_id", "call_cids", "role", "server", "iat", "nbf", "exp"))
+    known_claims = frozenset(("user_id", *_LISTS, "role", "server", "iat", "nbf", "exp"))
     required_times = ()
     invalid_token = "JWTAuth error, codes 40 to 43"  # noqa: S105 - Stream's names of the errors.
     decoded_with_atob = True
 
     def recognizes(self, claims: Mapping[str, object]) -> bool:
-        # A token of the vendor's chat SDK may contain one claim only.
-        return claims.keys() <= self.known_claims and bool({"user_id", "server"} & claims.keys())
+        # A token of the vendor's chat SDK may contain one claim only. A role belongs to calls or channels.
+        return (
+            claims.keys() <= self.known_claims
+            and ("user_id" in claims or claims.get("server") is True)
+            and ("role" not in claims or bool(_LISTS & claims.keys()))
+        )
 
     def conflicts(self, values: Mapping[str, object]) -> list[tuple[str, str]]:
         room, role = values.get("room_id"), values.get("role")
@@ -83,9 +89,11 @@ class Stream(JwtPlatform):
         problems = []
         if not hs256.is_text(claims.get("user_id")):
             problems.append("user_id is missing or not a string (43 JWT signature or claims are not valid)")
-        calls = claims.get("call_cids", [""])
-        if not isinstance(calls, list) or not all(isinstance(call, str) for call in calls):
-            problems.append("call_cids is not a list of strings")
+        problems += [
+            f"{name} is not a list of strings"
+            for name in sorted(_LISTS & claims.keys())
+            if not isinstance(claims[name], list) or not all(isinstance(cid, str) for cid in claims[name])
+        ]
         if "role" in claims and not hs256.is_text(claims["role"]):
             problems.append("role is not a string with something in it")
         return problems
@@ -96,7 +104,7 @@ class Stream(JwtPlatform):
         )
 
     def complete(self, claims: Mapping[str, Any], content: TokenContent) -> bool:
-        return "call_cids" not in claims or content.room_id is not None
+        return "channel_cids" not in claims and ("call_cids" not in claims or content.room_id is not None)
 
     def content(self, claims: Mapping[str, Any]) -> TokenContent:
         calls = claims.get("call_cids")

@@ -86,7 +86,8 @@ class Twilio(JwtPlatform):
 
     def recognizes(self, claims: Mapping[str, object]) -> bool:
         sids = str(claims.get("iss")), str(claims.get("sub"))
-        return super().recognizes(claims) or (sids[0].startswith("SK") and sids[1].startswith("AC"))
+        by_grants = super().recognizes(claims) and isinstance(claims["grants"], dict)
+        return by_grants or (sids[0].startswith("SK") and sids[1].startswith("AC"))
 
     def conflicts(self, values: Mapping[str, Any]) -> list[tuple[str, str]]:
         services, user = values.get("services") or (), values.get("user_id")

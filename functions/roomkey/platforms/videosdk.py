@@ -25,6 +25,8 @@ PERMISSIONS: Mapping[str, tuple[str, ...]] = {
 `ask_join` works only alone, and `allow_mod` alone does not admit.
 """
 
+_PERMISSION_WORDS = ("ask_join", "allow_join", "allow_mod")
+
 _ROLES: Mapping[TokenKind, str] = {TokenKind.APP: "rtc", TokenKind.MANAGEMENT: "crawler"}
 """The one word in the claim `roles`: "rtc" only joins rooms, "crawler" only calls the REST API."""
 
@@ -84,6 +86,10 @@ class VideoSdk(Platform):
         CredentialField("secret", signs=True),
     )
 
+    def recognizes(self, claims: Mapping[str, object]) -> bool:
+        without_key = _are_words(claims.get("permissions"), _PERMISSION_WORDS)
+        return super().recognizes(claims) and ("apikey" in claims or without_key)
+
     def check_credentials(self, values: Mapping[str, object]) -> Credentials:
         credentials = super().check_credentials(values)
         hs256.check_key("secret", credentials)
@@ -138,7 +144,7 @@ def _claim_problems(claims: Mapping[str, Any], credentials: Credentials | None) 
     elif credentials and claims["apikey"] != credentials["api_key"]:
         problems.append("apikey is not these credentials' (4001 INVALID_API_KEY)")
     permissions: Any = claims.get("permissions")
-    if not _are_words(permissions, ("ask_join", "allow_join", "allow_mod")):
+    if not _are_words(permissions, _PERMISSION_WORDS):
         problems.append("permissions is not a list of ask_join, allow_join and allow_mod (4008 INVALID_PERMISSIONS)")
     elif "ask_join" in permissions and set(permissions) != {"ask_join"}:
         problems.append("permissions has ask_join beside others; it works alone (4008 INVALID_PERMISSIONS)")
