@@ -589,6 +589,23 @@ def test_a_platforms_token_with_few_claims_stays_its_own(claims: dict[str, Any],
     assert explained(jwt({**claims, "exp": NOW - 1}, alg="RS256"), keys=False)["platform"] == platform
 
 
+@pytest.mark.parametrize("word", ["undefined", "null", "[object Object]"])
+@pytest.mark.parametrize("claim", ["room_id", "role", "user_id"])
+def test_the_text_of_a_missing_value_is_a_warning(claim: str, word: str) -> None:
+    found = explained(jwt({**LEGACY, "iat": NOW, "nbf": NOW, claim: word}, HMS["app_secret"]))
+    assert (found["problems"], found["warnings"]) == ((), (MISSING_VALUE.format(claim, word),))
+
+
+MISSING_VALUE = "{} is {}: a program printed a variable that has no value"
+
+
+def test_the_text_of_a_missing_value_is_found_in_other_formats() -> None:
+    agora = explained(minted("agora", room_id="null", role="publisher", user_id="42", services=("rtc",)))
+    assert MISSING_VALUE.format("room_id", "null") in agora["warnings"]
+    call = explained(jwt({"user_id": "ada", "call_cids": ["default:undefined"], "role": "host", "exp": NOW + 60}))
+    assert MISSING_VALUE.format("room_id", "default:undefined") in call["warnings"]
+
+
 @pytest.mark.parametrize("text", ["abc", "0060", "hello world", "NETLESS", "e.y"])
 def test_other_text_is_no_token(text: str) -> None:
     found = explained(text)

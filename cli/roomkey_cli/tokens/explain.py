@@ -6,8 +6,9 @@ from functools import cache
 from typing import NamedTuple
 
 from roomkey.platforms import PLATFORMS
-from roomkey.platforms.base import Platform, Signature, TokenReport
+from roomkey.platforms.base import Platform, Signature, TokenContent, TokenReport
 from roomkey.platforms.credentials import Credentials
+from roomkey.platforms.fields import is_missing_value
 from roomkey_cli.terminal import iso_or_none
 from roomkey_cli.tokens import refusal
 from roomkey_cli.tokens.clipboard import candidates
@@ -74,6 +75,7 @@ def explain(text: str, at: float, keys_of: Callable[[Platform], Credentials | No
                 continue
             credentials = keys(platform)
             report = (platform.explain(token, credentials, at) if credentials else report) or report
+            report = report._replace(warnings=(*report.warnings, *_missing_values(report.content)))
             if not report.problems:
                 return Explanation(report, None, token, notes)
             found.append(Explanation(report, None, token, notes))
@@ -82,6 +84,16 @@ def explain(text: str, at: float, keys_of: Callable[[Platform], Credentials | No
             if foreign := identify_foreign(token):
                 found.append(Explanation(None, foreign, token, (removed,) if removed else ()))
     return min(found, key=_distance, default=Explanation(None, reason=_no_token(text)))
+
+
+def _missing_values(content: TokenContent) -> list[str]:
+    """Return a warning for each id or name that is the text of a missing value."""
+    values = {name: getattr(content, name) for name in ("room_id", "role", "user_id", "display_name")}
+    return [
+        f"{name} is {value}: a program printed a variable that has no value"
+        for name, value in values.items()
+        if value is not None and is_missing_value(value)
+    ]
 
 
 def _distance(explanation: Explanation) -> tuple[bool, bool, int, int]:
