@@ -509,6 +509,25 @@ WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
         {"platforms": ["agora"], "roles": ["publisher"], "services": ["rtc"], "max_lifetime": 119},
         [("rules[0].max_lifetime", "grants no app token for agora: their lifetime is at least 120 s")],
     ),
+    # Entries that match nothing, or repeat another.
+    *(
+        ({"who": [{"user": user}]}, [("rules[0].who[0]", f"matches no caller: a user id {why}")])
+        for user, why in {
+            "guest-*": "must not begin with guest-: such ids are of guests",
+            "Guest-7": "must not begin with guest-: such ids are of guests",
+            " a": "must not begin or end with a space",
+            "a* ": "must not begin or end with a space",
+            "null": "must not be the text that a program prints for a missing value",
+        }.items()
+    ),
+    *(({"who": [{"user": user}]}, []) for user in ("*", "guest*", "*-guest-*", "a b")),
+    ({"who": [{"group": "a\u200b"}]}, [("rules[0].who[0]", "has a character that shows nothing")]),
+    ({"roles": ["host", "Host\u200b*"]}, [("rules[0].roles[1]", "has a character that shows nothing")]),
+    ({"who": [{"user": "a"}, "signed-in", {"user": "a"}]}, [("rules[0].who[2]", "is a duplicate")]),
+    *(
+        ({name: [entry, entry]}, [(f"rules[0].{name}[1]", "is a duplicate")])
+        for name, entry in {"kinds": "app", "platforms": "100ms", "roles": "host", "rooms": "*"}.items()
+    ),
     # Members for LiveKit's own endpoint, and rooms that a request can leave out.
     ({"platforms": ["livekit"], "roles": ["viewer"], "may_set": ["metadata"], "agents": ["a"]}, []),
     ({"may_set": ["metadata"], "agents": ["a"]}, [(f"rules[0].{name}", NO_ENDPOINT) for name in ("may_set", "agents")]),

@@ -6,15 +6,16 @@ import math
 import re
 import string
 from bisect import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from roomkey.identity import check_user_id
 from roomkey.limits import MAX_POLICY_BYTES, MIN_INVITE_LIFETIME
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
-from roomkey.platforms.fields import RequestField
+from roomkey.platforms.fields import RequestField, is_blank
 from roomkey.policy import InvalidPolicy, Mode, Pattern, PatternSet, Policy, Rule, parse_policy
 from roomkey.settings import DEFAULT_LIFETIMES, Access
 from roomkey.token_requests import INVITE, KINDS
@@ -274,6 +275,19 @@ def _warnings(policy: Policy, document: Any) -> Iterator[tuple[str, str]]:
         for warnings in (_never_granted, _unused_members, _who, _unknown_names, _rooms, _lifetime):
             for where, why in warnings(rule):
                 yield f"rules[{index}]{where}", why
+        for where, why in _entries(document["rules"][index]):
+            yield f"rules[{index}]{where}", why
+
+
+def _entries(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the duplicates in the rule's lists, and the entries that only seem to be another text."""
+    for name, entries in rule.items():
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            text = entry if isinstance(entry, str) else "".join(entry.values())
+            if entry in entries[:index]:
+                yield f".{name}[{index}]", "is a duplicate"
+            if any(is_blank(character) and character != " " for character in text):
+                yield f".{name}[{index}]", "has a character that shows nothing"
 
 
 def _requests(rule: Rule) -> list[tuple[str, str]]:
@@ -406,6 +420,11 @@ def _who(rule: Rule) -> Iterator[tuple[str, str]]:
             yield where, 'means any IAM principal for management tokens: write {"principal": "*"} in a separate rule'
         if subject.kind == "group" and " " in subject.pattern.text:
             yield where, "matches only with GroupsFormat comma or json: API Gateway separates a list's names by spaces"
+        if subject.kind == "user":
+            try:
+                check_user_id(subject.pattern.text.replace("*", "x"))
+            except ValueError as error:
+                yield where, f"matches no caller: a user id {error}"
         if subject.kind == "principal":
             for why in _principal(subject.pattern.text):
                 yield where, why
