@@ -559,6 +559,7 @@ URL = "https://auth.example"
         ("HS256", {"type": "management", "version": 2, "iss": "billing"}),
         ("PS256", {"access_key": "a", "type": "refresh", "iss": URL}),
         ("HS256", {"r": "reader", "o": "org-1", "exp": NOW + 60}),
+        ("HS256", {"r": 1, "d": 2, "exp": NOW + 60}),
         ("HS256", {"room": "101", "aud": "hotel-api", "sub": "ada"}),
         ("EdDSA", {"room": "101", "context": {"user": {}}, "iss": URL}),
     ],

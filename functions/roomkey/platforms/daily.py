@@ -64,7 +64,7 @@ class Daily(JwtPlatform):
     required_times = ("iat",)
 
     def recognizes(self, claims: Mapping[str, object]) -> bool:
-        return super().recognizes(claims) and ({"r", "d"} <= claims.keys() or type(claims.get("o")) is bool)
+        return super().recognizes(claims) and (isinstance(claims.get("d"), str) or type(claims.get("o")) is bool)
 
     def expressible(self, grant: Grant) -> Grant:
         return grant._replace(user_id=digest_unless(_USER, grant.user_id))
