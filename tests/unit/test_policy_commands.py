@@ -961,9 +961,22 @@ def test_explain_reports_the_audit_mode(file: Path) -> None:
     assert run("explain", file, *request, "--role", "host")[1] == ['allowed: by "rules[0]"']
 
 
+@pytest.mark.parametrize("mode", ["enforce", "audit"])
+def test_explain_reports_a_lifetime_below_the_platforms_minimum(file: Path, mode: str) -> None:
+    write(file, {**RULE, "platforms": ["livekit"], "roles": ["*"], "max_lifetime": 60}, mode=mode)
+
+    assert run("explain", file, "--as", "user:ada", *IN_LIVEKIT) == (
+        1,
+        ['denied: "rules[0]" grants it for at most 60 s, less than the minimum'],
+        "",
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
+        (("--as", "invite", *IN_LIVEKIT, "--agent", "tutor"), "agent must be empty: an invite does not have it"),
+        (("--as", "user:ada", *IN_LIVEKIT, "--agent", "\u200b"), "agent must not be blank"),
         (("--as", "ada", *IN_AGORA), "as must be anyone, invite, user:ID or principal:ARN"),
         (("--as", "user:ada", "--platform", "100ms", "--role", "host"), "room is missing"),
         (

@@ -13,7 +13,7 @@ from roomkey.limits import MAX_INVITE_LIFETIME, MIN_INVITE_LIFETIME
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Agent, Platform, Randomness, TokenKind
 from roomkey.platforms.fields import GUEST_PREFIX
-from roomkey.policy import Policy, Rule, Subject
+from roomkey.policy import Mode, Policy, Rule, Subject
 from roomkey.settings import DEFAULT_LIFETIMES, Access, LifetimeLimits
 from roomkey.token_requests import INVITE, KINDS, RESTRICTED_VALUES, TokenRequest, bind_to_user, parse, resolve_lifetime
 
@@ -222,6 +222,16 @@ def decide(policy: Policy, question: Question) -> Outcome:
         return Outcome(False, decision.rule, why)
     lifetime = "" if decision.max_lifetime is None else f", for at most {decision.max_lifetime} s"
     return Outcome(True, decision.rule, f'by "{decision.rule}"{lifetime}')
+
+
+def is_only_recorded(policy: Policy, question: Question) -> bool:
+    """Return whether the rules refuse the request, and the mode lets it pass.
+
+    A lifetime below the platform's minimum is refused in every mode.
+    """
+    if question.barred or policy.mode is not Mode.AUDIT:
+        return False
+    return not policy.decide(question.request, question.caller).allowed
 
 
 def _check_lifetime(request: TokenRequest, allowed: int | None) -> None:

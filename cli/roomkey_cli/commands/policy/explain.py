@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from roomkey.policy import Mode, Policy
+from roomkey.policy import Policy
 from roomkey_cli.commands import files
 from roomkey_cli.commands.options import PolicyArgument, PolicyKindOption, RequiredPlatformOption
 from roomkey_cli.commands.session import Output
@@ -80,7 +80,7 @@ def explain(
 
 def _lines(policy: Policy, question: Question, outcome: Outcome, *, every_rule: bool) -> Iterator[str]:
     yield f"{'allowed' if outcome.allowed else 'denied'}: {outcome.why}"
-    if not outcome.allowed and not question.barred and policy.mode is Mode.AUDIT:
+    if simulate.is_only_recorded(policy, question):
         yield "The policy's mode is audit: the token is minted anyway, and the decision recorded."
     if every_rule:
         for _, lines in simulate.rule_by_rule(policy, question):
