@@ -158,28 +158,25 @@ def _is_visible(character: str) -> bool:
     return not (is_mark or is_blank(character) or any(ord(character) in block for block in _COMBINING_BLOCKS))
 
 
-_MISSING_WORDS = ("None", "NaN", "nil")
-"""In this case only: `none`, `Nan` and `Nil` can be names of people and rooms."""
-_MISSING_VALUES = frozenset(("[]", "{}", "map[]", "<nil>", "<null>", "(null)", "optional(nil)", "%s", "%d", "%@"))
-_TEMPLATES = ("[object ", "instance of '", "${", "{{")
-_QUOTES = "\"'`"
-_SEPARATORS = str.maketrans("", "", "-_.@/")
+_MISSING_VALUE = re.compile(
+    r"(?:.*:)?[\"'`]*"
+    r"(?:(?:[-_.@/ ]*(?:undefined|null|(?-i:None|NaN|nil)))+[-_.@/ ]*"
+    r"|<nil>|<null>|\(null\)|optional\(nil\)|(?:map)?\[\]|\{\}|%[sd@]|(?:\[object |instance of '|\$\{|\{\{).*)"
+    r"[\"'`]*",
+    re.IGNORECASE,
+)
 
 
 def is_missing_value(value: str) -> bool:
     """Return whether programs print `value`, or its part after the last colon, for a missing value.
 
-    As an id, it would be shared by everyone. `undefined` and `null` count in any case, and words also repeated, as in
-    `undefined-undefined`. API Gateway prints an empty claim as `[]` or `map[]`.
+    As an id, it would be shared by everyone. `undefined` and `null` count in any case, and `None`, `NaN` and `nil` in
+    this one: `none`, `Nan` and `Nil` can be names. Words count repeated as well. API Gateway prints an empty claim as
+    `[]` or `map[]`.
     """
-    value = value.rpartition(":")[2].strip(_QUOTES)
-    shown = "".join(character for character in value if not is_blank(character))
-    rest = words = shown.translate(_SEPARATORS)
-    for word in _MISSING_WORDS:
-        rest = rest.replace(word, "")
-    rest = rest.lower().replace("undefined", "").replace("null", "")
-    is_word = words != "" and rest == ""
-    return is_word or shown.lower() in _MISSING_VALUES or value.lower().startswith(_TEMPLATES)
+    if not value.isascii():
+        value = "".join(character for character in value if not is_blank(character))
+    return _MISSING_VALUE.fullmatch(value) is not None
 
 
 def identifier(max_length: int) -> Check[str]:
