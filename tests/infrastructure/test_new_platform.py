@@ -88,7 +88,7 @@ assert parse_policy(json.dumps({"version": 1, "mode": "enforce", "rules": [rule]
     assert result.returncode == 0, result.stderr
 
     keys = roomkey / "keys.json"
-    secret = {"mu_key": "0123456789abcdef01234567", "mu_secret": "f1e2d3c4b5a69788" * 4}
+    secret = {"mu_key": "0123456789abcdef01234567", "mu_secret": "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"}
     keys.write_text(json.dumps({"made-up": secret}))
     body = json.dumps({"role": "host", "room_id": "Lobby", "user_id": "ada", "display_name": "Ada"})
     main = ("-c", "from roomkey_cli.main import main; main()")

@@ -12,8 +12,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from roomkey.platforms import PLATFORMS
+from roomkey.platforms.base import Platform
 from roomkey.platforms.credentials import CredentialField, Credentials, InvalidCredentials, check_credentials
 from roomkey.platforms.hms import Hms
+from roomkey_cli import credential_file
 
 KEY_ID = "5f1e3a7c9d2b4860af13c5e7"
 SECRET = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"
@@ -237,9 +239,12 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     URL: ("www.example.com/{}", "dashboard.100ms.live/{}"),
     NAME: ("vault:secret/data/roomkey#app_secret", "vault:v1:{}", "gcp:secretmanager:{}", "sha256:{}", "encrypted:{}"),
     OTHER: (
-        *("ghp_{}", "github_pat_11{}", "glpat-{}", "xoxb-123456789012-{}", "xapp-1-{}", "AKIAIOSFODNN7QPWZRTLKJ{}"),
+        *("ghp_{}", "github_pat_11{}", "glpat-{}", "xoxb-123456789012-{}", "xapp-1-{}", "AKIAIOSFODNN7QPWZRTL:{}"),
         *("sk_live_51H{}", "rk_test_{}", "whsec_{}", "sk-ant-api03-{}", "AIza{}", "SG.{}.{}", "npm_{}", "hvs.CA{}"),
         *("pypi-AgE{}", "IQoJb3JpZ2luX2Vj{}", "AQICAH{}", "v2.local.{}", "sha256~{}"),
+        *("gsk_{}", "sb_secret_{}", "sbp_{}", "nvapi-{}", "tskey-auth-{}", "dp.st.prd.{}", "secret_{}", "pplx-{}"),
+        *("gAAAAAB{}", "U2FsdGVkX1{}", "AQECAH{}", "vpaas-magic-cookie-{}"),
+        *("hf_" + SECRET[:34], "r8_" + SECRET[:37], "ntn_" + (SECRET * 2)[:46], "xai-" + (SECRET * 3)[:80]),
     ),
     "is a token, not a value for signing": ("rki1.eyJ9.{}",),
     WEAK: (
@@ -273,6 +278,15 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
         "MHcCAQEEIPqZ2bX1Lw9Rr4Tz6Bn8Kc1Hd3Fg5Js0YpQeoAoGCCqGSM49AwEHoUQDQgAE",
         "AAAAB3NzaC1yc2EAAAADAQABAAABgQ{}",
     ),
+    "is an identifier (SID), not a secret": ("AC" + "5f1e3a7c9d2b4860af13c5e76b8d0942", "SK" + "5f1e3a7c9d2b4860" * 2),
+    "is the hash of an empty text": (
+        *("d41d8cd98f00b204e9800998ecf8427e", "D41D8CD98F00B204E9800998ECF8427E"),
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    ),
+    "follows a pattern: it is not random": (
+        *("12345678" * 4, "abcd1234" * 4, "asdfghjkl" * 4, "fedcba9876543210" * 2, "f1e2d3c4b5a69788" * 4),
+        *("00112233445566778899aabbccddeeff", "a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6", "zyxwvutsrqponmlkjihgfedcba987654"),
+    ),
     "is JSON in base64": (base64.b64encode(json.dumps(GOOD).encode()).decode(),),
     "is a token (JWT) in base64": (base64.b64encode(JWT.encode()).decode(),),
 }
@@ -288,6 +302,7 @@ def test_a_value_that_no_vendor_issues_is_refused_with_its_kind(value: str, reas
 
 ALPHABETS = {
     "hex": string.digits + "abcdef",
+    "base32": string.ascii_uppercase + "234567",
     "base36": string.ascii_lowercase + string.digits,
     "base62": string.ascii_letters + string.digits,
     "base64": string.ascii_letters + string.digits + "+/",
@@ -299,9 +314,36 @@ ALPHABETS = {
 def test_random_keys_of_every_vendors_alphabet_pass(alphabet: str) -> None:
     source = random.Random(alphabet)  # noqa: S311 - the same keys in each run
     for length in (32, 36, 43, 44, 64, 88):
-        for _ in range(300):
+        for _ in range(334):
             key = "".join(source.choices(ALPHABETS[alphabet], k=length))
             Hms().check_credentials({**GOOD, "app_secret": key})
+
+
+CHOSEN = [
+    pytest.param(PLATFORMS[name], field.name, id=name)
+    for name in PLATFORMS
+    for field in PLATFORMS[name].credential_fields
+    if field.chosen
+]
+
+
+@pytest.mark.parametrize(("platform", "field"), CHOSEN)
+def test_passwords_of_all_printable_characters_pass_if_the_operator_chooses_them(
+    platform: Platform, field: str
+) -> None:
+    demo, source = credential_file.demo()[platform.name], random.Random(field)  # noqa: S311 - the same keys in each run
+    passwords = ["".join(source.choices([*map(chr, range(0x21, 0x7F))], k=40)) for _ in range(2000)]
+    for password in [*passwords, r"Xk9$mP2<vQ7nR4tY8uI3oA6sD1fG5hJ0kL"]:
+        assert platform.check_credentials({**demo, field: password})[field] == password
+
+
+@pytest.mark.parametrize(
+    "form", ["<{}>", "{{{{{}}}}}", "${{{}}}", "$" + "{}", "[{}]", '"{}"', "'{}'", "{}...", "app_secret={}"]
+)
+@pytest.mark.parametrize(("platform", "field"), CHOSEN)
+def test_a_wrapped_password_is_refused(platform: Platform, field: str, form: str) -> None:
+    with pytest.raises(InvalidCredentials):
+        platform.check_credentials({**credential_file.demo()[platform.name], field: form.format(SECRET)})
 
 
 @pytest.mark.threat("A13")
@@ -472,7 +514,7 @@ def test_any_document_is_accepted_unchanged_or_refused(values: dict[str, object]
 HEX = r"[0-9a-fA-F]{32}"
 STRICT = (CredentialField("id", pattern=HEX, form="hex"), CredentialField("key", signs=True, pattern=HEX, form="hex"))
 LOOSE = (CredentialField("id", pattern=r"[0-9a-f]{32}"), CredentialField("key", signs=True))
-ID, KEY = "0123456789abcdef0123456789ABCDEF", "ffeeddccbbaa99887766554433221100"
+ID, KEY = "5f1e3a7c9d2b4860AF13C5E76B8D0942", "c81d4e2e9f0b67a3352e7bd01f64a98c"
 
 
 def problems_of(fields: tuple[CredentialField, ...], values: Mapping[str, object]) -> tuple[str, ...]:
@@ -529,10 +571,50 @@ def test_strict_values_must_differ() -> None:
 
 
 def test_a_key_in_the_form_of_the_id_counts_as_swapped() -> None:
-    (problem,) = problems_of(LOOSE, {"id": "not-of-the-usual-shape-and-much-longer", "key": "f1e2d3c4b5a69788" * 2})
+    (problem,) = problems_of(LOOSE, {"id": "not-of-the-usual-shape-and-much-longer", "key": KEY})
     assert problem == "key: looks like id; are the two swapped?"
 
 
 def test_a_key_in_the_form_of_the_id_with_a_valid_id_is_a_key() -> None:
-    values = {"id": "0123456789abcdef" * 2, "key": "f1e2d3c4b5a69788" * 2}
+    values = {"id": ID.lower(), "key": KEY}
     assert check_credentials(LOOSE, values).values == values
+
+
+LABEL = SECRET.lower() + SECRET.lower()[38:14:-1]
+"""The longest label of a host name, 63 characters."""
+
+
+@pytest.mark.parametrize(
+    ("platform", "field", "value", "reason"),
+    [
+        *(("agora", "app_id", app_id, "follows a pattern") for app_id in ("0123456789abcdef" * 2, "12345678" * 4)),
+        *(("livekit", "server_url", f"wss://{rest}", "must be") for rest in ("a:99999", "a:0", "a..b", "-a", "a-.b")),
+        *(("turn", "urls", [f"turn:{rest}"], "must be") for rest in ("a:0", "a:65536", "-a", "a." + LABEL + "b")),
+        ("turn", "urls", ["stun:a:3478?transport=udp"], "must be"),
+        ("turn", "urls", ["stun:a:3478"], "must contain a turn: or turns: address"),
+        ("turn", "urls", ["turn:a:3478", "turn:a:3478"], "must not repeat a value"),
+        *(("daily", "domain", domain, "must be") for domain in ("-", "a-", LABEL + "b")),
+        *(("jitsi", "domain", domain, "must be") for domain in ("a", "a.-b", "a..b")),
+        *(("jitsi", "domain", domain, "is not supported") for domain in ("8x8.vc", "eu.8x8.vc")),
+        ("jitsi", "app_id", "vpaas-magic-cookie-5f1e3a7c", "is not supported"),
+    ],
+)
+def test_an_id_or_address_that_cannot_work_is_refused(platform: str, field: str, value: object, reason: str) -> None:
+    with pytest.raises(InvalidCredentials, match=reason):
+        PLATFORMS[platform].check_credentials({**credential_file.demo()[platform], field: value})
+
+
+@pytest.mark.parametrize(
+    ("platform", "field", "value"),
+    [
+        *(
+            ("livekit", "server_url", f"ws{rest}")
+            for rest in ("://localhost:7880", "s://a-b.c1:65535/rtc", "://10.0.0.7")
+        ),
+        ("turn", "urls", ["stun:a.b", "turn:10.0.0.7:1", "turns:[2001:db8::1]:5349?transport=tcp"]),
+        ("daily", "domain", LABEL),
+        ("jitsi", "domain", "xn--bcher-kva.example"),
+    ],
+)
+def test_an_address_that_can_work_is_accepted(platform: str, field: str, value: object) -> None:
+    PLATFORMS[platform].check_credentials({**credential_file.demo()[platform], field: value})

@@ -56,7 +56,13 @@ class Daily(JwtPlatform):
     credential_fields = (
         CredentialField("domain_id", pattern=r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", form="a UUID in lower case"),
         CredentialField("api_key", signs=True),
-        CredentialField("domain", pattern=r"[a-z0-9-]+", form="the part of the host before .daily.co", demo="example"),
+        CredentialField(
+            "domain",
+            pattern=r"[a-z0-9-]+",
+            form="the part of the host before .daily.co",
+            host=True,
+            demo="example",
+        ),
     )
     public_fields = ("domain",)
     recognizing_claims = (frozenset(("r", "d")), frozenset(("d", "o")), frozenset(("r", "o")))

@@ -9,7 +9,7 @@ from typing import Any
 
 from roomkey.platforms import hs256
 from roomkey.platforms.base import Grant, MintContext, TokenContent, TokenKind
-from roomkey.platforms.credentials import CredentialField, Credentials
+from roomkey.platforms.credentials import CredentialField, Credentials, InvalidCredentials
 from roomkey.platforms.fields import RequestField, TokenSpec, check_display_value, check_id, matching, one_of
 from roomkey.platforms.jwt_platform import JwtPlatform, issuer_problems, mapping, text_problems
 
@@ -52,9 +52,13 @@ class Jitsi(JwtPlatform):
     fold_room_case = True
     credential_fields = (
         CredentialField("app_id", pattern=r"[A-Za-z0-9_.-]{1,64}", form="at most 64 letters, digits, _, . and -"),
-        CredentialField("app_secret", signs=True),
+        CredentialField("app_secret", signs=True, chosen=True),
         CredentialField(
-            "domain", pattern=r"[a-z0-9-]+(\.[a-z0-9-]+)+", form="a host name in lower case", demo="meet.example.com"
+            "domain",
+            pattern=r"[a-z0-9-]+(\.[a-z0-9-]+)+",
+            form="a host name in lower case",
+            host=True,
+            demo="meet.example.com",
         ),
         CredentialField(
             "audience",
@@ -68,6 +72,12 @@ class Jitsi(JwtPlatform):
     recognizing_claims = (frozenset(("context", "room")), frozenset(("room", "aud")))
     known_claims = frozenset(("iss", "aud", "sub", "room", "iat", "nbf", "exp", "context"))
     required_times = ()
+
+    def check_credentials(self, values: Mapping[str, object]) -> Credentials:
+        credentials = super().check_credentials(values)
+        if credentials["app_id"].startswith("vpaas-magic-cookie-") or credentials["domain"].endswith("8x8.vc"):
+            raise InvalidCredentials("app_id: is of JaaS (8x8.vc), which signs with RSA and is not supported")
+        return credentials
 
     def recognizes(self, claims: Mapping[str, object]) -> bool:
         # 8x8's own service writes the same claims with aud "jitsi" and iss "chat", signed with RS256.

@@ -103,11 +103,12 @@ class LiveKit(JwtPlatform):
     renew_before = 60
     credential_fields = (
         CredentialField("api_key", pattern=r"API[A-Za-z0-9]{8,}", demo="API{:.12}"),
-        CredentialField("api_secret", signs=True),
+        CredentialField("api_secret", signs=True, chosen=True),
         CredentialField(
             "server_url",
             pattern=r"wss?://[a-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?",
             form="a URL that begins with wss://",
+            host=True,
             demo="wss://livekit.example.com",
         ),
     )

@@ -20,7 +20,7 @@ from roomkey.platforms.base import (
     expired,
     wrong_unit,
 )
-from roomkey.platforms.credentials import CredentialField, Credentials
+from roomkey.platforms.credentials import CredentialField, Credentials, InvalidCredentials
 from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec, check_id, digest_unless
 
 _PLAIN_USER = re.compile(r"""[!#-&(-\[\]-~]{1,256}""")
@@ -41,12 +41,13 @@ class Turn(Platform):
     }
     renew_before = 60
     credential_fields = (
-        CredentialField("static_auth_secret", signs=True),
+        CredentialField("static_auth_secret", signs=True, chosen=True),
         CredentialField(
             "urls",
             pattern=rf"(stuns?:{_HOST}|turns?:{_HOST}(\?transport=(udp|tcp))?)",
             form="a URL such as turn:turn.example.com:3478",
             many=True,
+            host=True,
             demo="turn:turn.example.com:3478?transport=udp",
         ),
     )
@@ -66,6 +67,12 @@ class Turn(Platform):
             },
         },
     }
+
+    def check_credentials(self, values: Mapping[str, object]) -> Credentials:
+        credentials = super().check_credentials(values)
+        if not any(url.startswith("turn") for url in credentials.all("urls")):
+            raise InvalidCredentials("urls: must contain a turn: or turns: address, which the credentials are for")
+        return credentials
 
     def expressible(self, grant: Grant) -> Grant:
         return grant._replace(user_id=digest_unless(_PLAIN_USER, grant.user_id))
