@@ -229,7 +229,7 @@ def test_each_value_is_asked_until_it_fits(monkeypatch: pytest.MonkeyPatch, caps
             CredentialField("urls", many=True),
         )
 
-    key = "s" + "9182736450" * 4
+    key = "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp"
     answers = [
         ("Vendor key (hidden)", key),
         ("Vendor region (optional)", "Europe"),
