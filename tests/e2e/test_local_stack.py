@@ -277,10 +277,10 @@ def test_each_request_is_one_readable_line(one_platform: LocalStack) -> None:
     post(f"{one_platform.url}/v1/100ms/management-token", b"{}", {})
     ask(one_platform, Origin="https://evil.example")
     post(f"{one_platform.url}/api/token", b"[", {"Content-Type": "application/json"})
-    preflight = {"Origin": "http://127.0.0.1:5173", "Access-Control-Request-Method": "POST"}
+    preflight = {"Origin": "http://192.168.0.7:5173", "Access-Control-Request-Method": "POST"}
     shell(f"curl -s -X OPTIONS {' '.join(f"-H '{k}: {v}'" for k, v in preflight.items())} {one_platform.url}/api/token")
 
-    printed = "".join(wait_for(one_platform, "--origin http://127.0.0.1:5173"))
+    printed = "".join(wait_for(one_platform, "--origin http://192.168.0.7:5173"))
     for line in (
         r"200  POST /api/token  minted: 100ms app, room room-1, role host, user zoë\?, by anyone",
         r"404  POST /v1/nothing  not-found",
@@ -290,7 +290,7 @@ def test_each_request_is_one_readable_line(one_platform: LocalStack) -> None:
         r"204  OPTIONS /api/token",
     ):
         assert re.search(rf"^\d\d:\d\d:\d\d  {line}  \d+ ms$", printed, re.MULTILINE), (line, printed)
-    assert "CORS: http://127.0.0.1:5173 is not allowed, start with --origin http://127.0.0.1:5173" in printed
+    assert "CORS: http://192.168.0.7:5173 is not allowed, start with --origin http://192.168.0.7:5173" in printed
     assert "{" not in printed
     assert token not in printed
     assert "Traceback" not in printed
