@@ -16,10 +16,10 @@ from roomkey_cli.tokens.foreign import ForeignToken, has_foreign_issuer, identif
 
 
 class Explanation(NamedTuple):
-    """The report of one of Roomkey's platforms, or else whose token it is, if that is known.
+    """The report of one of Roomkey's platforms, or the issuer of a foreign token, if that is known.
 
-    `token` is the text that was explained, `notes` describe what was removed around it. Without a token, `reason` is
-    why there is none.
+    `token` is the text that was explained, `notes` describe what was removed around it. If the text contains no token,
+    `reason` names the cause.
     """
 
     report: TokenReport | None
