@@ -16,9 +16,12 @@ pytest_plugins = ["support.threats"]
 from roomkey.audit import AuditTrail  # noqa: E402
 from support.audit_lines import checked  # noqa: E402
 
-# make fuzz tries more. No time limit for an example: parallel workers slow one another.
-settings.register_profile("quick", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("thorough", settings.get_profile("quick"), max_examples=100)
+# Each run of a commit tries the same examples; `make fuzz` searches for others. No time limit for an example: parallel
+# workers slow one another.
+LIMITS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", LIMITS, max_examples=25, derandomize=True)
+settings.register_profile("thorough", LIMITS, max_examples=100, derandomize=True)
+settings.register_profile("random", LIMITS, max_examples=1000)
 settings.load_profile("quick")
 
 ORDER = ("unit", "integration", "infrastructure", "fuzz", "emulated", "e2e")

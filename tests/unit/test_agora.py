@@ -29,6 +29,7 @@ from roomkey.platforms.base import (
     TokenReport,
 )
 from roomkey.platforms.credentials import Credentials, InvalidCredentials
+from roomkey.platforms.fields import is_missing_value
 from roomkey.settings import DEFAULT_LIFETIMES
 from roomkey.token_requests import TokenRequest, bind_to_user, parse, resolve_lifetime
 
@@ -721,7 +722,7 @@ def test_a_token_with_unknown_content_is_shown_without_a_problem(services: list[
 
 
 def is_name(name: str) -> bool:
-    return name == name.strip() and name not in ("undefined", "null", "None", "NaN", "[object Object]")
+    return name == name.strip() and not is_missing_value(name)
 
 
 def names(longest: int) -> st.SearchStrategy[str]:
