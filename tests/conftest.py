@@ -25,7 +25,7 @@ settings.register_profile("random", LIMITS, max_examples=1000)
 settings.load_profile("quick")
 
 ORDER = ("unit", "integration", "infrastructure", "fuzz", "emulated", "e2e")
-LONG = ("test_model.py", "test_commands.py", "test_console.py")
+LONG = ("test_model.py", "test_local_stack.py", "test_console.py", "test_commands.py", "test_vendors.py")
 """Files that start first in their folder, so that no worker waits for another at the end."""
 
 
