@@ -1,6 +1,7 @@
 """Validate every audit line that any test makes the function write, and order the tests."""
 
 import fcntl
+import gc
 import os
 import tempfile
 from collections.abc import Iterator
@@ -37,10 +38,11 @@ def pytest_xdist_auto_num_workers() -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the quick tests first, and mark those that deploy."""
-    folders = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
-    items.sort(key=lambda item: (ORDER.index(folders[item]), item.path.name not in LONG))
+    tests = Path(__file__).parent
+    folders = {path: path.relative_to(tests).parts[0] for path in {item.path for item in items}}
+    items.sort(key=lambda item: (ORDER.index(folders[item.path]), item.path.name not in LONG))
     for item in items:
-        if folders[item] == "emulated":
+        if folders[item.path] == "emulated":
             item.add_marker("emulated")
 
 
@@ -80,3 +82,8 @@ def _one_build_at_a_time(request: pytest.FixtureRequest) -> Iterator[None]:
     with (Path(tempfile.gettempdir()) / "roomkey-build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def pytest_collection_finish() -> None:
+    """Exclude the collected tests from garbage collection, which would visit all of them each time."""
+    gc.freeze()
