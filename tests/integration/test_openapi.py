@@ -432,7 +432,9 @@ def _schema(*, positive: bool) -> Any:
         generation |= {"mode": "positive", "codec": "ascii"}
     checks = {"positive_data_acceptance": {"expected-statuses": [200]}}
     config = schemathesis.Config.from_dict({"seed": 1, "generation": generation, "checks": checks})
-    return schemathesis.openapi.from_dict(DOCUMENT, config=config)
+    # Hypothesis enumerates the characters of a pattern, so 6,400 private ones would take most of the time.
+    document = json.loads(json.dumps(DOCUMENT).replace(r"\\ue000-\\uf8ff", r"\\ue000\\uf8ff"))
+    return schemathesis.openapi.from_dict(document, config=config)
 
 
 def _send_requests(operation: Operation, check: Callable[[schemathesis.Case[Any]], None], *, positive: bool) -> None:
