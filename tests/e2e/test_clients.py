@@ -23,6 +23,7 @@ import boto3
 import pytest
 import requests
 
+from e2e.npm import NODE, install, run_npm
 from e2e.stacks import ROOT, LocalStack
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
@@ -30,9 +31,7 @@ from roomkey.platforms.base import TokenKind
 sys.path.insert(0, str(ROOT / "clients" / "python"))
 import roomkey_client
 
-NODE, NPM = shutil.which("node"), shutil.which("npm")
 ASKS = {"room_id": "633fcdd84208780bf665346a", "role": "guest", "user_id": "student-7"}
-OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH")
 
 type Reply = tuple[int, Mapping[str, str], Any]
 
@@ -124,19 +123,6 @@ def python_client(url: str, platform: str, request: Mapping[str, Any]) -> Outcom
         return Outcome(None, None, [], pauses)
 
 
-def shell_with_npm(folder: Path, command: str, **variables: str) -> None:
-    if NODE is None or NPM is None:
-        pytest.skip("Node or npm is not installed")
-    settings = {"audit": "false", "fund": "false", "prefer_offline": "true", "fetch_retries": "0"}
-    environ = os.environ | {f"npm_config_{name}": value for name, value in settings.items()} | variables
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environ, capture_output=True, text=True, timeout=240, check=False
-    )
-    if any(word in done.stderr for word in OFFLINE):
-        pytest.skip("npm cannot reach its registry")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty folder in which the command of clients/README.md installed the TypeScript package."""
@@ -144,7 +130,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     built = shutil.ignore_patterns("node_modules", "dist")
     shutil.copytree(ROOT / "clients", clone / "clients", ignore=built)
     (command,) = re.findall("^npm .*", (ROOT / "clients" / "README.md").read_text(), re.MULTILINE)
-    shell_with_npm(folder, command, ROOMKEY=str(clone))
+    run_npm(folder, command, ROOMKEY=str(clone))
     return folder
 
 
@@ -390,10 +376,10 @@ def test_the_typescript_management_token_is_cached_until_a_minute_before_expiry(
 
 @pytest.fixture(scope="module")
 def with_packages(app: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the built client and the packages of e2e/node."""
-    folder = tmp_path_factory.mktemp("node")
-    shutil.copytree(ROOT / "tests" / "e2e" / "node", folder, dirs_exist_ok=True)
-    shell_with_npm(folder, "npm ci --ignore-scripts")
+    """A folder with the built client, below one with the packages of e2e/node."""
+    source, parent = ROOT / "tests" / "e2e" / "node", tmp_path_factory.mktemp("node")
+    folder = shutil.copytree(source, install(source, parent) / "client")
+    (folder / "node_modules").mkdir()
     (folder / "node_modules" / "roomkey-client").symlink_to((app / "node_modules" / "roomkey-client").resolve())
     return folder
 

@@ -1,7 +1,6 @@
 """100ms room codes: the real web SDK (@100mslive/hms-video-store) against a stack behind the local gateway."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from e2e.test_clients import NODE, shell_with_npm
+from e2e.npm import NODE, install
 from roomkey.errors import NotFound
 from roomkey.invites import Invite, InviteKeys
 from roomkey.settings import Access
@@ -31,10 +30,7 @@ POLICY = {
 @pytest.fixture(scope="module")
 def sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the SDK."""
-    folder = tmp_path_factory.mktemp("room-codes")
-    shutil.copytree(Path(__file__).parent / "node", folder, dirs_exist_ok=True)
-    shell_with_npm(folder, "npm ci")
-    return folder
+    return install(Path(__file__).parent / "node", tmp_path_factory.mktemp("room-codes"))
 
 
 @pytest.fixture(scope="module")
