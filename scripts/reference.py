@@ -17,7 +17,8 @@ import openapi
 from infrastructure.template import EVERYTHING, source, stack
 from roomkey.platforms import PLATFORM_NAMES, PLATFORMS, SERVICES
 from roomkey.platforms.base import Platform, TokenKind
-from roomkey.platforms.credentials import MIN_KEY_BYTES, CredentialField
+from roomkey.platforms.credential_values import MIN_KEY_BYTES
+from roomkey.platforms.credentials import CredentialField
 from roomkey.platforms.fields import Lifetime, RequestField, TokenSpec
 from roomkey_cli import credential_file
 from roomkey_cli.main import app

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform
-from roomkey.platforms.credentials import CredentialField, Credentials, InvalidCredentials, check_credentials
+from roomkey.platforms.credential_checks import check_credentials
+from roomkey.platforms.credentials import CredentialField, Credentials, InvalidCredentials
 from roomkey.platforms.hms import Hms
 from roomkey_cli import credential_file
 

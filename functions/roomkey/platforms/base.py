@@ -11,13 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from roomkey.platforms.credentials import (
-    CredentialField,
-    Credentials,
-    InvalidCredentials,
-    check_credentials,
-    read_secret,
-)
+from roomkey.platforms.credential_checks import check_credentials, read_secret
+from roomkey.platforms.credentials import CredentialField, Credentials, InvalidCredentials
 from roomkey.platforms.fields import TokenSpec
 
 

@@ -11,7 +11,8 @@ import typer
 from roomkey import limits
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import Platform
-from roomkey.platforms.credentials import CredentialField, field_problems
+from roomkey.platforms.credential_checks import field_problems
+from roomkey.platforms.credentials import CredentialField
 from roomkey_cli import credential_file, invite_keys, json_input
 from roomkey_cli.aws import kms, parameters, secret_store
 from roomkey_cli.aws.client import DENIED, Aws, AwsError
