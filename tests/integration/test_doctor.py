@@ -402,7 +402,7 @@ def test_before_a_deploy_only_its_needs_are_checked(account: Account) -> None:
 
     found = examine(name, "--before-deploy")
 
-    assert found["config"][0][:2] == ("fail", f"there is no config/{name}.yaml here")
+    assert found["config"][0][:2] == ("fail", f"config/{name}.yaml is missing here")
     assert not {"function", "health"} & found.keys()
 
 
@@ -454,7 +454,7 @@ def test_a_stack_without_its_function(account: Account) -> None:
 
     [(level, said, _)] = examine(name)["function"]
 
-    assert (level, said) == ("fail", f"there is no function roomkey-{name}")
+    assert (level, said) == ("fail", f"function roomkey-{name} is missing")
 
 
 @pytest.mark.parametrize(

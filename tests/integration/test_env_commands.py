@@ -219,7 +219,7 @@ def test_a_misspelled_environment_is_an_error(account: Account, verb: str) -> No
     result = roomkey("env", verb, name)
 
     assert (result.status, account.flag(name)) == (1, None)
-    assert f"there is no environment {name} in eu-central-1" in result.err
+    assert f"environment {name} is unknown in eu-central-1" in result.err
 
 
 @pytest.mark.parametrize("verb", ["disable", "enable"])
@@ -617,10 +617,11 @@ def test_a_stop_that_cannot_be_written_down_stops_all_the_same(
 
 @pytest.mark.parametrize("verb", ["stop", "start"])
 def test_a_missing_function_is_reported(account: Account, verb: str) -> None:
-    result = roomkey("env", verb, account.environment())
+    name = account.environment()
+    result = roomkey("env", verb, name)
 
     assert result.status == 1
-    assert "there is no function roomkey-" in result.err
+    assert f"function roomkey-{name} is missing" in result.err
 
 
 # --- destroy ---------------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def test_an_environment_that_is_not_there_is_refused(account: Account, trail: Pa
     result = mint(name, "100ms", "management", *options)
 
     assert (result.status, result.out, trail.exists()) == (1, "", False)
-    assert f"there is no environment {name} in eu-central-1" in result.err
+    assert f"environment {name} is unknown in eu-central-1" in result.err
 
 
 def test_another_scope_is_not_in_the_way(account: Account, trail: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_token_that_cannot_be_written_down_is_not_handed_out(
 
 def test_a_secret_that_is_not_there_or_not_good(account: Account, trail: Path) -> None:
     name = account.create()
-    assert f"there is no secret roomkey/{name}/100ms in eu-central-1" in mint(name).err
+    assert f"secret roomkey/{name}/100ms is missing in eu-central-1" in mint(name).err
 
     account.aws.put_secret(name, '{"app_access_key": "a", "app_secret": "correct-horse"}')
     result = mint(name)

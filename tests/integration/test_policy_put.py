@@ -142,7 +142,7 @@ def test_an_unknown_environment_is_an_error(account: Account, file: Path) -> Non
     result = roomkey("policy", "put", name, file)
 
     assert (result.status, account.policy(name)) == (1, None)
-    assert f"there is no environment {name} in eu-central-1" in result.err
+    assert f"environment {name} is unknown in eu-central-1" in result.err
 
 
 def test_a_missing_file_is_wrong_usage(account: Account, tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ def test_a_first_secret_needs_an_environment(account: Account) -> None:
     result = roomkey("secret", "put", name, "100ms", stdin=DEMO["100ms"])
 
     assert (result.status, result.out, account.secret(name, "100ms")) == (1, "", None)
-    assert f"there is no environment {name} in eu-central-1" in result.err
+    assert f"environment {name} is unknown in eu-central-1" in result.err
 
 
 def test_a_first_secret_needs_no_permission_to_read_the_kill_switch(account: Account) -> None:

@@ -106,14 +106,14 @@ def _read_all(aws: Aws, names: list[str]) -> list[Parameter]:
 
 
 def require_environment(aws: Aws, environment: Environment) -> tuple[Parameter, EnvironmentSnapshot]:
-    """Return the kill switch and all parameters. End the command if there is no kill switch. Raises `AwsError`.
+    """Return the kill switch and all parameters. End the command if the kill switch is missing. Raises `AwsError`.
 
     In an incident, a misspelled name must not look like a successful change.
     """
     snapshot = read(aws, environment)
     if snapshot.kill_switch is None:
         fail(
-            f"there is no environment {environment} in {aws.region}: {environment.kill_switch_name} is missing "
+            f"environment {environment} is unknown in {aws.region}: {environment.kill_switch_name} is missing "
             f"(wrong --region or --profile? roomkey env init {environment} creates it)",
             REFUSED,
         )

@@ -152,7 +152,7 @@ def _keys(aws: Aws, environment: Environment) -> InviteKeys:
     value = secret_store.read(aws, environment, INVITES)
     name = environment.secret_name(INVITES)
     if value is None:
-        fail(f"there is no secret {name}: roomkey secret put {environment} {INVITES} --generate", REFUSED)
+        fail(f"secret {name} is missing: roomkey secret put {environment} {INVITES} --generate", REFUSED)
     try:
         return InviteKeys.parse(value.text)
     except ValueError as error:

@@ -217,7 +217,7 @@ def _curl(aws: Aws | None, environment: Environment | None, request: TokenReques
     if aws and environment:
         stack = stacks.find_stack(aws, environment)
         if stack is None or not stack.url:
-            fail(f"there is no stack {environment.stack_name} with an output ApiUrl in {aws.region}", REFUSED)
+            fail(f"stack {environment.stack_name} with an output ApiUrl is missing in {aws.region}", REFUSED)
         url, access = stack.url, stack.parameters.get("AppTokenAccess", "jwt")
     return curl.command(url, request.platform.name, request.kind, body, access, aws.region if aws else "us-east-1")
 
@@ -271,7 +271,7 @@ class MintSession:
         name = self.environment.secret_name(platform.name)
         value = secret_store.read(self.aws, self.environment, platform.name)
         if value is None:
-            fail(f"there is no secret {name} in {self.aws.region}", REFUSED)
+            fail(f"secret {name} is missing in {self.aws.region}", REFUSED)
         try:
             return _Key(platform.parse_secret(value.text), value.version_id)
         except InvalidCredentials as error:

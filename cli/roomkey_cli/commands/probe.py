@@ -208,7 +208,7 @@ def api_url(url: str | None, environment: Environment, aws: Aws) -> str:
     if url is None:
         stack = stacks.find_stack(aws, environment)
         if stack is None:
-            fail(f"there is no stack {environment.stack_name} in {aws.region}: use --url or another --region", REFUSED)
+            fail(f"stack {environment.stack_name} is missing in {aws.region}: use --url or another --region", REFUSED)
         url = stack.url
         if not endpoint.is_url(url):
             fail(f"{environment.stack_name} has no output ApiUrl with a URL: use --url", REFUSED)

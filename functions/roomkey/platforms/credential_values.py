@@ -85,7 +85,7 @@ _WEAK = re.compile(
 )
 """Placeholders for signing keys. No random key of a vendor contains such a word."""
 _SID = re.compile(r"(AC|SK)[0-9a-f]{32}")
-"""A Twilio account or key, which is no secret."""
+"""The id of a Twilio account or key, which is public."""
 _HASHES_OF_NOTHING = frozenset(
     ("d41d8cd98f00b204e9800998ecf8427e", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 )

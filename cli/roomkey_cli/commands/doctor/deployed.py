@@ -46,7 +46,7 @@ def function(examination: Examination) -> Iterator[Finding]:
     function, name = examination.function, examination.environment.function_name
     if function is None:
         if examination.stack:
-            yield Finding("function", FAIL, f"there is no function {name}", "deploy again")
+            yield Finding("function", FAIL, f"function {name} is missing", "deploy again")
         return
     flaws = list(_flaws(function, examination.environment))
     yield from flaws

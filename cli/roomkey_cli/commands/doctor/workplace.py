@@ -67,7 +67,7 @@ def config(examination: Examination) -> Iterator[Finding]:
         return
     if values is None:
         fix = f"deploys need it: roomkey up {environment} writes it (run commands in the repository)"
-        yield Finding("config", FAIL if examination.before_deploy else WARN, f"there is no {file} here", fix)
+        yield Finding("config", FAIL if examination.before_deploy else WARN, f"{file} is missing here", fix)
         return
     problems = config_file.problems(environment, values)
     for problem in problems:

@@ -32,7 +32,7 @@ def list_environments(session: Session) -> None:
         print_json({"region": aws.region, "environments": listed})
         return
     if not rows:
-        print_line(f"There is no environment in {aws.region}. roomkey up NAME creates one.")
+        print_line(f"No environments in {aws.region}. roomkey up NAME creates one.")
     for name, found, has_file in rows:
         print_line(
             f"{_words(found):<36}  {f'config/{name}.yaml' if has_file else ''}", mark=f"{name:<16}  ", style="bold"

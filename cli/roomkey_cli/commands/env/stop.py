@@ -124,7 +124,7 @@ def _function(aws: Aws, environment: Environment) -> stacks.Function:
     function = stacks.find_function(aws, environment)
     if function is None:
         fail(
-            f"there is no function {environment.function_name} in {aws.region}: is the environment deployed there?",
+            f"function {environment.function_name} is missing in {aws.region}: is the environment deployed there?",
             REFUSED,
         )
     return function

@@ -8,15 +8,15 @@ const accessTokens = {};
 
 /** Return the callers that can be chosen, as [value, text, title], for a route's access: open, jwt or iam. */
 export function callers(access) {
-  const nobody = access === 'open' ? ['anyone', 'Anyone, not signed in'] : ['nobody', 'Not signed in'];
-  if (access === 'iam') return [['key', 'The local IAM key', stack.key.principal], nobody];
-  if (access === 'open') return [nobody];
+  const anonymous = access === 'open' ? ['anyone', 'Anyone, not signed in'] : ['anonymous', 'Not signed in'];
+  if (access === 'iam') return [['key', 'The local IAM key', stack.key.principal], anonymous];
+  if (access === 'open') return [anonymous];
   const users = Object.entries(stack.users).map(([name, groups]) => [
     `user:${name}`,
     name,
     `in ${groups.join(' and ')}`,
   ]);
-  return [...(users.length ? users : [['bearer', 'A user of your issuer']]), nobody];
+  return [...(users.length ? users : [['bearer', 'A user of your issuer']]), anonymous];
 }
 
 /** Return the caller for a chosen value; `bearer` is the access token that was pasted. */
@@ -25,7 +25,7 @@ export function callerOf(value, bearer) {
   if (type === 'user') return { type, name, signIn: `${BASE}demo/token` };
   if (type === 'key') return { type, ...stack.key, region: stack.region };
   if (type === 'bearer') return { type, token: bearer };
-  return { type: 'nobody' };
+  return { type: 'anonymous' };
 }
 
 async function accessToken({ name, signIn }) {

@@ -1,6 +1,6 @@
 // A request to mint as source code, by language.
 //
-// `request` has `url`, `body` (an object or null) and `caller`: {type: 'nobody'}, {type: 'user', name, signIn} with the
+// `request` has `url`, `body` (an object or null) and `caller`: {type: 'anonymous'}, {type: 'user', name, signIn} with the
 // URL of the demo issuer, {type: 'bearer'} with a token of another issuer, or {type: 'key', id, secret, region}.
 
 export const LANGUAGES = {
@@ -173,7 +173,7 @@ function swift({ url, body, caller, member }) {
     '',
     `var request = URLRequest(url: URL(string: ${asSwift(url)})!)`,
     'request.httpMethod = "POST"',
-    caller.type !== 'nobody' && 'request.setValue("Bearer \\(accessToken)", forHTTPHeaderField: "Authorization")',
+    caller.type !== 'anonymous' && 'request.setValue("Bearer \\(accessToken)", forHTTPHeaderField: "Authorization")',
     body && [
       'request.setValue("application/json", forHTTPHeaderField: "Content-Type")',
       `let asks: [String: Any] = ${asSwift(body)}`,
@@ -200,7 +200,7 @@ function kotlin({ url, body, caller, member }) {
     body && [`val asks = JSONObject(${asKotlin(body)})`, 'val json = "application/json".toMediaType()'],
     'val request = Request.Builder()',
     `    .url(${asKotlin(url)})`,
-    caller.type !== 'nobody' && '    .header("Authorization", "Bearer $accessToken")',
+    caller.type !== 'anonymous' && '    .header("Authorization", "Bearer $accessToken")',
     body ? '    .post(asks.toString().toRequestBody(json))' : '    .post("".toRequestBody())',
     '    .build()',
     'OkHttpClient().newCall(request).execute().use { response ->',
@@ -215,7 +215,7 @@ function dart({ url, body, caller, member }) {
   if (caller.type === 'key') return NO_KEYS_IN_APPS;
   const headers = [
     body && "'Content-Type': 'application/json'",
-    caller.type !== 'nobody' && "'Authorization': 'Bearer $accessToken'",
+    caller.type !== 'anonymous' && "'Authorization': 'Bearer $accessToken'",
   ].filter(Boolean);
   return lines(
     "import 'dart:convert';",

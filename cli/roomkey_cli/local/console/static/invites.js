@@ -73,7 +73,7 @@ async function redeem() {
     invite: $('redeem-invite').value.trim().split('#').pop(),
     user_id: $('guest-id').value,
   });
-  const result = await send({ path: '/v1/invites/redeem', body, caller: { type: 'nobody' } });
+  const result = await send({ path: '/v1/invites/redeem', body, caller: { type: 'anonymous' } });
   const { answer } = result;
   if (!answer.success) return refused('redeem-answer', result);
   say(

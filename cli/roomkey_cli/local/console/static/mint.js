@@ -31,7 +31,7 @@ const NOTES = {
   key: () => `Signed with this run’s key, as ${stack.key.principal}.`,
   user: (name) => `Signs in at the demo issuer as ${name}, in the group ${stack.users[name].join(' and ')}.`,
   bearer: () => 'Paste an access token of the issuer that the stack was started with.',
-  nobody: () =>
+  anonymous: () =>
     ({
       open: 'App tokens need no sign-in. make run ARGS="--access jwt" adds a teacher and a student.',
       jwt: 'Without an access token the gateway refuses the request; the function is not called.',
