@@ -55,7 +55,8 @@ check: lint types template coverage  ## Run everything that CI runs, except the 
 coverage: $(VENV)/.dev  ## Run all tests and require 99 % branch coverage of functions/.
 	@$(PYTEST) --cov=functions --hypothesis-profile=thorough $(ARGS)
 
-fuzz: $(VENV)/.dev  ## Fuzz each parser for a minute (ARGS="--seconds 360 handler").
+fuzz: $(VENV)/.dev  ## Try random examples, then fuzz each parser for a minute (ARGS="--seconds 360 handler").
+	@$(PYTEST) -m hypothesis --hypothesis-profile=random
 	@$(BIN)/python tests/fuzz/run.py $(ARGS)
 
 time: $(VENV)/.dev  ## Time the first `make run` and an install of the wheel, to a first token.
