@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -29,17 +29,15 @@ def dumps(document: Any) -> str:
     return _ENCODER.encode(document)
 
 
-def without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return `pairs` as a dict.
 
     Raises:
         ValueError: A name is repeated.
     """
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise ValueError("a duplicate key")
-        fields[name] = value
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a duplicate key")
     return fields
 
 
