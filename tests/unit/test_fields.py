@@ -28,13 +28,27 @@ INVISIBLE_ALONE = ["\u0301", "\u20dd", "\u1dc4", "\u17b4\u0301", "\U00013430", "
 INVISIBLE_ALONE += ["\U0001107f", "\u0301\u3164"]
 
 INVISIBLE_EDGES = ["\u200fa", "\u061ca", "\u1160a", "a\u3164", "a\u200b", "\ufff9a\ufffbb", "\ufe0fa", "\U000e0041a"]
+INVISIBLE_EDGES += [
+    "ada\ufe0f",
+    "\u0430\U000e0100",
+    "7\ufe0f",
+    "a b\U000e0041",
+    "ada\U000e0fff",
+    "ada\u180b",
+    "a\u200d",
+]
 VISIBLE_EDGES = ["\u2764\ufe0f", "\u845b\U000e0100", "\U0001f3f4\U000e0067\U000e007f", "e\u0301", "\u0301e"]
+VISIBLE_EDGES += ["\u0d2e\u0d4b\u0d39\u0d28\u0d4d\u200d", "\u0d9a\u0dca\u200d", "\u0915\u094d\u200c", "\u2139\ufe0f"]
 
 MISSING = [
     *("undefined", "null", "None", "NaN", "nil", "<nil>", "(null)", "<null>", "[object Object]", "[object Promise]"),
     *("NULL", "Null", "Undefined", "UNDEFINED", "<NIL>", "[OBJECT OBJECT]", "Instance of 'User'", "Optional(nil)"),
     *("undefined-undefined", "nullnull", "NaN-NaN", "null_undefined", "undefined undefined", "default:undefined"),
     *("${userId}", "{{userId}}", "{{ user.id }}", "%s", '"undefined"', "'None'", "[]", "map[]", "{}", "nu\u200bll"),
+    *("%!s(<nil>)", "%!v(MISSING)", "<no value>", "[null]", "Optional.empty", "<NA>", "kotlin.Unit", "System.Object"),
+    *("00000000-0000-0000-0000-000000000000", "Promise { <pending> }", "<class 'NoneType'>", '""', "%USER_ID%"),
+    *("<app.User object at 0x7f8b>", "#{user.id}", "<%= user.id %>", "\\(userId)", "user-${id}", "user_{{id}}"),
+    *("user-undefined", "room_NaN", "users/undefined", "user-[object Object]"),
 ]
 POSSIBLE_IDS = [
     "nan",
@@ -46,6 +60,11 @@ POSSIBLE_IDS = [
     "Nullmeyer",
     "dev-null",
     "undefined1",
+    "my-undefinedness",
+    "user-nan",
+    "100%-off%",
+    "{sub}",
+    "$cash",
     "-",
     "_",
     "user-null",

@@ -94,7 +94,11 @@ _BLANK = frozenset(
 """Code points that show nothing: Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), below the last
 plane, and others that are known to be blank."""
 _IGNORABLE_PLANE = range(0xE0000, 0xE1000)
-_VARIATION_SELECTORS = frozenset(map(chr, (*range(0x180B, 0x180E), *range(0xFE00, 0xFE10))))
+_VARIATION_SELECTORS = frozenset(map(chr, (*range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+_WITHOUT_VARIATIONS = ("Ll", "Lm", "Lt", "Lu", "Me", "Mn", "Nd", "Zs")
+"""Categories without characters that a variation selector changes, except for U+2139."""
+_BLACK_FLAG, _TAGS = "\U0001f3f4", "".join(map(chr, range(0xE0020, 0xE0080)))
+_JOINERS, _VIRAMA_CLASS = "\u200c\u200d", 9
 _COMBINING_BLOCKS = (range(0x1AB0, 0x1B00), range(0x1DC0, 0x1E00), range(0x20D0, 0x2100), range(0xFE20, 0xFE30))
 
 GUEST_PREFIX = "guest-"
@@ -106,7 +110,8 @@ def text(max_length: int) -> Check[str]:
 
     The value is never normalised: two spellings are two ids. Refused are control characters, surrogates, private and
     noncharacter code points, line and paragraph separators, bidirectional controls, values without a visible
-    character, and spaces and invisible characters at either end. An emoji can end with a variation selector or a tag.
+    character, and spaces and invisible characters at either end. An emoji or a Chinese character can end with a
+    variation selector, the flag of a region with tags, and a word of an Indic script with a joiner.
     """
 
     def check(value: object) -> str:
@@ -133,7 +138,7 @@ def _check_characters(value: str) -> None:
         raise ValueError("must not contain control or private characters")
     if not any(map(_is_visible, value)):
         raise ValueError("must not be blank")
-    if is_blank(value[0]) or (is_blank(value[-1]) and not _completes_character(value[-1])):
+    if is_blank(value[0]) or (is_blank(value[-1]) and not _changes_character(value)):
         raise ValueError("must not begin or end with an invisible character")
 
 
@@ -147,9 +152,15 @@ def is_blank(character: str) -> bool:
     return character in _BLANK or ord(character) in _IGNORABLE_PLANE or unicodedata.category(character) == "Zs"
 
 
-def _completes_character(character: str) -> bool:
-    """Return whether `character` selects the form of the one before it, as in emoji, flags and names in Kanji."""
-    return character in _VARIATION_SELECTORS or ord(character) in _IGNORABLE_PLANE
+def _changes_character(value: str) -> bool:
+    """Return whether the last character changes how the one before it looks. Categories are those of Unicode 3.2."""
+    before, last = value[-2:-1], value[-1]
+    if last in _VARIATION_SELECTORS:
+        unicode = unicodedata.ucd_3_2_0
+        return before == "\u2139" or not (before.isascii() or unicode.category(before) in _WITHOUT_VARIATIONS)
+    if last in _JOINERS:
+        return unicodedata.ucd_3_2_0.combining(before) == _VIRAMA_CLASS
+    return last in _TAGS and value.rstrip(_TAGS).endswith(_BLACK_FLAG)
 
 
 def _is_visible(character: str) -> bool:
@@ -161,10 +172,14 @@ def _is_visible(character: str) -> bool:
 _MISSING_VALUE = re.compile(
     r"(?:.*:)?[\"'`]*"
     r"(?:(?:[-_.@/ ]*(?:undefined|null|(?-i:None|NaN|nil)))+[-_.@/ ]*"
-    r"|<nil>|<null>|\(null\)|optional\(nil\)|(?:map)?\[\]|\{\}|%[sd@]|(?:\[object |instance of '|\$\{|\{\{).*)"
-    r"[\"'`]*",
+    r"|<(?:nil|null|na|no value)>|\(null\)|optional(?:\(nil\)|\.empty)|(?:map)?\[(?:null|<nil>)?\]|\{\}"
+    r"|%[sdv@]|%!\w?\(.*\)|%[a-z]+_[a-z_]+%|kotlin\.unit|system\.object|(?:0+-){4}0+"
+    r"|(?:\[object |instance of '|promise \{|<class '|<\w+(?:\.\w+)+ object |<%|\\\(\w).*)"
+    r"[\"'`]*"
+    r"|[\"'`]{2,}|.*[-_./ ](?:undefined|(?-i:NaN)|\[object \w+\])",
     re.IGNORECASE,
 )
+_TEMPLATE_MARKS = ("${", "{{", "#{")
 
 
 def is_missing_value(value: str) -> bool:
@@ -172,8 +187,10 @@ def is_missing_value(value: str) -> bool:
 
     As an id, it would be shared by everyone. `undefined` and `null` count in any case, and `None`, `NaN` and `nil` in
     this one: `none`, `Nan` and `Nil` can be names. Words count repeated as well. API Gateway prints an empty claim as
-    `[]` or `map[]`.
+    `[]` or `map[]`. Text with the marks of a template was not filled in.
     """
+    if any(mark in value for mark in _TEMPLATE_MARKS):
+        return True
     if not value.isascii():
         value = "".join(character for character in value if not is_blank(character))
     return _MISSING_VALUE.fullmatch(value) is not None
