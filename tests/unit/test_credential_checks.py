@@ -188,6 +188,7 @@ PASTED: Mapping[str, str] = {
     "{}...": "is masked or shortened, as a dashboard shows it",
     "{}\u2022\u2022\u2022\u2022": "is masked or shortened, as a dashboard shows it",
     "\u25cf\u25cf\u25cf{}": "is masked or shortened, as a dashboard shows it",
+    "Qx7v***{}": "is masked or shortened, as a dashboard shows it",
     "{}****": "is masked or shortened, as a dashboard shows it",
     "{}XXXXXXXX": "is masked or shortened, as a dashboard shows it",
     "{}--------": "repeats one character",
@@ -243,7 +244,17 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
         *("ghp_{}", "github_pat_11{}", "glpat-{}", "xoxb-123456789012-{}", "xapp-1-{}", "AKIAIOSFODNN7QPWZRTL:{}"),
         *("sk_live_51H{}", "rk_test_{}", "whsec_{}", "sk-ant-api03-{}", "AIza{}", "SG.{}.{}", "npm_{}", "hvs.CA{}"),
         *("pypi-AgE{}", "IQoJb3JpZ2luX2Vj{}", "AQICAH{}", "v2.local.{}", "sha256~{}"),
-        *("gsk_{}", "sb_secret_{}", "sbp_{}", "nvapi-{}", "tskey-auth-{}", "dp.st.prd.{}", "secret_{}", "pplx-{}"),
+        *("sk-Hq7{}T3BlbkFJ{}", "dp.pt.{}", "tskey-api-{}", "pcsk_{}", "lsv2_pt_{}", "v3.local.{}", "rubygems_{}"),
+        *(
+            "gsk_{}",
+            "sb_secret_{}",
+            "sbp_{}",
+            "nvapi-{}",
+            "tskey-auth-{}",
+            "dp.st.prd.{}",
+            "secret_" + (SECRET * 2)[:43],
+            "pplx-{}",
+        ),
         *("gAAAAAB{}", "U2FsdGVkX1{}", "AQECAH{}", "vpaas-magic-cookie-{}"),
         *("hf_" + SECRET[:34], "r8_" + SECRET[:37], "ntn_" + (SECRET * 2)[:46], "xai-" + (SECRET * 3)[:80]),
     ),
@@ -267,6 +278,10 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
         ),
         *("changeitchangeitchangeitchangeitchangeit", "mysecretkeymysecretkeymysecretkey1234", "todo-fill-in-the-{}"),
         *("password" * 5, "supersecretsupersecretsupersecret", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        *("a-string-secret-at-least-256-bits-long", "thisisaverylongsecretthatshouldbe32bytes", "django-insecure-{}"),
+        *("this-must-be-at-least-32-characters-long!", "some-random-string-with-32-characters"),
+        *("dev-secret-do-not-use-in-production-1", "to_be_filled_in_by_the_ops_team_later"),
+        base64.b64encode(b"your-100ms-app-secret-from-the-dashboard").decode(),
         *("1234567890" * 4, "abcdefghijklmnopqrstuvwxyzabcdefgh", "dummy-{}", "yoursecretgoeshere{}", "test-secret-{}"),
     ),
     "repeats few characters": ("a1" * 16, "kK" * 16, "deadbeef" * 4, "abc" * 12, "xyz-" * 9),
@@ -279,8 +294,9 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
         "MHcCAQEEIPqZ2bX1Lw9Rr4Tz6Bn8Kc1Hd3Fg5Js0YpQeoAoGCCqGSM49AwEHoUQDQgAE",
         "AAAAB3NzaC1yc2EAAAADAQABAAABgQ{}",
     ),
-    "is an identifier (SID), not a secret": ("AC" + "5f1e3a7c9d2b4860af13c5e76b8d0942", "SK" + "5f1e3a7c9d2b4860" * 2),
-    "is the hash of an empty text": (
+    "is an identifier (SID), not a secret": ("AC" + "5f1e3a7c9d2b4860af13c5e76b8d0942", "US" + "5f1e3a7c9d2b4860" * 2),
+    "is the hash of a known text": (
+        *("5f4dcc3b5aa765d61d8327deb882cf99", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
         *("d41d8cd98f00b204e9800998ecf8427e", "D41D8CD98F00B204E9800998ECF8427E"),
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     ),
@@ -299,6 +315,34 @@ def test_a_value_that_no_vendor_issues_is_refused_with_its_kind(value: str, reas
     assert refused({**GOOD, "app_secret": value.replace("{}", SECRET)}) == (f"app_secret: {reason}",)
     if reason in (REFERENCE, URL, NAME, OTHER):
         assert refused({**GOOD, "app_access_key": value.replace("{}", SECRET)}) == (f"app_access_key: {reason}",)
+
+
+@pytest.mark.parametrize("joined", ["{id}:{secret}", "{id},{secret}", "{id}{secret}", "{secret}"])
+def test_an_id_that_contains_the_secret_is_refused(joined: str) -> None:
+    """Each token would publish it."""
+    value = joined.format(id=KEY_ID[:8], secret=SECRET)
+    (problem,) = refused({"app_access_key": value, "app_secret": SECRET})
+    assert problem in (
+        "app_access_key: contains app_secret",
+        "app_access_key: must be at most 48 letters, digits, _, . and -",
+        "all: two of the values are the same",
+    )
+
+
+def test_another_secret_in_place_of_the_id_is_refused() -> None:
+    too_long = refused({"app_access_key": 2 * SECRET, "app_secret": SECRET[::-1]})
+    assert too_long == ("app_access_key: must be at most 48 letters, digits, _, . and -",)
+
+
+def test_a_secret_that_contains_the_id_is_refused() -> None:
+    assert refused({**GOOD, "app_secret": KEY_ID + SECRET}) == ("app_secret: contains app_access_key",)
+
+
+@pytest.mark.parametrize(
+    "value", ["TODO", "TBD", "N.A", "test", "hidden", "YOURKEY", "API_KEY", "app_access_key", "xxxx", "-", "__KEY__"]
+)
+def test_a_placeholder_in_place_of_an_id_is_refused(value: str) -> None:
+    assert refused({**GOOD, "app_access_key": value}) == ("app_access_key: looks like a placeholder",)
 
 
 ALPHABETS = {
@@ -589,7 +633,10 @@ LABEL = SECRET.lower() + SECRET.lower()[38:14:-1]
     ("platform", "field", "value", "reason"),
     [
         *(("agora", "app_id", app_id, "follows a pattern") for app_id in ("0123456789abcdef" * 2, "12345678" * 4)),
-        *(("livekit", "server_url", f"wss://{rest}", "must be") for rest in ("a:99999", "a:0", "a..b", "-a", "a-.b")),
+        *(
+            ("livekit", "server_url", f"wss://{rest}", "must be")
+            for rest in ("a:99999", "a:0", "a..b", "-a", "a-.b", "a.b/rtc?access_token=x")
+        ),
         *(("turn", "urls", [f"turn:{rest}"], "must be") for rest in ("a:0", "a:65536", "-a", "a." + LABEL + "b")),
         ("turn", "urls", ["stun:a:3478?transport=udp"], "must be"),
         ("turn", "urls", ["stun:a:3478"], "must contain a turn: or turns: address"),

@@ -32,7 +32,7 @@ def check_credentials(fields: tuple[CredentialField, ...], values: Mapping[str, 
     if len(set(texts.values())) < len(texts):
         problems.append("all: two of the values are the same")
     elif not problems:
-        problems += _swapped(fields, texts)
+        problems += _joined(fields, texts) or _swapped(fields, texts)
     if problems:
         raise InvalidCredentials(*problems)
     lists = {name: tuple(value) for name, value in present.items() if isinstance(value, list)}
@@ -64,6 +64,22 @@ def _variable(name: str, values: Mapping[str, object]) -> str | None:
     _, _, word = name.rpartition("_")
     similar = [other for other in values if _VARIABLE.fullmatch(other) and other.endswith(f"_{word.upper()}")]
     return max(similar, key=lambda other: other.endswith(name.upper()), default=None)
+
+
+def _joined(fields: tuple[CredentialField, ...], texts: Mapping[str, str]) -> list[str]:
+    """Return values that contain another one, as in KEY:SECRET. Tokens would publish a secret in an id."""
+    keys = [field.name for field in fields if field.signs]
+    return [
+        f"{outer}: contains {inner}"
+        for outer in texts
+        for inner in texts
+        if outer != inner and (inner in keys or (outer in keys and len(texts[inner]) >= _MIN_JOINED))
+        if texts[inner] in texts[outer]
+    ]
+
+
+_MIN_JOINED = 8
+"""A shorter id can occur in a random key."""
 
 
 def _swapped(fields: tuple[CredentialField, ...], texts: Mapping[str, str]) -> list[str]:

@@ -1,6 +1,7 @@
 """Recognize values that are not credentials: masked, wrapped, placeholders, of another service, not random."""
 
 import base64
+import hashlib
 import re
 
 from roomkey.platforms.credentials import CredentialField
@@ -29,7 +30,10 @@ _REFUSED = _rules(
         r"[\u2022\u25cf\u2219\u00b7\u2026]|[*]{4}|\.{4}|^[*]{3}|[*.]{3}$|^[\w+/=-]+\.{3}[\w+/=-]+$|x{8}",
         "is masked or shortened, as a dashboard shows it",
     ),
-    (r"""^(["'`])[\w+/=.:-]+\1$""", "is wrapped in quotes"),
+    (r"[*]{3}", "is masked or shortened, as a dashboard shows it", _ISSUED),
+    (r"""^(["'`])[\w+/=.:-]+\1$|^b'.*'$""", "is wrapped in quotes"),
+    (r'^\{"\w+" ?:', "is JSON, not one value"),
+    (r"^\$2[aby]\$", "is the hash of a password"),
     (r"""^["'`\u2018-\u201f\u00ab\u00bb]|["'`\u2018-\u201f\u00ab\u00bb]$""", "is wrapped in quotes", _ISSUED),
     (r"^\$|[<>{}]", _PLACEHOLDER, _ISSUED),
     (r"^[(\[]|[)\]]$", "is wrapped in brackets", _ISSUED),
@@ -41,7 +45,7 @@ _REFUSED = _rules(
     (r"^\w*(secret|key|certificate|token)\w*\s*[:=](?!=*$)", _NAME),
     (r"""["`\\]""", "contains a quote or a backslash", _ISSUED),
     (r"%[0-9a-f]{2}", "is URL-encoded", _ISSUED),
-    (r"&(quot|apos|amp|lt|gt|#[0-9x]+);", "is HTML-encoded"),
+    (r"&(quot|apos|amp|lt|gt|#(34|38|39|60|62|x2[267]|x3[ce]));", "is HTML-encoded"),
     (r"^[,;:=]|[,;:.]$", "begins or ends with punctuation of the text around it", _ISSUED),
     (
         r"change[-_]?(me|it)|replace[-_]?me|place[-_]?holder|(?<![a-z0-9])your[-_]|insert[-_]|paste[-_]|[-_]here$|undefined"
@@ -53,7 +57,7 @@ _REFUSED = _rules(
 """Text that is not a credential: additions from pasting, tokens in place of keys, and placeholders."""
 
 _ELSEWHERE = _rules(
-    (r"(?-i:^A(KI|SI|RO|ID)A[A-Z2-7]{16}\b)", _OTHER_SERVICE),
+    (r"(?-i:^A(KI|SI|RO|ID)A[A-Z2-7]{16}\b|T3BlbkFJ)", _OTHER_SERVICE),
     (r"^arn:|^[a-z][a-z0-9+.-]*://|^(projects|gopass)/", _REFERENCE),
     (r"^[a-z][a-z0-9+.-]*:[/@]|^!\w", _REFERENCE, _ISSUED),
     (r"^(www\.|[a-z0-9-]+(\.[a-z0-9-]+)+/)", "is a URL", _ISSUED),
@@ -67,12 +71,13 @@ _PREFIXES = (
     "AIza ya29. 1//0 GOCSPX- pk_live_ pk_test_ rk_live_ rk_test_ sk_live_ sk_test_ whsec_ sk-proj- sk-ant- sk-or- "
     "sk-admin- sk-svcacct- SG. sl. npm_ pypi-A doo_v1_ dop_v1_ dor_v1_ shpat_ shpca_ shppa_ shpss_ hvb. hvr. hvs. "
     "dckr_pat_ sntrys_ sntryu_ figd_ lin_api_ phc_ PMAK- NRAK- ATATT3 sq0atp- sq0csp- sq0idp- AGE-SECRET-KEY- "
-    "PuTTY- ops_ey sha256~ v2.local. v2.public. v4.local. v4.public. gsk_ sb_secret_ sbp_ nvapi- tskey-auth- dp.st. "
-    "secret_ pplx- gAAAAAB U2FsdGVkX1 vpaas-magic-cookie-"
+    "PuTTY- ops_ey sha256~ v1.local. v2.local. v2.public. v3.local. v4.local. v4.public. gsk_ sb_secret_ sbp_ "
+    "nvapi- tskey-auth- tskey-api- dp.st. dp.pt. "
+    "pplx- gAAAAAB U2FsdGVkX1 vpaas-magic-cookie- rubygems_ pscale_ glagent- pcsk_ lsv2_ lin_oauth_ xoxe."
 )
 """How keys and tokens of other services begin. None is likely at the start of a random key."""
 _OTHER_SERVICES = tuple(_PREFIXES.split())
-_LENGTHS = {"hf_": 37, "r8_": 40, "ntn_": 50, "xai-": 84}
+_LENGTHS = {"hf_": 37, "r8_": 40, "ntn_": 50, "secret_": 50, "xai-": 84}
 """Lengths of keys of other services whose prefixes are likely enough in a random key."""
 
 _WEAK = re.compile(
@@ -80,16 +85,26 @@ _WEAK = re.compile(
     r"|(?-i:^[A-Z]{2,}[A-Z0-9]*(_[A-Z0-9]+){2,}$)"  # The name of an environment variable.
     r"|(^|[-_.])(todo|fixme|tbd|dummy|fake|sample|test|none|unset|hidden|fill)[-_.]"
     r"|example|password|passw0rd|loremipsum|0123456789|1234567890|abcdefghij|qwertyuiop"
-    r"|(api|app|auth|client|my|shared|static|super|your)[-_]?secret|secret[-_]?key",
+    r"|(api|app|auth|client|my|shared|static|string|super|your)[-_]?secret|secret[-_]?(key|string)|random[-_]?string"
+    r"|thisis(a|my)|at-?least-?\d|not[-_]use|insecure|verylong|(?<![a-z0-9])(to|must)[-_]be[-_]",
     re.IGNORECASE,
 )
 """Placeholders for signing keys. No random key of a vendor contains such a word."""
-_SID = re.compile(r"(AC|SK)[0-9a-f]{32}")
-"""The id of a Twilio account or key, which is public."""
-_HASHES_OF_NOTHING = frozenset(
-    ("d41d8cd98f00b204e9800998ecf8427e", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,48}")
+"""The id of a key: those of all vendors are shorter than their secrets."""
+_WEAK_ID = re.compile(
+    r"_*((your|my|the)[-_]?)?((app|api|access|sdk)[-_]?)*(key|id|sid)_*"
+    r"|to[-_]?do|tbd|n[-_.]?a|test|string|hidden|masked|filtered|dummy|sample|x+|[-_.]+",
+    re.IGNORECASE,
 )
-"""MD5 and SHA-256 of an empty input."""
+"""Placeholders for ids."""
+_SID = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
+"""The id of something at Twilio, which is public."""
+_KNOWN_HASHES = frozenset(
+    hashlib.new(algorithm, text, usedforsecurity=False).hexdigest()
+    for algorithm in ("md5", "sha1", "sha256", "sha512")
+    for text in (b"", b"password", b"secret")
+)
 _MIN_DISTINCT = 7
 """A random key of 32 hexadecimal digits has fewer different characters once in a billion."""
 
@@ -116,7 +131,7 @@ def value_problems(field: CredentialField, value: object) -> list[str]:
         return ["contains a space, a line break or a character outside ASCII"]
     if field.form:
         return [f"must be {field.form}"]
-    return _key_problems(value) if field.signs else []
+    return _key_problems(value) if field.signs else _id_problems(value)
 
 
 def _first(rules: _Rules, value: str, field: CredentialField) -> str | None:
@@ -125,14 +140,21 @@ def _first(rules: _Rules, value: str, field: CredentialField) -> str | None:
     )
 
 
+def _id_problems(value: str) -> list[str]:
+    """Return why `value` is not the id of a key. It is public: each token can contain it."""
+    if _WEAK_ID.fullmatch(value):
+        return [_PLACEHOLDER]
+    return [] if _ID.fullmatch(value) else ["must be at most 48 letters, digits, _, . and -"]
+
+
 def _key_problems(key: str) -> list[str]:
     """Return why `key` is not a random key."""
     if len(key) < MIN_KEY_BYTES:
         return [f"is shorter than {MIN_KEY_BYTES} bytes (another value in its place?)"]
     if _SID.fullmatch(key):
         return ["is an identifier (SID), not a secret"]
-    if key.lower() in _HASHES_OF_NOTHING:
-        return ["is the hash of an empty text"]
+    if key.lower() in _KNOWN_HASHES:
+        return ["is the hash of a known text"]
     if _WEAK.search(key):
         return [_PLACEHOLDER]
     if len(set(key)) < _MIN_DISTINCT:
@@ -164,6 +186,8 @@ def _encoded_problem(key: str) -> str | None:
         return "is a key of another algorithm"
     if re.match(rb'\{\s*"\w+"\s*:', content):
         return "is JSON in base64"
+    if content.isascii() and _WEAK.search(content.decode()):
+        return _PLACEHOLDER
     return "is a token (JWT) in base64" if content.startswith(b"eyJ") else None
 
 

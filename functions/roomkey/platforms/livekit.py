@@ -106,7 +106,7 @@ class LiveKit(JwtPlatform):
         CredentialField("api_secret", signs=True, chosen=True),
         CredentialField(
             "server_url",
-            pattern=r"wss?://[a-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?",
+            pattern=r"wss?://[a-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?",
             form="a URL that begins with wss://",
             host=True,
             demo="wss://livekit.example.com",
