@@ -47,15 +47,22 @@ class BlockList(NamedTuple):
         """Parse the parameter's text.
 
         Raises:
-            ValueError: It is invalid. The message names the place and never repeats the text.
+            ValueError: It is invalid. The message names the place by its position (`users[0].until`), and never
+                repeats the text: user ids are personal data.
         """
         document = _object("the list", strict_json.loads(text), {"users", "invites"})
         users, invites = document.get("users", {}), document.get("invites", [])
-        if not isinstance(users, dict) or "" in users:
+        if not isinstance(users, dict):
             raise ValueError("users is not an object of users")
-        if not isinstance(invites, list) or not all(isinstance(invite, str) and invite for invite in invites):
+        if not isinstance(invites, list):
             raise ValueError("invites is not a list of invite ids")
-        return cls({user: _user_block(entry) for user, entry in users.items()}, frozenset(invites))
+        for index, invite in enumerate(invites):
+            if not isinstance(invite, str) or not invite:
+                raise ValueError(f"invites[{index}] is not an invite id")
+        return cls(
+            {user: _user_block(f"users[{index}]", user, entry) for index, (user, entry) in enumerate(users.items())},
+            frozenset(invites),
+        )
 
     def blocks(self, request: TokenRequest, caller: Caller, now: float) -> bool:
         """Return whether the token's user, the signed-in user or the invite is blocked."""
@@ -65,22 +72,25 @@ class BlockList(NamedTuple):
         return any(block.applies(request, now) for block in blocks if block)
 
 
-def _object(name: str, value: Any, members: set[str]) -> Mapping[str, Any]:
+def _object(where: str, value: Any, members: set[str]) -> Mapping[str, Any]:
     if not isinstance(value, dict) or not value.keys() <= members:
-        raise ValueError(f"{name} is not an object with {', '.join(sorted(members))}")
+        raise ValueError(f"{where} is not an object with {', '.join(sorted(members))}")
     return value
 
 
-def _user_block(entry: Any) -> UserBlock:
-    entry = _object("an entry of users", entry, {"rooms", "platforms", "until", "reason"})
+def _user_block(where: str, user: str, entry: Any) -> UserBlock:
+    if not user:
+        raise ValueError(f"{where} has an empty user id")
+    entry = _object(where, entry, {"rooms", "platforms", "until", "reason"})
     until = entry.get("until")
     if until is not None and (type(until) is not int or until < 0):
-        raise ValueError("until is not a time in Unix seconds")
+        raise ValueError(f"{where}.until is not a time in Unix seconds")
     if not isinstance(entry.get("reason", ""), str):
-        raise ValueError("reason is not text")
-    rooms, platforms = _texts("rooms", entry), _texts("platforms", entry)
-    if not set(platforms) <= {"*", *PLATFORM_NAMES}:
-        raise ValueError("platforms has an unknown platform")
+        raise ValueError(f"{where}.reason is not text")
+    rooms, platforms = _names(where, "rooms", entry), _names(where, "platforms", entry)
+    for index, name in enumerate(platforms):
+        if name not in ("*", *PLATFORM_NAMES):
+            raise ValueError(f"{where}.platforms[{index}] is an unknown platform")
     return UserBlock(
         PatternSet(Pattern(text, (text,)) for text in map(_room_key, rooms)),
         frozenset(PLATFORM_NAMES if "*" in platforms else platforms),
@@ -88,11 +98,11 @@ def _user_block(entry: Any) -> UserBlock:
     )
 
 
-def _texts(name: str, entry: Mapping[str, Any]) -> list[str]:
-    texts = entry.get(name, ["*"])
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
-        raise ValueError(f"{name} is not a list of names")
-    return texts
+def _names(where: str, member: str, entry: Mapping[str, Any]) -> list[str]:
+    names = entry.get(member, ["*"])
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"{where}.{member} is not a list of names")
+    return names
 
 
 def _room_key(room_id: str) -> str:

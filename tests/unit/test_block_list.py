@@ -1,6 +1,7 @@
 """The block list: its grammar, and the requests that an entry covers. test_operator_config.py tests its reading."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -76,9 +77,24 @@ INVALID = [
 
 @pytest.mark.parametrize("text", INVALID)
 def test_an_invalid_list_is_refused_without_its_text(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^[A-Za-z, ]+$") as caught:
+    with pytest.raises(ValueError, match=r"^[A-Za-z, 0-9.\[\]]+$") as caught:
         BlockList.parse(text)
     assert "zoom" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"users": {"u-7": {}, "u-8": {"until": -1}}}, "users[1].until is not a time in Unix seconds"),
+        ({"users": {"u-7": {"platforms": ["*", "Agora"]}}}, "users[0].platforms[1] is an unknown platform"),
+        ({"users": {"u-7": {}, "": {}}}, "users[1] has an empty user id"),
+        ({"users": {"u-7": []}}, "users[0] is not an object with platforms, reason, rooms, until"),
+        ({"invites": ["k3F", 5]}, "invites[1] is not an invite id"),
+    ],
+)
+def test_an_error_names_the_position_of_the_entry(document: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        BlockList.parse(json.dumps(document))
 
 
 JSON = st.recursive(
@@ -89,8 +105,9 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["users", "invites", "x"]), JSON))
 def test_a_list_is_valid_or_a_value_error(document: Any) -> None:
+    text = json.dumps(document)
     try:
-        BlockList.parse(json.dumps(document))
+        BlockList.parse(text)
     except ValueError:
         return
     assert document.keys() <= {"users", "invites"}
