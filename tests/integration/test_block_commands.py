@@ -11,6 +11,7 @@ from roomkey.invites import Invite, InviteKeys
 from support.commands import Account, Interleaved, roomkey
 
 INVITE_ID = "k3FhYz0qVbA1"
+WHOLE_INVITE = InviteKeys({"a": "k" * 43}, "a").sign(Invite("100ms", "r", "guest", (), 1, INVITE_ID, None), "dev")
 
 
 def test_a_user_is_blocked_and_unblocked(account: Account) -> None:
@@ -43,11 +44,11 @@ def test_an_invite_is_blocked_and_unblocked(account: Account) -> None:
 @pytest.mark.parametrize("prefix", ["", " ", "https://app.example.org/join#"])
 def test_a_whole_invite_stands_for_its_id(account: Account, prefix: str) -> None:
     name = account.create()
-    keys = InviteKeys({"a": "k" * 43}, "a")
-    invite = prefix + keys.sign(Invite("100ms", "r", "guest", (), 1, INVITE_ID, None), name)
+    invite = prefix + WHOLE_INVITE
 
     assert roomkey("block", name, "--invite", invite).status == 0
     assert account.block_list(name) == {"invites": [INVITE_ID]}
+    account.put(f"/roomkey/{name}/blocked", json.dumps({"invites": [INVITE_ID, invite]}))
     assert roomkey("unblock", name, "--invite", invite).status == 0
     assert account.block_list(name) == {}
 
@@ -106,6 +107,10 @@ def test_a_block_ends_at_a_time(account: Account, text: str) -> None:
         (["--invite", ""], "--invite must be an invite, its URL or its id"),
         (["--invite", "rki1.abc.def"], "--invite must be an invite, its URL or its id"),
         (["--invite", "k3FhYz0qVbA1 "], "--invite must be an invite, its URL or its id"),
+        (["u", "--until", "2100-01-01"], "a block must end before 2100"),
+        (["u", "--for", "9999999w"], "a block must end before 2100"),
+        (["undefined"], "USER must not be the text that a program prints for a missing value"),
+        ([WHOLE_INVITE], "USER is an invite: block it with --invite"),
     ],
 )
 def test_wrong_usage(account: Account, words: list[str], message: str) -> None:
@@ -119,12 +124,17 @@ def test_wrong_usage(account: Account, words: list[str], message: str) -> None:
 
 def test_expired_entries_are_dropped_by_the_next_write(account: Account) -> None:
     name = account.create()
-    account.put(f"/roomkey/{name}/blocked", '{"users": {"old": {"until": 5}, "new": {}}}')
-    assert "(expired)" in roomkey("blocks", name).out
+    users = {"old": {"until": int(time.time()) - 5}, "mistaken": {"until": 3600}, "new": {}}
+    account.put(f"/roomkey/{name}/blocked", json.dumps({"users": users}))
+    listed = roomkey("blocks", name)
+    assert "(expired)" in listed.out
+    assert listed.err.startswith('roomkey: warning: users["mistaken"] never applies: until is 1970-01-01T01:00:00Z')
+    assert [warning[:17] for warning in roomkey("blocks", name, "--json").json["warnings"]] == ['users["mistaken"]']
 
-    assert roomkey("block", name, "u-7").status == 0
+    blocked = roomkey("block", name, "u-7")
 
-    assert set(account.block_list(name)["users"]) == {"new", "u-7"}
+    assert (blocked.status, blocked.err) == (0, listed.err)
+    assert set(account.block_list(name)["users"]) == {"mistaken", "new", "u-7"}
 
 
 def test_every_written_block_list_is_valid_for_the_function(account: Account) -> None:
@@ -151,12 +161,17 @@ def test_a_list_that_ssm_cannot_hold_is_refused(account: Account) -> None:
 
 def test_a_missing_or_invalid_list_is_an_error(account: Account) -> None:
     name = account.create()
-    account.put(f"/roomkey/{name}/blocked", "[]")
+    account.put(f"/roomkey/{name}/blocked", '{"users": {"u-7": {}, "u-8": {"platforms": ["Agora"]}}}')
     for command in (["block", name, "u"], ["unblock", name, "u"], ["blocks", name]):
         result = roomkey(*command)
-        assert (result.status, f"roomkey unblock {name} --invalid" in result.err) == (1, True)
-    result = roomkey("unblock", name, "--invalid")
-    assert (result.status, f"empty it with roomkey unblock {name} --all" in result.err) == (1, True)
+        assert (result.status, result.err.splitlines()) == (
+            1,
+            [
+                f'roomkey: /roomkey/{name}/blocked: users["u-8"].platforms[0] is an unknown platform: '
+                '{"platforms":["Agora"]}',
+                f"correct it: roomkey unblock {name} --invalid",
+            ],
+        )
     assert roomkey("unblock", name, "--all").status == 0
     assert account.block_list(name) == {}
 
@@ -164,12 +179,31 @@ def test_a_missing_or_invalid_list_is_an_error(account: Account) -> None:
     assert f"roomkey env init {name}" in roomkey("block", name, "u").err
 
 
+AN_ENTRY = "is not an object with platforms, reason, rooms, until"
+
+
 @pytest.mark.parametrize(
     ("stored", "kept", "removed"),
     [
-        ({"users": {"u-1": {}}, "invites": ["k3F", "", 5]}, {"users": ["u-1"], "invites": ["k3F"]}, ['""', "5"]),
-        ({"users": {"u-1": {"rooms": ["a"]}, "ü": {"rooms": [""]}, "": {}}}, {"users": ["u-1"]}, ['"ü"', '""']),
-        ({"users": [], "invites": {}, "more": 1}, {}, []),
+        (
+            {"users": {"u-1": {}}, "invites": ["k3FhYz0qVbA1", "", 5]},
+            {"users": ["u-1"], "invites": ["k3FhYz0qVbA1"]},
+            ['invites[1] is not an invite id: ""', "invites[2] is not an invite id: 5"],
+        ),
+        (
+            {"users": {"u-1": {"rooms": ["a"]}, "ü": {"rooms": [""]}, "": {}, "x": {"end": 1}}},
+            {"users": ["u-1"]},
+            [
+                'users["ü"].rooms is not a list of names: {"rooms":[""]}',
+                'users[""] has an empty user id: {}',
+                f'users["x"] {AN_ENTRY}: {{"end":1}}',
+            ],
+        ),
+        (
+            {"users": {"users[0]": {"platforms": ["100ms", "Agora"]}}},
+            {},
+            ['users["users[0]"].platforms[1] is an unknown platform: {"platforms":["100ms","Agora"]}'],
+        ),
     ],
 )
 def test_the_valid_entries_of_an_invalid_list_can_be_kept(
@@ -181,8 +215,36 @@ def test_the_valid_entries_of_an_invalid_list_can_be_kept(
     result = roomkey("unblock", name, "--invalid")
 
     assert (result.status, result.lines[0]) == (0, f"The block list of {name} is now valid.")
-    assert result.err.splitlines() == [f"roomkey: the entry of {one} is invalid" for one in removed]
+    assert result.err.splitlines() == [f"roomkey: removes {one}" for one in removed]
     assert {member: list(entries) for member, entries in account.block_list(name).items()} == kept
+
+
+@pytest.mark.parametrize(
+    ("stored", "problem"),
+    [
+        ('{"user": {"u-7": {}}}', '"user" is neither users nor invites'),
+        ('{"users": {}, "invite": ["k3F"]}', '"invite" is neither users nor invites'),
+        ('{"users": ["u-7"]}', "users is not an object of users"),
+        ('{"invites": "k3F"}', "invites is not a list of invite ids"),
+        ('["u-7"]', "the list is not an object with invites, users"),
+        ('{"users": {"u-7": {}, "u-7": {}}}', "the list is not a JSON document without duplicate keys"),
+    ],
+)
+def test_a_repair_never_drops_a_whole_member(account: Account, stored: str, problem: str) -> None:
+    name = account.create()
+    parameter = f"/roomkey/{name}/blocked"
+    account.put(parameter, stored)
+
+    result = roomkey("unblock", name, "--invalid")
+
+    assert (result.status, account.parameter(parameter)) == (1, stored)
+    assert result.err.splitlines() == [
+        f"roomkey: {parameter}: {problem}",
+        f"nothing was changed. The list: {stored}",
+        f"correct it: aws ssm put-parameter --name {parameter} --type String --overwrite --value "
+        """'{"users": {"USER": {}}, "invites": ["ID"]}'""",
+        f"or empty it: roomkey unblock {name} --all",
+    ]
 
 
 def test_unblocking_someone_who_is_not_blocked_is_an_error(account: Account) -> None:

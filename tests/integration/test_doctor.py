@@ -422,15 +422,25 @@ def test_a_deployer_who_may_not_read_operator_data_is_warned(account: Account) -
     assert examine(name)["policy"][0][0] == "fail"
 
 
-def test_a_block_list_that_the_function_cannot_use(account: Account) -> None:
+@pytest.mark.parametrize(
+    ("stored", "findings", "fix"),
+    [
+        ('{"users": []}', [("fail", "users is not an object of users")], "aws ssm put-parameter"),
+        ('{"invites": [5]}', [("fail", "invites[0] is not an invite id: 5")], "roomkey unblock"),
+        ('{"users": {"u*": {}}}', [("ok", "1 user and"), ("warn", 'users["u*"] matches only')], "remove it with"),
+    ],
+)
+def test_problems_and_warnings_of_the_block_list(
+    account: Account, stored: str, findings: list[tuple[str, str]], fix: str
+) -> None:
     name = account.create()
-    account.put(f"/roomkey/{name}/blocked", '{"users": []}')
+    account.put(f"/roomkey/{name}/blocked", stored)
 
-    [(level, _, fix)] = examine(name)["block list"]
+    found = examine(name)["block list"]
 
-    assert (level, fix) == ("fail", f"roomkey unblock {name} --invalid")
-    assert roomkey("unblock", name, "--all").status == 0
-    assert examine(name)["block list"][0][0] == "ok"
+    assert [level for level, _, _ in found] == [level for level, _ in findings]
+    assert all(text in message for (_, message, _), (_, text) in zip(found, findings, strict=True))
+    assert found[-1][2].startswith(fix)
 
 
 # --- the deployment --------------------------------------------------------------------------------------------------

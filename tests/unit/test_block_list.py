@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from roomkey.block_list import BlockList
 from roomkey.identity import Caller
+from roomkey.invites import Invite, InviteKeys
 from roomkey.platforms import PLATFORMS
 from roomkey.platforms.base import TokenKind
 from roomkey.settings import Access
 from roomkey.token_requests import TokenRequest
+from roomkey_cli.aws import block_list as commands_list
 
 NOW = 1_800_000_000
 ANYONE = Caller(Access.OPEN)
@@ -104,10 +106,53 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["users", "invites", "x"]), JSON))
-def test_a_list_is_valid_or_a_value_error(document: Any) -> None:
+def test_function_and_commands_accept_the_same_lists(document: Any) -> None:
     text = json.dumps(document)
     try:
         BlockList.parse(text)
     except ValueError:
+        assert not commands_list.is_valid(text)
         return
+    assert commands_list.is_valid(text)
     assert document.keys() <= {"users", "invites"}
+
+
+MISSING = "must not be the text that a program prints for a missing value"
+INVITE = InviteKeys({"a": "k" * 43}, "a").sign(Invite("100ms", "r", "guest", (), 1, "k3FhYz0qVbA1", None), "prod")
+
+
+@pytest.mark.parametrize(
+    ("document", "warnings"),
+    [
+        ({"users": {"u-7": {"rooms": ["*", "a-*"], "until": NOW}}, "invites": ["k3FhYz0qVbA1"]}, []),
+        *(
+            ({"users": {user: {}}}, [f'users["{user}"] {warning}'])
+            for user, warning in {
+                "u-7 ": "matches no user: an id must not begin or end with a space",
+                **dict.fromkeys(("undefined", "null"), f"matches no user: an id {MISSING}"),
+                "u-*": "matches only this id: * is not a pattern here",
+                INVITE: "is an invite: block it with --invite k3FhYz0qVbA1",
+            }.items()
+        ),
+        *(
+            ({"users": {"u-7": {"until": until}}}, [f'users["u-7"] {warning}'])
+            for until, warning in {
+                3600: "never applies: until is 1970-01-01T01:00:00Z, and must be a time in Unix seconds",
+                NOW * 1000: "ends after 2100: until must be in seconds, not milliseconds",
+            }.items()
+        ),
+        (
+            {"users": {"u-7": {"rooms": ["r", "null"]}}},
+            [f'users["u-7"].rooms[1] matches no room: an id {MISSING}'],
+        ),
+        (
+            {"invites": ["k3FhYz0qVbA1", INVITE, "k3F"]},
+            [
+                "invites[1] matches no invite: write only its id, k3FhYz0qVbA1",
+                "invites[2] matches no invite: an id has 12 letters, digits, - or _",
+            ],
+        ),
+    ],
+)
+def test_entries_that_never_apply_are_warnings(document: Any, warnings: list[str]) -> None:
+    assert list(commands_list.warnings(commands_list.parse(json.dumps(document)))) == warnings

@@ -3,13 +3,22 @@
 import json
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from roomkey import block_list, strict_json
+from roomkey.errors import InviteInvalid
+from roomkey.invites import UnverifiedInvite
+from roomkey.platforms.fields import check_id
+from roomkey_cli.environment import Environment
+from roomkey_cli.terminal import iso
 
 MAX_REASON = 200
+YEAR_2020, YEAR_2100 = 1_577_836_800, 4_102_444_800
+"""Unix seconds. A time before the first is probably a lifetime, one after the second in milliseconds."""
+
+_INVITE_ID = re.compile(r"[A-Za-z0-9_-]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,42 +57,156 @@ class BlockList:
         return json.dumps(document, separators=(",", ":"))
 
     def without_expired(self) -> "BlockList":
-        """Return the list without expired entries."""
+        """Return the list without expired entries. An end before 2020 is a mistake, so its entry stays."""
         now = time.time()
-        users = {user: block for user, block in self.users.items() if block.until is None or block.until > now}
+        users = {
+            user: block
+            for user, block in self.users.items()
+            if block.until is None or block.until > now or block.until < YEAR_2020
+        }
         return BlockList(users, self.invites)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredList:
+    """A stored list: its valid entries, the problems of the other entries, and those of whole members.
+
+    The problem of an entry contains the entry. A repair can drop entries, and never a whole member: `{"user": ...}`
+    may be a list of blocked users.
+    """
+
+    valid: BlockList = BlockList()
+    entry_problems: tuple[str, ...] = ()
+    member_problems: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Return all problems. The list is invalid if there is one."""
+        return self.member_problems + self.entry_problems
+
+    def repair(self, environment: Environment) -> str:
+        """Return how to correct an invalid list."""
+        if not self.member_problems:
+            return f"roomkey unblock {environment} --invalid"
+        put = f"aws ssm put-parameter --name {environment.block_list_name} --type String --overwrite --value"
+        return f"""{put} '{{"users": {{"USER": {{}}}}, "invites": ["ID"]}}'"""
+
+
+def examine(text: str) -> StoredList:
+    """Parse a stored list that may be invalid."""
+    try:
+        document = strict_json.loads(text)
+    except ValueError as error:
+        return StoredList(member_problems=(f"the list is {error}",))
+    if not isinstance(document, dict):
+        return StoredList(member_problems=(_problem(document),))
+    valid, problems = BlockList(), []
+    for function_place, place, entry, one in _entries(document):
+        if problem := _problem(one):
+            problems.append(f"{problem.replace(function_place, place, 1)}: {_quoted(entry)}")
+        else:
+            added = _block_list(one)
+            valid = BlockList({**valid.users, **added.users}, valid.invites + added.invites)
+    return StoredList(valid, tuple(problems), tuple(_member_problems(document)))
+
+
+def _entries(document: Mapping[str, Any]) -> Iterator[tuple[str, str, object, dict[str, Any]]]:
+    """Yield each entry: its place to the function and to the operator, its value, and a list of only this entry."""
+    users, invites = document.get("users"), document.get("invites")
+    for user, entry in users.items() if isinstance(users, dict) else ():
+        yield "users[0]", _place(user), entry, {"users": {user: entry}}
+    for index, invite in enumerate(invites if isinstance(invites, list) else ()):
+        yield "invites[0]", f"invites[{index}]", invite, {"invites": [invite]}
+
+
+def _member_problems(document: Mapping[str, Any]) -> Iterator[str]:
+    for member, value in document.items():
+        if member not in ("users", "invites"):
+            yield f"{_quoted(member)} is neither users nor invites"
+        elif not isinstance(value, dict if member == "users" else list):
+            yield _problem({member: value})
+
+
+def _problem(document: object) -> str:
+    """Return the function's error for a list, empty if it is valid."""
+    try:
+        block_list.BlockList.parse(json.dumps(document))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _quoted(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _place(user: str) -> str:
+    return f"users[{_quoted(user)}]"
 
 
 def parse(text: str) -> BlockList:
     """Parse a stored list. Raises `ValueError` if it is invalid."""
-    block_list.BlockList.parse(text)
-    document = strict_json.loads(text)
+    stored = examine(text)
+    if stored.problems:
+        raise ValueError("; ".join(stored.problems))
+    return stored.valid
+
+
+def warnings(blocked: BlockList) -> Iterator[str]:
+    """Yield probable mistakes in a valid list: entries that never apply, or not as they seem to."""
+    for user, block in blocked.users.items():
+        for why in (*_user_warnings(user), *_until_warnings(block.until)):
+            yield f"{_place(user)} {why}"
+        for index, room in enumerate(block.rooms):
+            if why := _id_problem(room.replace("*", "x")):
+                yield f"{_place(user)}.rooms[{index}] matches no room: an id {why}"
+    for index, invite in enumerate(blocked.invites):
+        if (found := invite_id(invite)) != invite:
+            yield f"invites[{index}] matches no invite: write only its id, {found}"
+        elif not is_invite_id(invite):
+            yield f"invites[{index}] matches no invite: an id has 12 letters, digits, - or _"
+
+
+def _user_warnings(user: str) -> Iterator[str]:
+    if (invite := invite_id(user)) != user:
+        yield f"is an invite: block it with --invite {invite}"
+    elif why := _id_problem(user):
+        yield f"matches no user: an id {why}"
+    elif "*" in user:
+        yield "matches only this id: * is not a pattern here"
+
+
+def _until_warnings(until: int | None) -> Iterator[str]:
+    if until is not None and until < YEAR_2020:
+        yield f"never applies: until is {iso(until)}, and must be a time in Unix seconds"
+    elif until is not None and until >= YEAR_2100:
+        yield "ends after 2100: until must be in seconds, not milliseconds"
+
+
+def _id_problem(text: str) -> str:
+    try:
+        check_id(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def is_invite_id(text: str) -> bool:
+    """Check whether the text has the form of an invite's id."""
+    return _INVITE_ID.fullmatch(text) is not None
+
+
+def invite_id(invite: str) -> str:
+    """Return the id in an invite or its URL; other text stays as it is."""
+    try:
+        return UnverifiedInvite.decode(invite.strip().rpartition("#")[2]).invite.id
+    except InviteInvalid:
+        return invite
+
+
+def _block_list(document: Mapping[str, Any]) -> BlockList:
     users = {user: _block(entry) for user, entry in document.get("users", {}).items()}
     return BlockList(users, tuple(document.get("invites", ())))
-
-
-def valid_part(text: str) -> tuple[BlockList, list[str]]:
-    """Return the valid entries of an invalid list, and the names of the others.
-
-    Raises `ValueError` if the list is not an object.
-    """
-    document = strict_json.loads(text)
-    if not isinstance(document, dict):
-        raise ValueError("is not an object")
-    users, invites = document.get("users"), document.get("invites")
-    entries: list[tuple[Any, object]] = []
-    if isinstance(users, dict):
-        entries += [(user, {"users": {user: entry}}) for user, entry in users.items()]
-    if isinstance(invites, list):
-        entries += [(invite, {"invites": [invite]}) for invite in invites]
-    kept, invalid = BlockList(), []
-    for name, entry in entries:
-        try:
-            valid = parse(json.dumps(entry))
-            kept = BlockList({**kept.users, **valid.users}, (*kept.invites, *valid.invites))
-        except ValueError:
-            invalid.append(json.dumps(name, ensure_ascii=False))
-    return kept, invalid
 
 
 def _block(entry: Mapping[str, Any]) -> Block:
@@ -93,11 +216,7 @@ def _block(entry: Mapping[str, Any]) -> Block:
 
 def is_valid(text: str) -> bool:
     """Check whether a stored list is valid."""
-    try:
-        parse(text)
-    except ValueError:
-        return False
-    return True
+    return not examine(text).problems
 
 
 def summary(blocked: BlockList) -> str:
@@ -119,8 +238,8 @@ def seconds(text: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def block_words(block: Block, iso: Callable[[float], str]) -> str:
-    """Describe a block in one line. `iso` formats Unix seconds."""
+def block_words(block: Block) -> str:
+    """Describe a block in one line."""
     parts = [
         _scope_words("room", block.rooms),
         _scope_words("platform", block.platforms),

@@ -1,6 +1,5 @@
 """`roomkey block`, `unblock` and `blocks`: the users and invites that get no token."""
 
-import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,8 +10,6 @@ import typer
 
 from roomkey import block_list as function_list
 from roomkey import limits
-from roomkey.errors import InviteInvalid
-from roomkey.invites import UnverifiedInvite
 from roomkey.platforms.fields import Check, check_id, is_blank
 from roomkey.platforms.fields import text as text_check
 from roomkey_cli.aws import block_list, parameters
@@ -22,7 +19,7 @@ from roomkey_cli.commands.changes import Change, apply, report
 from roomkey_cli.commands.options import EnvironmentArgument, PlatformName
 from roomkey_cli.commands.session import ApplyOptions, Session
 from roomkey_cli.environment import Environment
-from roomkey_cli.terminal import REFUSED, USAGE, fail, iso, iso_in, iso_or_none, note, print_json, print_line
+from roomkey_cli.terminal import REFUSED, USAGE, fail, iso_in, iso_or_none, note, print_json, print_line
 
 _UserArgument = Annotated[
     str | None, typer.Argument(metavar="USER", help="The user's id, as in the tokens.", show_default=False)
@@ -31,7 +28,6 @@ _InviteOption = Annotated[
     str | None,
     typer.Option("--invite", metavar="ID", help="An invite, or its id, instead of a user.", show_default=False),
 ]
-_INVITE_ID = re.compile(r"[A-Za-z0-9_-]{12}")
 
 
 def block(
@@ -72,9 +68,11 @@ def block(
     if invite is not None:
         if room or platform or duration is not None or until is not None or reason:
             fail("--room, --platform, --for, --until and --reason are for users", USAGE)
-        invite = _id_of(invite)
-        if not _INVITE_ID.fullmatch(invite):
+        invite = block_list.invite_id(invite)
+        if not block_list.is_invite_id(invite):
             fail("--invite must be an invite, its URL or its id, which has 12 letters, digits, - or _", USAGE)
+    if user is not None and block_list.invite_id(user) != user:
+        fail("USER is an invite: block it with --invite", USAGE)
     for name, value in (("USER", user), *(("--room", one) for one in room or ())):
         _check(name, value, check_id)
     _check("--reason", reason or None, _check_reason)
@@ -91,7 +89,7 @@ def block(
         return BlockList({**blocked.users, str(user): entry}, blocked.invites)
 
     if user is not None:
-        words = block_list.block_words(entry, iso)
+        words = block_list.block_words(entry)
         description = f"block {user} in {environment}: {words}"
         headline = f"{user} is now blocked in {environment}: {words}."
     else:
@@ -108,7 +106,7 @@ def unblock(
     invite: _InviteOption = None,
     everyone: Annotated[bool, typer.Option("--all", help="Empty the block list, also if it is invalid.")] = False,
     invalid: Annotated[
-        bool, typer.Option("--invalid", help="Remove the invalid entries, and keep the others.")
+        bool, typer.Option("--invalid", help="Print and remove the invalid entries; keep the others.")
     ] = False,
 ) -> None:
     """Remove a user or an invite from the block list.
@@ -127,16 +125,17 @@ def unblock(
         _write(environment, session, options, lambda kept: kept, description, headline, read=read)
         return
     _one_of(user, invite)
-    invite = None if invite is None else _id_of(invite)
+    invite_id = None if invite is None else block_list.invite_id(invite)
 
     def change(blocked: BlockList) -> BlockList:
-        if (user is not None and user not in blocked.users) or (invite is not None and invite not in blocked.invites):
-            fail(f"{user or invite} is not blocked in {environment}", REFUSED)
         users = {name: entry for name, entry in blocked.users.items() if name != user}
-        return BlockList(users, tuple(name for name in blocked.invites if name != invite))
+        invites = tuple(name for name in blocked.invites if name not in (invite, invite_id))
+        if len(users) == len(blocked.users) and len(invites) == len(blocked.invites):
+            fail(f"{user if user is not None else invite_id} is not blocked in {environment}", REFUSED)
+        return BlockList(users, invites)
 
-    name = user if user is not None else f"the invite {invite}"
-    subject = user if user is not None else f"The invite {invite}"
+    name = user if user is not None else f"the invite {invite_id}"
+    subject = user if user is not None else f"The invite {invite_id}"
     headline = f"{subject} is no longer blocked in {environment}."
     _write(environment, session, options, change, f"unblock {name} in {environment}", headline)
 
@@ -156,17 +155,18 @@ def blocks(environment: EnvironmentArgument, session: Session) -> None:
                 "environment": environment.name,
                 "users": users,
                 "invites": list(blocked.invites),
+                "warnings": list(block_list.warnings(blocked)),
                 "bytes": size,
                 "max_bytes": MAX_ADVANCED_BYTES,
                 "version": stored.version,
             }
         )
         return
+    for warning in block_list.warnings(blocked):
+        note(f"warning: {warning}")
     for name, entry in blocked.users.items():
         over = entry.until is not None and entry.until <= time.time()
-        print_line(
-            f"{block_list.block_words(entry, iso)}{' (expired)' if over else ''}", mark=f"{name:<24} ", style="bold"
-        )
+        print_line(f"{block_list.block_words(entry)}{' (expired)' if over else ''}", mark=f"{name:<24} ", style="bold")
     for invite in blocked.invites:
         print_line(invite, mark="invite ", style="bold")
     print_line(f"{block_list.summary(blocked)}; {_size(size)}")
@@ -196,32 +196,26 @@ def _check(name: str, value: str | None, check: Check[str]) -> None:
         note(f"{name} has characters that show nothing: {value}")
 
 
-def _id_of(invite: str) -> str:
-    """Return the id in an invite or its URL; other text stays as it is."""
-    try:
-        return UnverifiedInvite.decode(invite.strip().rpartition("#")[2]).invite.id
-    except InviteInvalid:
-        return invite
-
-
 def _until(duration: str | None, until: str | None) -> int | None:
     if duration is not None and until is not None:
         fail("use --for or --until", USAGE)
+    end = None
     if duration is not None:
         try:
-            return int(time.time()) + block_list.seconds(duration)
+            end = int(time.time()) + block_list.seconds(duration)
         except ValueError as error:
             fail(f"--for {error}", USAGE)
-    if until is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(until)
-    except ValueError:
-        fail("--until must be a time in ISO 8601, such as 2026-12-31T18:00:00Z", USAGE)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if moment.timestamp() <= time.time():
-        fail("--until must be in the future", USAGE)
-    return int(moment.timestamp())
+    elif until is not None:
+        try:
+            moment = datetime.fromisoformat(until)
+        except ValueError:
+            fail("--until must be a time in ISO 8601, such as 2026-12-31T18:00:00Z", USAGE)
+        end = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+        if end <= time.time():
+            fail("--until must be in the future", USAGE)
+    if end is not None and end >= block_list.YEAR_2100:
+        fail("a block must end before 2100: without --for and --until it has no end", USAGE)
+    return end
 
 
 def _require(found: Parameter | None, environment: Environment) -> Parameter:
@@ -230,22 +224,29 @@ def _require(found: Parameter | None, environment: Environment) -> Parameter:
     return found
 
 
-def _parsed(stored: Parameter, environment: Environment) -> BlockList:
-    try:
-        return block_list.parse(stored.text)
-    except ValueError as error:
-        fail(f"{stored.name} {error}: repair it with roomkey unblock {environment} --invalid", REFUSED)
+def _parsed(parameter: Parameter, environment: Environment) -> BlockList:
+    stored = block_list.examine(parameter.text)
+    if stored.problems:
+        fail(f"{_problems(parameter, stored)}\ncorrect it: {stored.repair(environment)}", REFUSED)
+    return stored.valid
 
 
-def _valid_part(stored: Parameter, environment: Environment) -> BlockList:
-    """Return the valid entries, and print the names of the others."""
-    try:
-        kept, invalid = block_list.valid_part(stored.text)
-    except ValueError as error:
-        fail(f"{stored.name} {error}: correct it in SSM, or empty it with roomkey unblock {environment} --all", REFUSED)
-    for name in invalid:
-        note(f"the entry of {name} is invalid")
-    return kept
+def _valid_part(parameter: Parameter, environment: Environment) -> BlockList:
+    """Return the valid entries, and print the others. Fail if a whole member is invalid: it may block users."""
+    stored = block_list.examine(parameter.text)
+    if stored.member_problems:
+        fail(
+            f"{_problems(parameter, stored)}\nnothing was changed. The list: {parameter.text}\n"
+            f"correct it: {stored.repair(environment)}\nor empty it: roomkey unblock {environment} --all",
+            REFUSED,
+        )
+    for problem in stored.entry_problems:
+        note(f"removes {problem}")
+    return stored.valid
+
+
+def _problems(parameter: Parameter, stored: block_list.StoredList) -> str:
+    return "\n".join(f"{parameter.name}: {problem}" for problem in stored.problems)
 
 
 def _write(
@@ -266,6 +267,8 @@ def _write(
         function_list.BlockList.parse(after.text)
     except ValueError as error:  # An invalid list would stop all minting.
         fail(f"the block list would be invalid ({error}); nothing was changed", REFUSED)
+    for warning in block_list.warnings(after):
+        note(f"warning: {warning}")
     size = len(after.text.encode())
     if size > MAX_ADVANCED_BYTES:
         fail(

@@ -57,10 +57,14 @@ def block_list(examination: Examination) -> Iterator[Finding]:
     if found is None:
         message = f"{environment.block_list_name} does not exist"
         yield Finding("block list", FAIL, message, f"roomkey env init {environment}")
-    elif not block_lists.is_valid(found.text):
-        yield Finding("block list", FAIL, f"{found.name} is invalid", f"roomkey unblock {environment} --invalid")
-    else:
-        yield Finding("block list", OK, block_lists.summary(block_lists.parse(found.text)))
+        return
+    stored = block_lists.examine(found.text)
+    for problem in stored.problems:
+        yield Finding("block list", FAIL, f"{found.name}: {problem}", stored.repair(environment))
+    if not stored.problems:
+        yield Finding("block list", OK, block_lists.summary(stored.valid))
+    for warning in block_lists.warnings(stored.valid):
+        yield Finding("block list", WARN, warning, f"remove it with roomkey unblock {environment}")
 
 
 def secrets(examination: Examination) -> Iterator[Finding]:
