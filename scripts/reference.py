@@ -133,7 +133,7 @@ def _platform_row(platform: Platform) -> tuple[str, ...]:
 
 def _lifetimes(lifetime: Lifetime) -> str:
     default = "" if lifetime.default is None else f", by default {_span(lifetime.default)}"
-    longest = "without a limit" if lifetime.maximum is None else f"to {_span(lifetime.maximum)}"
+    longest = "or more" if lifetime.maximum is None else f"to {_span(lifetime.maximum)}"
     return f"{_span(lifetime.minimum)} {longest}{default}"
 
 
