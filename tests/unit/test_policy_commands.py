@@ -348,6 +348,21 @@ NOT_TAKEN = "is not accepted by any platform of the rule"
 JWT_ONLY = "matches only for callers with a JWT: other callers have no user id and no claims"
 ALL_PLATFORMS = ("rules[0].platforms", "includes every platform that a later deploy adds")
 FEDERATED = "also matches federated users, whose names callers of sts:GetFederationToken choose"
+NO_CALLER = "matches no caller: write arn:aws:iam::ACCOUNT:role/NAME, user/NAME or root, with the account's 12 digits"
+NO_CALLERS = [
+    *(
+        "backend",
+        "*:backend",
+        "*:roles/backend",
+        " arn:aws:iam::111122223333:role/x",
+        "ARN:aws:iam::111122223333:role/x",
+    ),
+    *("arn:aws:iam::111122223333", "arn:awscn:iam::111122223333:role/x", "arn:aws:iam:111122223333:role/x"),
+    *("arn:aws:iam:eu-west-1:111122223333:role/x", "arn:aws:sts::111122223333:role/x", "arn:aws:lambda:*:function:x"),
+    *(f"arn:aws:iam::{account}:role/x" for account in ("ACCOUNT", "1111-2222-3333", "11112222333", "11112222333*4567")),
+    *(f"arn:aws:iam::111122223333:{name}" for name in ("roles/x", "role:x", "role/", "user/", "role/x ", "role/x y")),
+    *(f"arn:aws:iam::111122223333:{name}" for name in ("group/x", "instance-profile/x", "policy/*", "root/x", "roo?")),
+]
 ANY_ACCOUNT = "matches in every AWS account: write the account id"
 
 CAPITALS = "never grants app tokens for jitsi: its rooms have capital letters, and rooms there are in lower case"
@@ -457,7 +472,13 @@ WARNINGS: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
             "arn:aws-cn:sts::111122223333:*": [FEDERATED],
             "arn:aws-us-gov:*:111122223333:*": [FEDERATED],
             "arn:aws:sts::111122223333:federated-user/backend": [],
-            "backend": ["matches no caller: it is not an ARN"],
+            "arn:aws:iam::111122223333:root": [],
+            "arn:aws:iam::111122223333:ro*": [],
+            "arn:aws-cn:iam::111122223333:user/*": [],
+            "arn:aws-us-gov:iam::111122223333:role/a+b": [],
+            "arn:aws:iam::1111*3333:role/*": [ANY_ACCOUNT],
+            "*user/backend": [ANY_ACCOUNT, FEDERATED],
+            **{arn: [NO_CALLER] for arn in NO_CALLERS},
             "arn:aws:sts::111122223333:assumed-role/backend/*": [
                 "matches no caller: sessions are matched by their role, arn:aws:iam::ACCOUNT:role/NAME"
             ],

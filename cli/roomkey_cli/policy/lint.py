@@ -1,15 +1,14 @@
 """Check a policy file: problems and warnings with their lines, and its size."""
 
-import functools
 import json
 import math
 import re
 import string
 from bisect import bisect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from roomkey.identity import check_user_id
 from roomkey.limits import MAX_POLICY_BYTES, MIN_INVITE_LIFETIME
@@ -370,20 +369,35 @@ def _can_match_generated(pattern: Pattern, platform: str) -> bool:
     """Check whether a room id of the vendor can match. A placeholder can stand for any text."""
     forms = PLATFORMS[platform].generated_rooms
     glob = "*".join(pattern.pieces[::2])
-    return not forms or any(_can_be(glob, form) for form in forms)
-
-
-@functools.cache
-def _can_be(glob: str, form: str) -> bool:
-    """Check whether a text of this form, one of a platform's `generated_rooms`, can match."""
-    if not form:
-        return not glob.strip("*")
-    if glob.startswith("*"):
-        return _can_be(glob[1:], form) or _can_be(glob, form[1:])
-    return glob[:1] in _CHARACTERS.get(form[0], form[0]) and glob != "" and _can_be(glob[1:], form[1:])
+    parts = ([_Part(_CHARACTERS.get(character, character)) for character in form] for form in forms)
+    return not forms or any(_can_be(glob, form) for form in parts)
 
 
 _CHARACTERS = {"x": string.digits + "abcdef", "a": string.digits + string.ascii_lowercase}
+"""The characters that a letter of `generated_rooms` stands for."""
+
+
+class _Part(NamedTuple):
+    """One of these characters, or a run of them."""
+
+    characters: str
+    is_run: bool = False
+
+
+def _can_be(glob: str, form: Sequence[_Part]) -> bool:
+    """Check whether a text of this form can match a pattern with `*`."""
+    ends = {0}  # The numbers of parts that the pattern so far can match.
+    for character in glob:
+        if character == "*":
+            ends = set(range(min(ends), len(form) + 1))
+        else:
+            following = {end + 1 for end in ends if end < len(form) and character in form[end].characters}
+            ends = following | {
+                end for end in ends if end and form[end - 1].is_run and character in form[end - 1].characters
+            }
+        if not ends:
+            return False
+    return len(form) in ends
 
 
 def _unused_members(rule: Rule) -> Iterator[tuple[str, str]]:
@@ -430,29 +444,48 @@ def _who(rule: Rule) -> Iterator[tuple[str, str]]:
                 yield where, why
 
 
+_NAME = _Part(string.ascii_letters + string.digits + "_+=,.@-", is_run=True)
+_PATH = _Part("".join(map(chr, range(ord("!"), ord("~") + 1))).replace(":", ""), is_run=True)
+"""The path of an IAM user. It may contain colons, but a pattern with one after `user/` is a mistake."""
+
+
+def _callers(service: str, resource: str, *name: _Part) -> list[list[_Part]]:
+    """Return the forms of the principals of one kind, in the partition `aws` and the others."""
+    rest = [*map(_Part, f":{service}::"), *[_Part(string.digits)] * 12, *map(_Part, f":{resource}"), *name]
+    aws = list(map(_Part, "arn:aws"))
+    return [[*aws, *rest], [*aws, _Part("-"), _Part(string.ascii_lowercase + "-", is_run=True), *rest]]
+
+
+_FEDERATED_USERS = _callers("sts", "federated-user/", _NAME)
+_CALLERS = [
+    *_callers("iam", "role/", _NAME),
+    *_callers("iam", "user/", _NAME),
+    *_callers("iam", "user/", _PATH, _Part("/"), _NAME),
+    *_callers("iam", "root"),
+    *_FEDERATED_USERS,
+]
+"""The principals that `roomkey.identity` forms from the ARNs of callers.
+
+Source: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+"""
+
+
 def _principal(arn: str) -> Iterator[str]:
-    if not arn.startswith(("arn:", "*")):
-        yield "matches no caller: it is not an ARN"
-    elif ":assumed-role/" in arn:
+    if ":assumed-role/" in arn:
         yield "matches no caller: sessions are matched by their role, arn:aws:iam::ACCOUNT:role/NAME"
     elif re.search(r":role/[^*/]+/", arn):
         yield "matches no session of the role: the ARN of a session's role has no path"
+    elif not _matches(arn, _CALLERS):
+        yield "matches no caller: write arn:aws:iam::ACCOUNT:role/NAME, user/NAME or root, with the account's 12 digits"
     elif arn != "*":
-        if not re.search(r":[0-9]+:|:[0-9]{12}\*|\*[0-9]{12}:", arn):
+        if not re.search(r":[0-9]{12}:|:[0-9]{12}\*|\*[0-9]{12}:", arn):
             yield "matches in every AWS account: write the account id"
-        if _matches_federated_user(arn):
+        if "federated-user" not in arn and _matches(arn, _FEDERATED_USERS):
             yield "also matches federated users, whose names callers of sts:GetFederationToken choose"
 
 
-def _matches_federated_user(pattern: str) -> bool:
-    """Check whether a pattern that does not mention federated users can match one."""
-    if "*" not in pattern or "federated-user" in pattern:
-        return False
-    account = re.search(r"[0-9]{12}", pattern)
-    name = re.split(r"[:/*]", pattern)[-1] or "x"
-    rest = f"sts::{account[0] if account else '1' * 12}:federated-user/{name}"
-    compiled = re.compile(".*".join(map(re.escape, pattern.split("*"))))
-    return any(compiled.fullmatch(f"arn:{partition}:{rest}") for partition in ("aws", "aws-cn", "aws-us-gov"))
+def _matches(pattern: str, forms: Iterable[Sequence[_Part]]) -> bool:
+    return any(_can_be(pattern, form) for form in forms)
 
 
 def _rooms(rule: Rule) -> Iterator[tuple[str, str]]:
