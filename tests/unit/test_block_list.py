@@ -131,7 +131,8 @@ INVITE = InviteKeys({"a": "k" * 43}, "a").sign(Invite("100ms", "r", "guest", (),
                 "u-7 ": "matches no user: an id must not begin or end with a space",
                 **dict.fromkeys(("undefined", "null"), f"matches no user: an id {MISSING}"),
                 "u-*": "matches only this id: * is not a pattern here",
-                INVITE: "is an invite: block it with --invite k3FhYz0qVbA1",
+                INVITE: "is an invite, not a user: block it with --invite",
+                "https://app.example.org/join#rki1.cut": "is an invite, not a user: block it with --invite",
             }.items()
         ),
         *(

@@ -9,7 +9,7 @@ from typing import Any
 
 from roomkey import block_list, strict_json
 from roomkey.errors import InviteInvalid
-from roomkey.invites import UnverifiedInvite
+from roomkey.invites import PREFIX, UnverifiedInvite
 from roomkey.platforms.fields import check_id
 from roomkey_cli.environment import Environment
 from roomkey_cli.terminal import iso
@@ -168,8 +168,8 @@ def warnings(blocked: BlockList) -> Iterator[str]:
 
 
 def _user_warnings(user: str) -> Iterator[str]:
-    if (invite := invite_id(user)) != user:
-        yield f"is an invite: block it with --invite {invite}"
+    if is_invite(user):
+        yield "is an invite, not a user: block it with --invite"
     elif why := _id_problem(user):
         yield f"matches no user: an id {why}"
     elif "*" in user:
@@ -196,12 +196,21 @@ def is_invite_id(text: str) -> bool:
     return _INVITE_ID.fullmatch(text) is not None
 
 
+def is_invite(text: str) -> bool:
+    """Check whether the text begins as an invite does, or is the URL of one."""
+    return _without_url(text).startswith(f"{PREFIX}.")
+
+
 def invite_id(invite: str) -> str:
     """Return the id in an invite or its URL; other text stays as it is."""
     try:
-        return UnverifiedInvite.decode(invite.strip().rpartition("#")[2]).invite.id
+        return UnverifiedInvite.decode(_without_url(invite)).invite.id
     except InviteInvalid:
         return invite
+
+
+def _without_url(invite: str) -> str:
+    return invite.strip().rpartition("#")[2]
 
 
 def _block_list(document: Mapping[str, Any]) -> BlockList:

@@ -71,7 +71,7 @@ def block(
         invite = block_list.invite_id(invite)
         if not block_list.is_invite_id(invite):
             fail("--invite must be an invite, its URL or its id, which has 12 letters, digits, - or _", USAGE)
-    if user is not None and block_list.invite_id(user) != user:
+    if user is not None and block_list.is_invite(user):
         fail("USER is an invite: block it with --invite", USAGE)
     for name, value in (("USER", user), *(("--room", one) for one in room or ())):
         _check(name, value, check_id)
