@@ -1,7 +1,6 @@
 """Recognize values that are not credentials: masked, wrapped, placeholders, of another service, not random."""
 
 import base64
-import hashlib
 import re
 
 from roomkey.platforms.credentials import CredentialField
@@ -13,7 +12,11 @@ type _Rules = tuple[tuple[re.Pattern[str], str, bool], ...]
 
 
 def _rules(*rules: tuple[str, str] | tuple[str, str, str]) -> _Rules:
-    return tuple((re.compile(pattern, re.IGNORECASE), reason, bool(limit)) for pattern, reason, *limit in rules)
+    return tuple((re.compile(pattern), reason, bool(limit)) for pattern, reason, *limit in rules)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
 
 
 _ISSUED = "only for values that a vendor issues"
@@ -27,7 +30,7 @@ _PATTERNED = "follows a pattern: it is not random"
 
 _REFUSED = _rules(
     (
-        r"[\u2022\u25cf\u2219\u00b7\u2026]|[*]{4}|\.{4}|^[*]{3}|[*.]{3}$|^[\w+/=-]+\.{3}[\w+/=-]+$|x{8}",
+        r"[\u2022\u25cf\u2219\u00b7\u2026]|[*]{4}|\.{4}|^[*]{3}|[*.]{3}$|^[\w+/=-]+\.{3}[\w+/=-]+$|[xX]{8}",
         "is masked or shortened, as a dashboard shows it",
     ),
     (r"[*]{3}", "is masked or shortened, as a dashboard shows it", _ISSUED),
@@ -37,31 +40,31 @@ _REFUSED = _rules(
     (r"""^["'`\u2018-\u201f\u00ab\u00bb]|["'`\u2018-\u201f\u00ab\u00bb]$""", "is wrapped in quotes", _ISSUED),
     (r"^\$|[<>{}]", _PLACEHOLDER, _ISSUED),
     (r"^[(\[]|[)\]]$", "is wrapped in brackets", _ISSUED),
-    (r"^(authorization\s*[:=]\s*)?bearer\b", "begins with Bearer, which belongs to a header"),
+    (r"(?i)^(authorization\s*[:=]\s*)?bearer\b", "begins with Bearer, which belongs to a header"),
     (r"^ey[\w-]{8,}\.", "is a token (JWT), not a value that the vendor issues for signing"),
-    (r"^(007eJ|006[0-9a-f]{32}(?-i:IA)|NETLESS(ROOM|SDK|TASK)_|T1==|rki1\.)", "is a token, not a value for signing"),
+    (r"^(007eJ|006[0-9A-Fa-f]{32}IA|NETLESS(ROOM|SDK|TASK)_|T1==|rki1\.)", "is a token, not a value for signing"),
     (r"^(-----BEGIN|LS0tLS1CRUdJTi|ssh-)", "is a key of another algorithm"),
-    (r"^(export\s+)?[a-z_][\w.-]*\s*=(?!=*$)", _ASSIGNMENT, _ISSUED),
-    (r"^\w*(secret|key|certificate|token)\w*\s*[:=](?!=*$)", _NAME),
+    (r"^(export\s+)?[A-Za-z_][\w.-]*\s*=(?!=*$)", _ASSIGNMENT, _ISSUED),
+    (r"(?i)^\w*(secret|key|certificate|token)\w*\s*[:=](?!=*$)", _NAME),
     (r"""["`\\]""", "contains a quote or a backslash", _ISSUED),
-    (r"%[0-9a-f]{2}", "is URL-encoded", _ISSUED),
-    (r"&(quot|apos|amp|lt|gt|#(34|38|39|60|62|x2[267]|x3[ce]));", "is HTML-encoded"),
+    (r"%[0-9A-Fa-f]{2}", "is URL-encoded", _ISSUED),
+    (r"(?i)&(quot|apos|amp|lt|gt|#(34|38|39|60|62|x2[267]|x3[ce]));", "is HTML-encoded"),
     (r"^[,;:=]|[,;:.]$", "begins or ends with punctuation of the text around it", _ISSUED),
     (
-        r"change[-_]?(me|it)|replace[-_]?me|place[-_]?holder|(?<![a-z0-9])your[-_]|insert[-_]|paste[-_]|[-_]here$|undefined"
-        r"|redacted|process\.env|os\.environ|^(null|none|nan|nil|true|false)$|^[<{(\[$]+[\w .:+/=-]+[>})\]]*$",
+        r"(?i)(?<![a-z0-9])(your|insert|paste)[-_]|[-_]here$|^(null|none|nan|nil|true|false)$"
+        r"|^[<{(\[$]+[\w .:+/=-]+[>})\]]*$",
         _PLACEHOLDER,
     ),
-    (r"(?-i:(.)\1{7})", "repeats one character"),
+    (r"(.)\1{7}", "repeats one character"),
 )
 """Text that is not a credential: additions from pasting, tokens in place of keys, and placeholders."""
 
 _ELSEWHERE = _rules(
-    (r"(?-i:^A(KI|SI|RO|ID)A[A-Z2-7]{16}\b|T3BlbkFJ)", _OTHER_SERVICE),
-    (r"^arn:|^[a-z][a-z0-9+.-]*://|^(projects|gopass)/", _REFERENCE),
-    (r"^[a-z][a-z0-9+.-]*:[/@]|^!\w", _REFERENCE, _ISSUED),
-    (r"^(www\.|[a-z0-9-]+(\.[a-z0-9-]+)+/)", "is a URL", _ISSUED),
-    (r"^[a-z][\w.+/@-]*:", _NAME, _ISSUED),
+    (r"^A(KI|SI|RO|ID)A[A-Z2-7]{16}\b|T3BlbkFJ", _OTHER_SERVICE),
+    (r"^arn:|^[A-Za-z][A-Za-z0-9+.-]*://|^(projects|gopass)/", _REFERENCE),
+    (r"^[A-Za-z][A-Za-z0-9+.-]*:[/@]|^!\w", _REFERENCE, _ISSUED),
+    (r"^(www\.|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+/)", "is a URL", _ISSUED),
+    (r"^[A-Za-z][\w.+/@-]*:", _NAME, _ISSUED),
 )
 """Text that a field without a fixed format never contains: references and URLs."""
 
@@ -76,35 +79,41 @@ _PREFIXES = (
     "pplx- gAAAAAB U2FsdGVkX1 vpaas-magic-cookie- rubygems_ pscale_ glagent- pcsk_ lsv2_ lin_oauth_ xoxe."
 )
 """How keys and tokens of other services begin. None is likely at the start of a random key."""
-_OTHER_SERVICES = tuple(_PREFIXES.split())
+_OTHER_SERVICES = _words(_PREFIXES)
 _LENGTHS = {"hf_": 37, "r8_": 40, "ntn_": 50, "secret_": 50, "xai-": 84}
 """Lengths of keys of other services whose prefixes are likely enough in a random key."""
 
+_WORDS = _words("changeme changeit replaceme placeholder undefined redacted process.env os.environ")
+"""Words of placeholders, in lower case and without - and _, as in the next tables."""
+_WEAK_WORDS = _words(
+    "example password passw0rd loremipsum 0123456789 1234567890 abcdefghij qwertyuiop thisisa thisismy appsecret "
+    "apisecret authsecret clientsecret mysecret sharedsecret staticsecret stringsecret supersecret yoursecret "
+    "secretkey secretstring randomstring atleast notuse insecure verylong"
+)
+"""Words of invented signing keys. No random key of a vendor contains one."""
+_WEAK_IDS = _words(
+    "key id sid apikey accesskey appkey appid sdkkey appaccesskey yourkey yourapikey mykey todo tbd na test string "
+    "hidden masked filtered dummy sample"
+)
+"""Placeholders for ids."""
 _WEAK = re.compile(
     r"^%\w+%$|^@+\w+@+$|^__\w+__$|^(secrets?|env|vars?|config|import|settings)\.[a-z]"
     r"|(?-i:^[A-Z]{2,}[A-Z0-9]*(_[A-Z0-9]+){2,}$)"  # The name of an environment variable.
-    r"|(^|[-_.])(todo|fixme|tbd|dummy|fake|sample|test|none|unset|hidden|fill)[-_.]"
-    r"|example|password|passw0rd|loremipsum|0123456789|1234567890|abcdefghij|qwertyuiop"
-    r"|(api|app|auth|client|my|shared|static|string|super|your)[-_]?secret|secret[-_]?(key|string)|random[-_]?string"
-    r"|thisis(a|my)|at-?least-?\d|not[-_]use|insecure|verylong|(?<![a-z0-9])(to|must)[-_]be[-_]",
+    r"|(^|[-_.])(todo|fixme|tbd|dummy|fake|sample|test|none|unset|hidden|fill)[-_.]|(^|[-_.])(to|must)[-_]be[-_]",
     re.IGNORECASE,
 )
-"""Placeholders for signing keys. No random key of a vendor contains such a word."""
+"""Other forms of placeholders for signing keys."""
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,48}")
 """The id of a key: those of all vendors are shorter than their secrets."""
-_WEAK_ID = re.compile(
-    r"_*((your|my|the)[-_]?)?((app|api|access|sdk)[-_]?)*(key|id|sid)_*"
-    r"|to[-_]?do|tbd|n[-_.]?a|test|string|hidden|masked|filtered|dummy|sample|x+|[-_.]+",
-    re.IGNORECASE,
-)
-"""Placeholders for ids."""
 _SID = re.compile(r"[A-Z]{2}[0-9a-f]{32}")
 """The id of something at Twilio, which is public."""
-_KNOWN_HASHES = frozenset(
-    hashlib.new(algorithm, text, usedforsecurity=False).hexdigest()
-    for algorithm in ("md5", "sha1", "sha256", "sha512")
-    for text in (b"", b"password", b"secret")
+_KNOWN_HASHES = _words(
+    "d41d8cd98f00b204e9800998ecf8427e da39a3ee5e6b4b0d3255bfef95601890afd80709 "
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 5f4dcc3b5aa765d61d8327deb882cf99 "
+    "5baa61e4c9b93f3f0682250b6cf8331b7ee68fd8 "
+    "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8"
 )
+"""MD5, SHA-1 and SHA-256 of an empty text and of `password`."""
 _MIN_DISTINCT = 7
 """A random key of 32 hexadecimal digits has fewer different characters once in a billion."""
 
@@ -113,7 +122,8 @@ def value_problems(field: CredentialField, value: object) -> list[str]:
     """Return why `value` cannot be a value of `field`. No reason repeats it."""
     if not isinstance(value, str) or not value:
         return ["must be a string with something in it"]
-    if reason := _first(_REFUSED, value, field):
+    placeholder = _PLACEHOLDER if _has_word(value, _WORDS) else None
+    if reason := _first(_REFUSED, value, field) or placeholder:
         return [reason]
     if field.form and field.matches_format(value):
         if field.signs:
@@ -140,9 +150,23 @@ def _first(rules: _Rules, value: str, field: CredentialField) -> str | None:
     )
 
 
+def _flat(value: str) -> str:
+    return value.lower().replace("-", "").replace("_", "")
+
+
+def _has_word(value: str, words: tuple[str, ...]) -> bool:
+    flat = _flat(value)
+    return any(word in flat for word in words)
+
+
+def _is_weak(key: str) -> bool:
+    return _has_word(key, _WEAK_WORDS) or _WEAK.search(key) is not None
+
+
 def _id_problems(value: str) -> list[str]:
     """Return why `value` is not the id of a key. It is public: each token can contain it."""
-    if _WEAK_ID.fullmatch(value):
+    flat = _flat(value).replace(".", "")
+    if flat in _WEAK_IDS or set(flat) <= {"x"}:
         return [_PLACEHOLDER]
     return [] if _ID.fullmatch(value) else ["must be at most 48 letters, digits, _, . and -"]
 
@@ -155,7 +179,7 @@ def _key_problems(key: str) -> list[str]:
         return ["is an identifier (SID), not a secret"]
     if key.lower() in _KNOWN_HASHES:
         return ["is the hash of a known text"]
-    if _WEAK.search(key):
+    if _is_weak(key):
         return [_PLACEHOLDER]
     if len(set(key)) < _MIN_DISTINCT:
         return ["repeats few characters"]
@@ -186,7 +210,7 @@ def _encoded_problem(key: str) -> str | None:
         return "is a key of another algorithm"
     if re.match(rb'\{\s*"\w+"\s*:', content):
         return "is JSON in base64"
-    if content.isascii() and _WEAK.search(content.decode()):
+    if content.isascii() and _is_weak(content.decode()):
         return _PLACEHOLDER
     return "is a token (JWT) in base64" if content.startswith(b"eyJ") else None
 

@@ -189,7 +189,7 @@ def is_missing_value(value: str) -> bool:
     this one: `none`, `Nan` and `Nil` can be names. Words count repeated as well. API Gateway prints an empty claim as
     `[]` or `map[]`. Text with the marks of a template was not filled in.
     """
-    if any(mark in value for mark in _TEMPLATE_MARKS):
+    if "{" in value and any(mark in value for mark in _TEMPLATE_MARKS):
         return True
     if not value.isascii():
         value = "".join(character for character in value if not is_blank(character))
