@@ -416,6 +416,52 @@ def test_wrapped_lines_are_joined(name: str, joint: str, width: int) -> None:
     assert readable(f"Bearer {wrapped}\n") == readable(token)
 
 
+@pytest.mark.parametrize("name", ["jwt", "livekit", "agora", "whiteboard", "turn"])
+@pytest.mark.parametrize("width", [20, 60, 72])
+@pytest.mark.parametrize(
+    ("start", "joint", "end"),
+    [
+        ("Hi\n\n", "\n", "\n\nthanks, Ada"),
+        ("", "\n", "\n\nSent from my iPhone"),
+        ("Here it is:\n", "\r\n", "\r\nIt expired yesterday\r\n"),
+        ("> ", "\n> ", "\n>\n> thanks"),
+        ("token      : ", "\n             ", "\nexpires_in : 3600"),
+        (" token\n-------\n ", "+\n ", "\n(1 row)"),
+        ("", "-\n", "\n"),
+        ("<p>", "<br>\n", "</p>\n\n<p>thanks</p>"),
+        ("", "<br />\n", ""),
+        ("<div>", "</div>\n<div>", "</div>\n"),
+        ("<p>", "</p>\r\n<p>", "</p>"),
+        ("app-1  | ", "\napp-1  | ", "\n"),
+        (" 1 | ", "\n10 | ", "\n"),
+        ("   1  ", "\n  10  ", ""),
+        ("\u2503 ", " \u2503\n\u2503 ", " \u2503\n\u2517"),
+        ("", "&ZeroWidthSpace;", ""),
+    ],
+)
+def test_what_is_around_each_wrapped_line_is_removed(name: str, start: str, joint: str, end: str, width: int) -> None:
+    token = FORMATS[name]
+    wrapped = joint.join(token[index : index + width] for index in range(0, len(token), width))
+    assert readable(f"{start}{wrapped}{end}") == readable(token)
+
+
+def test_text_after_a_wrapped_token_does_not_complete_it() -> None:
+    cut = "\n".join(re.findall(".{1,72}", GOOD[:-3]))
+    assert "lacks 3 of 43" in explained(f"Hi\n\n{cut}\n\nthanks, Ada", keys=False)["problems"][0]
+
+
+@pytest.mark.parametrize("name", ["jwt", "livekit", "agora", "whiteboard", "turn"])
+@pytest.mark.parametrize("prompt", ["ada@host:~$ ", "root#"])
+def test_a_prompt_after_a_token_is_removed(name: str, prompt: str) -> None:
+    assert readable(FORMATS[name] + prompt) == readable(FORMATS[name])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("between", ["", "+", " ", "\n"])
+def test_a_token_pasted_twice_is_explained_once(name: str, between: str) -> None:
+    assert readable(FORMATS[name] + between + FORMATS[name]) == readable(FORMATS[name])
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_an_encoded_token_is_decoded(name: str) -> None:
     token = FORMATS[name]
@@ -511,7 +557,7 @@ STRANGERS: Mapping[str, tuple[str, str, str | None]] = {
     "opentok": ("T1==" + base64.b64encode(b"partner_id=123&sig=ab:cd").decode(), "OpenTok token (T1==)", "OpenTok"),
     "jwe": ("eyJhbGciOiJSU0EifQ.aaaa.bbbb.cccc.dddd", "encrypted", None),
     "shown-shortened": ("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "cut short", None),
-    "undefined": ("undefined", "a variable that has no value", None),
+    "undefined": ("undefined", "the text undefined: a program printed a variable that has no value", None),
 }
 
 

@@ -41,16 +41,33 @@ _LOOKALIKES = str.maketrans(
     }
 )
 """Characters that word processors and chats write in the place of ASCII."""
-_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,8});")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|\w{2,31});")
 _CODE = re.compile(r"(?<!\\)\\(?:u([0-9a-fA-F]{4})|x([0-7][0-9a-fA-F]))")
 _MAX_DECODINGS = 4
 _JOINTS = (
-    r"[ \t|\u2502]*[\r\n\v\f\x85\u2028\u2029]+[ \t>|\u2502]*",  # Lines, quoted or in a table.
     r"""["'`]\s*[+.\\]?\s*["'`]""",  # String literals that a program joins.
     r"=\r?\n(?=.)",  # Soft line breaks of e-mail (RFC 2045, section 6.7).
-    r"<[^<>]{0,200}>",  # Tags of HTML, such as <wbr>.
-    r"\s+",
+    r"[\s>|\u2502]+",  # Lines, quoted or in a table.
 )
+_REMOVED = (
+    re.compile(r"<[^<>]{0,200}>"),  # Tags of HTML, such as <br> and <wbr>.
+    re.compile(r"[+-][ \t]*$", re.MULTILINE),  # Signs of continuation, such as psql's.
+)
+_ANY = r"A-Za-z0-9_+/*=.-"
+_LINE = re.compile(
+    r"(?:.{0,40}?[|\u2502\u2503](?=.*\w)|[ \t]*[0-9]{1,6}[ \t])?"  # A border, a log's prefix, or a line number.
+    rf"[^{_ANY}]*+([{_ANY}](?:.*[{_ANY}])?)"
+)
+_START = re.compile(r"(?:ey[AJ]|ew[0ok]|NETLESS|00[67]|[0-9]{9,19}:|T1==|04AAAA|eJ|rki1\.)\S*$")
+_SIGNED = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{43}")
+"""A JSON Web Token with a signature of HS256, which has 32 bytes."""
+_MAX_LINES = 100
+_MAX_WIDTH = 1000
+"""Characters of a line of folded text; mail allows 998 (RFC 5322, section 2.1.1)."""
+_MAX_NAME = 32
+"""Characters of a shell prompt up to its first sign."""
+_START_LENGTH = 12
+"""Characters that differ between the header and the payload of a JSON Web Token."""
 
 
 def decode(content: bytes) -> str:
@@ -82,16 +99,43 @@ def _all_candidates(text: str) -> Iterator[tuple[str, str]]:
             for match in pattern.finditer(plain):
                 yield f"{match['user']}:{match['credential']}", "joined from username and credential"
         for word in sorted(plain.split(), key=len, reverse=True):
-            yield from ((token, "taken from the text around it") for token in _found(word))
+            for token in (*_found(word), *_before_prompt(word)):
+                yield token, "taken from the text around it"
     for plain in texts:
-        for joint in _JOINTS:
-            yield from ((token, "joined from wrapped lines") for token in _found(re.sub(joint, "", plain)))
-        yield from ((token, "its blanks replaced by +") for token in _found(plain.replace(" ", "+")))
-        yield from (
-            (token, "decoded from e-mail") for token in _found(re.sub(r"=\r?\n(?=.)", "", plain).replace("=3D", "="))
-        )
+        for joined, removed in _joined(plain):
+            yield from ((token, removed) for token in _found(joined))
     base64url = _found(re.sub(r"[^A-Za-z0-9_.-]+", "", texts[-1]))
     yield from ((token, "joined from wrapped lines") for token in base64url if token.startswith(("e", "N")))
+
+
+def _joined(text: str) -> Iterator[tuple[str, str]]:
+    """Yield `text` with the parts of tokens joined in each way, and a note of that."""
+    for unwrapped in (text, *(pattern.sub("", text) for pattern in _REMOVED)):
+        yield from ((joined, "joined from wrapped lines") for joined in _unfolded(unwrapped))
+    yield from ((re.sub(joint, "", text), "joined from wrapped lines") for joint in _JOINTS)
+    yield text.replace(" ", "+"), "its blanks replaced by +"
+    yield re.sub(r"=\r?\n(?=.)", "", text).replace("=3D", "="), "decoded from e-mail"
+
+
+def _unfolded(text: str) -> Iterator[str]:
+    """Yield each token that is folded over lines up to a blank line, at each line that can be its last.
+
+    Quotes, borders, line numbers and prefixes of logs around each line are removed. The last line is shorter than the
+    one before, or ends a signature.
+    """
+    lines = [match[1] if (match := _LINE.match(line)) else "" for line in text.splitlines()]
+    for index, line in enumerate(lines):
+        if len(line) > _MAX_WIDTH or not (start := _START.search(line)):
+            continue
+        joined, width = start.group(), len(start.group())
+        for following in lines[index + 1 : index + _MAX_LINES]:
+            if len(following.split()) != 1 or len(following) > _MAX_WIDTH or _SIGNED.fullmatch(joined):
+                break
+            joined += following
+            if len(following) < width:
+                yield joined
+            width = len(following)
+        yield joined
 
 
 def _visible(text: str) -> str:
@@ -128,6 +172,15 @@ def _found(text: str) -> Iterator[str]:
         for end in ("_", "*", "__", "**"):  # The end of emphasis in Markdown.
             if token.endswith(end):
                 yield token.removesuffix(end)
+        if (again := token.find(token[:_START_LENGTH], 1)) > 0:  # A token that was pasted twice.
+            yield from (token[:again], token[:again].rstrip("+"))
+
+
+def _before_prompt(word: str) -> Iterator[str]:
+    """Yield what can be a token that is directly followed by a shell's prompt, such as ada@host:~$."""
+    for match in _TOKEN.finditer(word):
+        if word[match.end() : match.end() + 1] in {"@", ":", "~", "$", "#"}:
+            yield from (match.group()[:-length] for length in range(1, _MAX_NAME))
 
 
 def _in_json(text: str) -> Iterator[tuple[str, str]]:

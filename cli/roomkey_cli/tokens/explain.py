@@ -100,7 +100,10 @@ def _distance(explanation: Explanation) -> tuple[bool, bool, int, int]:
     """Return how far a candidate is from a good token: the most readable one was meant, and then the longest."""
     if foreign := explanation.foreign:
         return not foreign.header, foreign.vendor is None, len(foreign.flaws), -len(explanation.token)
-    return not (explanation.report and explanation.report.claims), False, len(explanation.problems), 0
+    report = explanation.report
+    if report is None or not report.claims:
+        return True, True, len(explanation.problems), 0
+    return False, report.signature is Signature.IMPOSSIBLE, len(explanation.problems), 0
 
 
 def as_json(explanation: Explanation) -> Mapping[str, object]:
