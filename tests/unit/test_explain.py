@@ -555,7 +555,8 @@ STRANGERS: Mapping[str, tuple[str, str, str | None]] = {
     "jaas": (jwt({"aud": "jitsi", "iss": "chat", "sub": "vpaas-magic-cookie-1", "room": "*"}), "JaaS", "JaaS (8x8)"),
     "ivs": (jwt({"resource": "arn:aws:ivs:eu:1:stage/x", "capabilities": {}}), "IVS", "Amazon IVS"),
     "opentok": ("T1==" + base64.b64encode(b"partner_id=123&sig=ab:cd").decode(), "OpenTok token (T1==)", "OpenTok"),
-    "jwe": ("eyJhbGciOiJSU0EifQ.aaaa.bbbb.cccc.dddd", "encrypted", None),
+    "jwe": (encoded(b'{"alg":"RSA-OAEP","enc":"A256GCM"}') + ".aaaa.bbbb.cccc.dddd", "encrypted", None),
+    "five-segments": (encoded(b'{"alg":"HS256"}') + ".aaaa.bbbb.cccc.dddd", "cut short or damaged", None),
     "shown-shortened": ("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "cut short", None),
     "undefined": ("undefined", "the text undefined: a program printed a variable that has no value", None),
 }

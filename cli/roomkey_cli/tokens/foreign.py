@@ -69,7 +69,7 @@ def identify_foreign(text: str) -> ForeignToken | None:
         return _json_web_token(decoded)
     if text.startswith("ey") and "." in text:
         segments = text.split(".")
-        if len(segments) == 5:
+        if len(segments) == 5 and "enc" in _header(segments[0]):
             return ForeignToken("an encrypted JSON Web Token (JWE): only its issuer can read it")
         return ForeignToken("a JSON Web Token that cannot be read: it is cut short or damaged")
     if re.fullmatch(r"ey[A-Za-z0-9_-]+", text):
@@ -83,6 +83,11 @@ def identify_foreign(text: str) -> ForeignToken | None:
     if re.fullmatch(r"04AAAA[A-Za-z0-9+/=]{40,}", text):
         return ForeignToken("a token of ZEGOCLOUD (token04)", "ZEGOCLOUD")
     return None
+
+
+def _header(segment: str) -> Mapping[str, Any]:
+    decoded = hs256.read(f"{segment}.e30.", None)  # With empty claims, since JWE has none in the clear.
+    return (decoded and decoded.header) or {}
 
 
 def _json_web_token(decoded: hs256.Decoded) -> ForeignToken:
