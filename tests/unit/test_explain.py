@@ -559,6 +559,13 @@ STRANGERS: Mapping[str, tuple[str, str, str | None]] = {
     "five-segments": (encoded(b'{"alg":"HS256"}') + ".aaaa.bbbb.cccc.dddd", "cut short or damaged", None),
     "shown-shortened": ("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9...", "cut short", None),
     "undefined": ("undefined", "the text undefined: a program printed a variable that has no value", None),
+    "bearer-undefined": ("Authorization: Bearer undefined", "the text undefined", None),
+    "bearer-object": ("bearer [object Object]", "the text [object Object]", None),
+    "bearer-unset": ("curl -H 'Authorization: Bearer ${token}'", "the text ${token}", None),
+    "url-with-undefined": ("https://example.com/join?token=undefined&x=1", "the text undefined", None),
+    "url-with-null": ("https://example.com/join#access_token=null", "the text null", None),
+    "json-with-null": ('{"token": null}', "the text null", None),
+    "line-with-undefined": ("token: 'undefined',", "the text undefined", None),
 }
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
+from roomkey.platforms.fields import is_missing_value
+
 _TURN_USER = r"[0-9]{9,19}(?::[!#-&(-\[\]-~]{1,256}?)?"
 _TURN_CREDENTIAL = r"[A-Za-z0-9+/]{27}="
 _TOKEN = re.compile(
@@ -23,6 +25,11 @@ _TOKEN = re.compile(
 )
 _MEMBERS = ("token", "participant_token", "signature", "authToken", "accessToken", "access_token", "jwt")
 """Members of a JSON response that contain a token, the likeliest first."""
+_VALUE = re.compile(
+    rf"""(?:bearer|{"|".join(_MEMBERS)})["']?(?:\s*[:=]\s*|\s+)["']?"""
+    r"""(\[object Object\]|\$?\{{1,2}\w*\}{1,2}|[^\s"'&;,}]+)""",
+    re.IGNORECASE,
+)
 
 _USER_MEMBER = rf"""(?:user(?:name)?|-u)["']?\s*[:=\s]\s*["']?(?P<user>{_TURN_USER})(?=["'\s,;&}}]|$)"""
 _CREDENTIAL_MEMBER = rf"""(?:credential|password|-w)["']?\s*[:=\s]\s*["']?(?P<credential>{_TURN_CREDENTIAL})"""
@@ -106,6 +113,9 @@ def _all_candidates(text: str) -> Iterator[tuple[str, str]]:
             yield from ((token, removed) for token in _found(joined))
     base64url = _found(re.sub(r"[^A-Za-z0-9_.-]+", "", texts[-1]))
     yield from ((token, "joined from wrapped lines") for token in base64url if token.startswith(("e", "N")))
+    for value in _VALUE.findall(texts[-1]):
+        if is_missing_value(value):
+            yield value, "taken from the text around it"
 
 
 def _joined(text: str) -> Iterator[tuple[str, str]]:

@@ -76,7 +76,7 @@ def identify_foreign(text: str) -> ForeignToken | None:
         return ForeignToken("the start of a JSON Web Token: it is cut short in its header")
     if re.fullmatch(r"T1==[A-Za-z0-9+/]+={0,2}", text):
         return _opentok(text)
-    if is_missing_value(text):
+    if re.fullmatch(r"\S+|\[object \w+\]", text) and is_missing_value(text):
         return ForeignToken(f"the text {text}: a program printed a variable that has no value")
     if _is_user_sig(text):
         return ForeignToken("a UserSig of Tencent RTC", "Tencent RTC")
