@@ -69,12 +69,16 @@ def explain(text: str, at: float, keys_of: Callable[[Platform], Credentials | No
     found: list[Explanation] = []
     for token, removed in candidates(text):
         notes = (removed,) if removed else ()
-        for platform in () if has_foreign_issuer(token) else PLATFORMS.values():
+        of_another = has_foreign_issuer(token)
+        for platform in PLATFORMS.values():
             report = platform.explain(token, None, at)
             if report is None:
                 continue
             credentials = keys(platform)
             report = (platform.explain(token, credentials, at) if credentials else report) or report
+            if of_another and report.signature is not Signature.VALID:
+                found.append(Explanation(None, identify_foreign(token), token, notes))
+                break
             report = report._replace(warnings=(*report.warnings, *_missing_values(report.content)))
             if not report.problems:
                 return Explanation(report, None, token, notes)

@@ -50,14 +50,20 @@ _JSON_WEB_TOKENS: tuple[tuple[str, _Test], ...] = (
     ("Stream", _has("user_id", "call_cids")),
     ("Stream", lambda _, claims: claims.keys() - {"iat", "exp"} in ({"user_id"}, {"server"})),
 )
+_WITH_KEY_PAIRS = ("Jitsi", "JaaS (8x8)")
 
 
 def has_foreign_issuer(text: str) -> bool:
-    """Return whether `text` is a JSON Web Token of an issuer with a URL, signed otherwise than platforms' tokens."""
+    """Return whether `text` is a JSON Web Token that another issuer signed, although its claims fit a platform.
+
+    The issuer has a URL and another algorithm, or a key pair for Jitsi, which also
+    accepts RS256 (jitsi-meet, token/util.lib.lua, asap_key_server).
+    """
     decoded = hs256.read(text, None)
-    if decoded is None or decoded.header is None:
+    if decoded is None or decoded.header is None or decoded.header.get("alg") == "HS256":
         return False
-    return decoded.header.get("alg") != "HS256" and "://" in str(decoded.claims.get("iss"))
+    of_jitsi = _vendor(decoded) in _WITH_KEY_PAIRS and _key_pair(decoded) is not None
+    return of_jitsi or "://" in str(decoded.claims.get("iss"))
 
 
 def identify_foreign(text: str) -> ForeignToken | None:
@@ -90,11 +96,24 @@ def _header(segment: str) -> Mapping[str, Any]:
     return (decoded and decoded.header) or {}
 
 
+def _vendor(decoded: hs256.Decoded) -> str | None:
+    return next((name for name, test in _JSON_WEB_TOKENS if test(decoded.header or {}, decoded.claims)), None)
+
+
+def _key_pair(decoded: hs256.Decoded) -> str | None:
+    """Return the algorithm of a token that is signed with a private key (RFC 7518, section 3.1, and RFC 8037)."""
+    algorithm = str((decoded.header or {}).get("alg"))
+    return algorithm if re.fullmatch(r"(?:RS|PS|ES)(?:256|384|512)|EdDSA", algorithm) else None
+
+
 def _json_web_token(decoded: hs256.Decoded) -> ForeignToken:
     header, claims = decoded.header or {}, decoded.claims
-    issuer = hs256.string(claims.get("iss"))
-    vendor = next((name for name, test in _JSON_WEB_TOKENS if test(header, claims)), None)
+    issuer, vendor = hs256.string(claims.get("iss")), _vendor(decoded)
     of_another = f"a JWT of another issuer ({f'iss {issuer}' if issuer else 'it has no iss'})"
+    flaws = decoded.flaws
+    if algorithm := _key_pair(decoded):
+        of_another += f"; its {algorithm} signature cannot be checked with a shared secret"
+        flaws = tuple(flaw for flaw in flaws if flaw != hs256.NOT_HS256)
     hint = ""
     if vendor is None and {"sub", "aud"} & claims.keys():
         hint = "if you sign in with it, pass the token that Roomkey returned instead"
@@ -106,7 +125,7 @@ def _json_web_token(decoded: hs256.Decoded) -> ForeignToken:
         header=header,
         claims=claims,
         hint=hint,
-        flaws=(*decoded.flaws, *hs256.time_warnings(claims)),
+        flaws=(*flaws, *hs256.time_warnings(claims)),
     )
 
 

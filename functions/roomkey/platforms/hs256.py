@@ -27,6 +27,7 @@ _MAX_NANOSECONDS = 10**19
 _SIGNATURE_BYTES = hashlib.sha256().digest_size
 _SIGNATURE_LENGTH = math.ceil(_SIGNATURE_BYTES * 4 / 3)
 """Characters of a signature in base64url."""
+NOT_HS256 = "its signature is not an HS256 signature"
 
 # 100ms's web client decodes the payload with `atob`, which accepts neither "-" nor "_" and reads bytes as Latin-1. JSON
 # in printable ASCII needs the two only for these characters, which it has only inside strings.
@@ -121,7 +122,7 @@ def _verify(token: str, segment: str, key: str | None) -> tuple[str | None, Sign
     except ValueError:
         size = 0
     if size != _SIGNATURE_BYTES:
-        return "its signature is not an HS256 signature", Signature.IMPOSSIBLE
+        return NOT_HS256, Signature.IMPOSSIBLE
     if key is None:
         return None, Signature.UNCHECKED
     expected = _encoded(hmac.digest(key.encode(), token[: -len(segment) - 1].encode(), "sha256"))
