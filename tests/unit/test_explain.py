@@ -610,6 +610,7 @@ URL = "https://auth.example"
     ("alg", "claims"),
     [
         ("HS256", {"user_id": "ada", "role": "admin", "exp": NOW + 60, "iat": NOW}),
+        ("HS256", {"user_id": 7, "exp": NOW + 60, "iat": NOW}),
         ("HS256", {"server": "eu-1", "exp": NOW + 60}),
         ("RS256", {"user_id": "ada", "role": "admin", "call_cids": [], "exp": NOW + 60, "iss": URL}),
         ("RS256", {"video": "https://x.example/a.mp4", "exp": NOW + 60}),
@@ -653,6 +654,12 @@ def test_a_platforms_token_with_few_claims_stays_its_own(claims: dict[str, Any],
     assert explained(jwt(claims), keys=False)["platform"] == platform
     of_key_pair = explained(jwt({**claims, "exp": NOW - 1}, alg="RS256"), keys=False)
     assert of_key_pair["platform"] == (None if platform == "jitsi" else platform)
+
+
+def test_a_verified_token_is_of_its_platform_whatever_its_claims() -> None:
+    found = explained(jwt({"user_id": 7, "exp": NOW + 60}, DEMO["stream"]["api_secret"]))
+    assert (found["platform"], found["signature"]) == ("stream", "valid")
+    assert "user_id is missing or not a string" in found["problems"][0]
 
 
 @pytest.mark.parametrize("word", ["undefined", "null", "[object Object]"])

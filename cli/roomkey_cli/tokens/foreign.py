@@ -48,7 +48,8 @@ _JSON_WEB_TOKENS: tuple[tuple[str, _Test], ...] = (
     ("Azure Communication Services", _has("skypeid")),
     ("Daily", _has("r", "d")),
     ("Stream", _has("user_id", "call_cids")),
-    ("Stream", lambda _, claims: claims.keys() - {"iat", "exp"} in ({"user_id"}, {"server"})),
+    ("Stream", lambda _, claims: claims.keys() - {"iat", "exp"} == {"user_id"} and hs256.is_text(claims["user_id"])),
+    ("Stream", lambda _, claims: claims.keys() - {"iat", "exp"} == {"server"}),
 )
 _WITH_KEY_PAIRS = ("Jitsi", "JaaS (8x8)")
 
@@ -56,12 +57,15 @@ _WITH_KEY_PAIRS = ("Jitsi", "JaaS (8x8)")
 def has_foreign_issuer(text: str) -> bool:
     """Return whether `text` is a JSON Web Token that another issuer signed, although its claims fit a platform.
 
-    The issuer has a URL and another algorithm, or a key pair for Jitsi, which also
+    The issuer has a URL and another algorithm, or a user_id that is no string, or a key pair for Jitsi, which also
     accepts RS256 (jitsi-meet, token/util.lib.lua, asap_key_server).
     """
     decoded = hs256.read(text, None)
-    if decoded is None or decoded.header is None or decoded.header.get("alg") == "HS256":
+    if decoded is None or decoded.header is None:
         return False
+    if decoded.header.get("alg") == "HS256":
+        claims = decoded.claims
+        return claims.keys() - {"iat", "exp"} == {"user_id"} and not isinstance(claims["user_id"], str)
     of_jitsi = _vendor(decoded) in _WITH_KEY_PAIRS and _key_pair(decoded) is not None
     return of_jitsi or "://" in str(decoded.claims.get("iss"))
 
