@@ -110,13 +110,23 @@ build: $(TOOLS)/sam/.installed  ## Build the package for AWS, with bytecode. Nee
 	$(COMPILE) -s .aws-sam/build/Dependencies -p /opt .aws-sam/build/Dependencies
 COMPILE := python3.13 -m compileall -q --invalidation-mode unchecked-hash
 
+# SAM reads AWS_DEFAULT_REGION only; the AWS CLI and roomkey prefer AWS_REGION.
+ifdef AWS_REGION
+export AWS_DEFAULT_REGION := $(AWS_REGION)
+endif
+
 # An endpoint on this machine is an emulated AWS: `roomkey up` deploys to the one that it talks to.
 AWS ?= $(if $(findstring //127.0.0.1:,$(AWS_ENDPOINT_URL)),emulated)
 ifeq ($(AWS),emulated)
+# git ignores the rehearsal's file, in which `roomkey up` writes its answers.
+environment: $(filter config/rehearsal.yaml,config/$(ENV).yaml)
+config/rehearsal.yaml:
+	@sed 's/`dev`/`rehearsal`/; s/^Environment: dev$$/Environment: rehearsal/' config/dev.yaml >$@
+
 deploy: environment $(VENV)/.run build $(TOOLS)/ministack/.installed
 	@PYTHONPATH=tests $(TOOLS)/ministack/bin/python -m emulated.aws deploy config/$(ENV).yaml
 else
-deploy: environment before-deploy template build  ## Deploy an environment of config/ (ENV=dev), or rehearse it with AWS=emulated.
+deploy: environment before-deploy template build  ## Deploy an environment of config/ (ENV=dev), or rehearse: ENV=rehearsal AWS=emulated.
 	@# A new value each time, or a changed parameter would publish no new version of the function.
 	$(SAM) deploy --stack-name roomkey-$(ENV) --tags service=roomkey environment=$(ENV) \
 	  --parameter-overrides file://config/$(ENV).yaml Release=$$(date +%s) $(ARGS)
@@ -126,8 +136,9 @@ endif
 before-deploy: $(VENV)/.run
 	@$(BIN)/roomkey doctor $(ENV) --before-deploy
 
-stop-emulated-aws:  ## Stop what `make deploy ENV=dev AWS=emulated` started.
-	@PYTHONPATH=tests $(TOOLS)/ministack/bin/python -m emulated.aws stop
+stop-emulated-aws:  ## Stop what `make deploy ENV=rehearsal AWS=emulated` started.
+	@if [ -x $(TOOLS)/ministack/bin/python ]; then PYTHONPATH=tests $(TOOLS)/ministack/bin/python -m emulated.aws stop; \
+	  else echo "No emulated AWS is running."; fi
 
 # Runs before the build. The file must contain the same name, or another environment would be overwritten.
 environment:
@@ -162,7 +173,7 @@ release: $(VENV)/.dev build  ## Build the wheel, the SAM package and the release
 	awk '/^## / {seen++} seen == 1' CHANGELOG.md >dist/NOTES.md
 
 clean:  ## Remove everything that make created, environments included.
-	rm -rf $(VENV) $(TOOLS) .aws-sam dist .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(TOOLS) config/rehearsal.yaml .aws-sam dist .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # --- environments ----------------------------------------------------------------------------------------------------
 # Each install removes the stamp first and writes it last, so make repeats an interrupted install.

@@ -75,7 +75,12 @@ def environment(aws: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> li
 def _with_key(aws: LocalStack) -> dict[str, str]:
     """Return the environment in which `sam local` passes this run's key to the container."""
     key_id, secret = aws.key
-    return {**os.environ, "AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "us-east-1"}
+    return {
+        **os.environ,
+        "AWS_ACCESS_KEY_ID": key_id,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
 
 
 def invoke(sam: str, aws: LocalStack, environment: list[str], event: str) -> Any:

@@ -1,4 +1,4 @@
-"""Deploy a stack to an emulated AWS on this machine: `make deploy ENV=dev AWS=emulated`.
+"""Deploy a stack to an emulated AWS on this machine: `make deploy ENV=rehearsal AWS=emulated`.
 
 The emulator is ministack, with IAM enforced. It runs the packaged template through CloudFormation, Lambda and API
 Gateway as AWS does, except for the differences in `ADAPTATIONS`. Needs `make build` and .tools/ministack.
@@ -243,9 +243,15 @@ class EmulatedAws:
             time.sleep(0.1)
         raise RuntimeError(f"The emulated AWS does not answer at {self.endpoint}.")
 
-    def stop(self) -> None:
-        """Stop the emulator, which deletes everything in it."""
-        self._ministack("--stop")
+    def stop(self) -> bool:
+        """Stop the emulator, which deletes everything in it. Return False if none is running."""
+        try:
+            self._ministack("--stop")
+        except subprocess.CalledProcessError:
+            if self.answers():
+                raise
+            return False
+        return True
 
     def _ministack(self, option: str) -> None:
         settings = {"GATEWAY_PORT": str(self._port), "BIND_HOST": "127.0.0.1", "AUTH": "true"}
@@ -291,8 +297,7 @@ def main(arguments: list[str]) -> None:
     logging.disable()  # The translator's remarks about its feature toggles.
     aws = EmulatedAws(int(os.environ.get("EMULATED_AWS_PORT", PORT)))
     if given.command == "stop":
-        aws.stop()
-        print("The emulated AWS has stopped.")
+        print("The emulated AWS has stopped." if aws.stop() else f"No emulated AWS is running at {aws.endpoint}.")
         return
     aws.start()
     print("Deploying to the emulated AWS ...", flush=True)
@@ -308,7 +313,8 @@ def next_steps(environment: str, endpoint: str) -> str:
 To use it with `roomkey` and the AWS CLI in this shell:
 
   export PATH="{ROOT}/.venv/bin:$PATH"
-  export AWS_ENDPOINT_URL={endpoint} AWS_REGION={REGION} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  export AWS_ENDPOINT_URL={endpoint} AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}
+  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
 
 Next, store policy and secrets, turn minting on, and get a first token:
 

@@ -21,7 +21,7 @@ from emulated.aws import MINISTACK, REGION, ROOT_USER, SAM, EmulatedAws
 from infrastructure.template import ROOT
 
 ROOMKEY = Path(sys.executable).with_name("roomkey")
-NAME = "dev"
+NAME = "rehearsal"
 
 User = dict[str, str]
 """An access key, as boto3 takes it."""

@@ -88,6 +88,11 @@ def default_parameters() -> dict[str, str]:
     return {name: str(parameter["Default"]) for name, parameter in _parsed()["Parameters"].items()}
 
 
+def environments() -> list[str]:
+    """Return the environments in `config/`, without the one of a rehearsal."""
+    return sorted({path.stem for path in (ROOT / "config").glob("*.yaml")} - {"rehearsal"})
+
+
 def configured(environment: str) -> dict[str, str]:
     """Return the parameters in `config/` of this environment."""
     return parameters_in(ROOT / "config" / f"{environment}.yaml")

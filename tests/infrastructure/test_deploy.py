@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,22 @@ from pathlib import Path
 import pytest
 
 from emulated.aws import next_steps
-from infrastructure.template import ROOT, accepts, configured, default_parameters, refusals, stack
+from infrastructure.template import (
+    ROOT,
+    accepts,
+    configured,
+    default_parameters,
+    environments,
+    parameters_in,
+    refusals,
+    stack,
+)
 from infrastructure.translated import stacks
 
 SAM = ROOT / ".tools/sam/bin/sam"
 BUCKET = "artifacts"
 REGION = "eu-central-1"
-ENVIRONMENTS = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
+ENVIRONMENTS = environments()
 
 
 def _make(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -79,14 +89,52 @@ def test_the_next_steps_find_the_command_from_any_folder(tmp_path: Path) -> None
     exports = [line for line in next_steps("dev", "http://127.0.0.1:4566").splitlines() if "export" in line]
 
     found = subprocess.run(
-        ["bash", "-c", "\n".join([*exports, "echo ${PATH%%:*} $AWS_ENDPOINT_URL"])],
+        ["bash", "-c", "\n".join([*exports, "echo ${PATH%%:*} $AWS_ENDPOINT_URL $AWS_REGION $AWS_DEFAULT_REGION"])],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
 
-    assert found.stdout.split() == [str(ROOT / ".venv/bin"), "http://127.0.0.1:4566"]
+    assert found.stdout.split() == [str(ROOT / ".venv/bin"), "http://127.0.0.1:4566", "us-east-1", "us-east-1"]
+
+
+@pytest.mark.parametrize("variables", [{}, {"AWS_DEFAULT_REGION": "us-east-1"}])
+def test_sam_deploys_to_the_region_that_roomkey_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    sam = tmp_path / "sam"
+    sam.write_text("#!/bin/sh\necho $AWS_DEFAULT_REGION\n")
+    sam.chmod(0o755)
+    others = [word for target in ("before-deploy", "template", "build") for word in ("-o", target)]
+
+    done = _make(*others, "-s", "deploy", "ENV=dev", f"SAM={sam}", AWS_REGION=REGION, **variables)
+
+    assert done.stdout.split() == [REGION], done.stderr
+
+
+def test_a_rehearsal_has_its_own_file_which_git_ignores(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    shutil.copy(ROOT / "config/dev.yaml", tmp_path / "config")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+
+    done = _make("-C", str(tmp_path), "environment", "ENV=rehearsal", "AWS=emulated")
+
+    file = tmp_path / "config/rehearsal.yaml"
+    assert done.returncode == 0, done.stdout
+    assert parameters_in(file) == configured("dev") | {"Environment": "rehearsal"}
+    assert "config/rehearsal.yaml" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def test_stopping_the_emulated_aws_when_none_is_running_succeeds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    done = _make("stop-emulated-aws", EMULATED_AWS_PORT=str(port))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("No emulated AWS is running")
 
 
 def test_a_file_of_another_environment_is_refused(tmp_path: Path) -> None:

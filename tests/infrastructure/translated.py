@@ -11,14 +11,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from infrastructure.template import EVERYTHING, JWT, ROOT, configured, stack
+from infrastructure.template import EVERYTHING, JWT, configured, environments, stack
 
 
 def stacks() -> dict[str, dict[str, str]]:
     """Return the parameters of each stack, by its name."""
-    environments = {path.stem: configured(path.stem) for path in (ROOT / "config").glob("*.yaml")}
+    configurations = {name: configured(name) for name in environments()}
     # staging and prod leave the issuer to the team.
-    return {name: JWT | {n: v for n, v in given.items() if v} for name, given in environments.items()} | {
+    return {name: JWT | {n: v for n, v in given.items() if v} for name, given in configurations.items()} | {
         "everything": EVERYTHING
     }
 

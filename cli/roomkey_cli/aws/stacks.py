@@ -40,6 +40,11 @@ def find_stack(aws: Aws, environment: Environment) -> Stack | None:
     )
 
 
+def delete_command(aws: Aws, environment: Environment) -> str:
+    """Return the command that deletes the environment's stack. SAM does not read AWS_REGION."""
+    return f".tools/sam/bin/sam delete --stack-name {environment.stack_name} --region {aws.region}"
+
+
 def failure_reasons(aws: Aws, environment: Environment) -> list[str]:
     """Return why resources of the stack failed, the first failure first. Raises `AwsError`."""
     events = aws.call("cloudformation", "describe_stack_events", StackName=environment.stack_name)["StackEvents"]

@@ -332,7 +332,7 @@ def _deploy(run: _Run) -> None:
         stack = stacks.find_stack(run.aws, run.environment)
         reasons = stacks.failure_reasons(run.aws, run.environment)[:3] if stack else []
         first_step = (
-            f"run sam delete --stack-name {run.environment.stack_name} first, then "
+            f"run {stacks.delete_command(run.aws, run.environment)} first, then "
             if stack and stack.status == "ROLLBACK_COMPLETE"
             else ""
         )

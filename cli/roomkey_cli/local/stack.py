@@ -269,7 +269,8 @@ def welcome(base_url: str, endpoint: str, options: Options, key: LocalKey) -> st
     """Return the text that `roomkey run` prints: what is running, and commands that work."""
     signed = f"--aws-sigv4 aws:amz:{REGION}:execute-api --user {key.id}:{key.secret}"
     credentials = (
-        f"AWS_ENDPOINT_URL={endpoint} AWS_REGION={REGION} AWS_ACCESS_KEY_ID={key.id} AWS_SECRET_ACCESS_KEY={key.secret}"
+        f"AWS_ENDPOINT_URL={endpoint} AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION} "
+        f"AWS_ACCESS_KEY_ID={key.id} AWS_SECRET_ACCESS_KEY={key.secret}"
     )
     sections = [
         f"Roomkey is ready at {base_url}  (environment {LOCAL}, app tokens: {options.access})",
@@ -345,6 +346,6 @@ def _container_lines(key: LocalKey) -> str:
     architecture = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
     parameters = f"--parameter-overrides 'Environment={LOCAL} AppTokenAccess=open Architecture={architecture}'"
     return f"""  In Lambda's own container, after `make build`:
-    export AWS_ACCESS_KEY_ID={key.id} AWS_SECRET_ACCESS_KEY={key.secret} AWS_REGION={REGION}
+    export AWS_ACCESS_KEY_ID={key.id} AWS_SECRET_ACCESS_KEY={key.secret} AWS_DEFAULT_REGION={REGION}
     sam local invoke -e events/api-token-web.json {parameters}
     sam local start-api {parameters}"""

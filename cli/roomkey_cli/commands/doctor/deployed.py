@@ -27,7 +27,8 @@ def stack(examination: Examination) -> Iterator[Finding]:
     elif stack.status in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"):
         reason = next(iter(stacks.failure_reasons(examination.aws, examination.environment)), events)
         message = f"{name}: {stack.status}: the first deploy failed, and no deploy can follow ({reason})"
-        yield Finding("stack", FAIL, message, f"fix the reason, run sam delete --stack-name {name}, and deploy again")
+        delete = stacks.delete_command(examination.aws, examination.environment)
+        yield Finding("stack", FAIL, message, f"fix the reason, run {delete}, and deploy again")
     elif stack.status == "UPDATE_ROLLBACK_COMPLETE":
         yield Finding("stack", WARN, f"{name}: the last deploy was rolled back", events)
     elif stack.status.endswith("FAILED") or "ROLLBACK" in stack.status:

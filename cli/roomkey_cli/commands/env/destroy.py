@@ -34,8 +34,8 @@ def destroy(
     """
     aws = session.aws
     if stacks.find_stack(aws, environment) is not None:
-        name = environment.stack_name
-        fail(f"the stack {name} still exists: run sam delete --stack-name {name}", REFUSED)
+        delete = stacks.delete_command(aws, environment)
+        fail(f"the stack {environment.stack_name} still exists: run {delete}", REFUSED)
     changes = [
         *_parameters(aws, environment),
         *_secrets(aws, environment, recovery_days),
