@@ -290,6 +290,17 @@ def test_it_serves_the_platforms_that_it_has_keys_for(one_platform: LocalStack) 
     assert claims_of(token, "Sentinel7Vq2mXw9Lr4Tz6Bn8Kc1Hd3Fg5Js0Yp")["access_key"] == "0123456789abcdef01234567"
 
 
+def test_the_printed_variables_serve_sdks_and_the_command_in_one_account(one_platform: LocalStack) -> None:
+    environ = dict(one_platform.environ)
+    assert environ.pop("AWS_REGION") == environ["AWS_DEFAULT_REGION"]
+
+    shown = json.loads(shell(f"env -u AWS_REGION -u AWS_PROFILE {ROOMKEY} env show local --json", environ=environ))
+
+    assert f":{shown['account']}:" in shown["kill_switch"]["arn"]
+    assert f":{shown['account']}:" in shown["secrets"]["100ms"]["arn"]
+    assert list(shown["secrets"]) == ["100ms", "invites"]
+
+
 def test_another_terminal_finds_the_command(one_platform: LocalStack) -> None:
     lines = [line for line in one_platform.printed.splitlines() if line.startswith("    export PATH=")]
 

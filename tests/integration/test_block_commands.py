@@ -23,10 +23,12 @@ def test_a_user_is_blocked_and_unblocked(account: Account) -> None:
     assert account.block_list(name) == {"users": {"u-7": entry}}
     assert blocked.lines[0] == f"u-7 is now blocked in {name}: room r1, r2, platform agora, without end: spam."
     assert "In effect everywhere by 20" in blocked.lines[1]
+    assert blocked.lines[1].endswith("Tokens already issued stay valid until they expire.")
     assert "of 8192 bytes (free tier)" in blocked.lines[2]
 
     unblocked = roomkey("unblock", name, "u-7")
     assert unblocked.lines[0] == f"u-7 is no longer blocked in {name}."
+    assert "Tokens already issued" not in unblocked.out
     assert account.block_list(name) == {}
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_the_change_is_reported_in_words_with_its_time(
 
     lines = roomkey("env", verb, name, *scopes).lines
 
-    assert lines[0] == f"{headline.replace('NAME', name)} In effect everywhere by {NOW}+36."
+    assert lines[0] == f"{headline.replace('NAME', name)} In effect everywhere within 36 s, by {NOW}+36."
 
 
 @pytest.mark.parametrize(
@@ -398,11 +399,28 @@ def test_status_lists_the_secrets_that_a_served_platform_lacks(account: Account)
     name = account.create()
     account.function(name, Environment={"Variables": {"PLATFORMS": "100ms,agora"}})
     account.aws.put_secret(name, DEMO["100ms"])
+    account.aws.put_secret(name, "{}", "invites")
 
-    lines = roomkey("env", "status", name).lines
+    for command in ("status", "show"):
+        lines = [line for line in roomkey("env", command, name).lines if line.startswith("  secret ")]
+        assert [line.split()[1].removeprefix(f"roomkey/{name}/") for line in lines] == ["100ms", "agora", "invites"]
+        assert lines[1].endswith(("not stored", "does not exist"))
 
-    assert [line.split()[1] for line in lines if line.startswith("  secret ")] == ["100ms", "agora"]
-    assert lines[-1].endswith("not stored")
+
+def test_status_shows_the_day_on_which_a_secret_was_read(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets Manager returns midnight of that day; moto returns no time."""
+    name = account.create()
+    account.aws.put_secret(name, DEMO["100ms"])
+    assert roomkey("env", "status", name).lines[-1].endswith("last read never or unknown")
+    call = Aws.call
+
+    def with_time(aws: Aws, service: str, operation: str, **parameters: object) -> dict[str, object]:
+        read = {"LastAccessedDate": datetime(2026, 11, 29, tzinfo=UTC)} if operation == "describe_secret" else {}
+        return {**call(aws, service, operation, **parameters), **read}
+
+    monkeypatch.setattr(Aws, "call", with_time)
+
+    assert roomkey("env", "status", name).lines[-1].endswith("last read on 2026-11-29")
 
 
 def test_status_as_json(account: Account) -> None:
@@ -435,7 +453,7 @@ def test_status_as_json(account: Account) -> None:
         0,
         [],
     )
-    assert [one["stored"] for one in document["secrets"]] == [True] + [False] * (len(PLATFORMS) - 1)
+    assert [(one["platform"], one["stored"]) for one in document["secrets"]] == [("100ms", True)]
     assert json.loads(DEMO["100ms"])["app_secret"] not in json.dumps(document)
 
 
@@ -529,7 +547,7 @@ def test_show_names_everything(account: Account) -> None:
 
     assert document["kill_switch"]["arn"].endswith(f":parameter/roomkey/{name}/disabled")
     assert document["secrets"]["agora"]["arn"].startswith("arn:aws:secretsmanager:eu-central-1:123456789012:secret:")
-    assert document["secrets"]["100ms"]["arn"] is None
+    assert list(document["secrets"]) == ["agora"]
     assert document["function"]["arn"] in (arn, arn.removesuffix(":1"))
     assert (document["function"]["version"], document["function"]["reserved_concurrency"]) == ("1", None)
     assert document["stack"] == {
@@ -680,7 +698,7 @@ def test_an_environment_with_a_stack_is_not_destroyed(account: Account) -> None:
     result = roomkey("env", "destroy", name, stdin=f"{name}\n")
 
     assert result.status == 1
-    assert f"sam delete --stack-name roomkey-{name}" in result.err
+    assert f".tools/sam/bin/sam delete --stack-name roomkey-{name} --region eu-central-1" in result.err
     assert account.flag(name) == "false"
 
 

@@ -95,7 +95,8 @@ def block(
     else:
         description = f"block the invite {invite} in {environment}"
         headline = f"The invite {invite} is now blocked in {environment}."
-    _write(environment, session, options, change, description, headline)
+    remark = " Tokens already issued stay valid until they expire."
+    _write(environment, session, options, change, description, headline, remark=remark)
 
 
 def unblock(
@@ -258,6 +259,7 @@ def _write(
     headline: str,
     *,
     read: Callable[[Parameter, Environment], BlockList] = _parsed,
+    remark: str = "",
 ) -> None:
     """Change the list and drop expired entries. Fail if another operator changes it meanwhile."""
     aws = session.aws
@@ -284,8 +286,7 @@ def _write(
         unchanged="The block list already contains this; nothing was changed.",
         headline=headline,
         notes=[
-            f"In effect everywhere by {iso_in(limits.OPERATOR_CONFIG_BOUND_SECONDS)}. Tokens already issued stay valid "
-            "until they expire.",
+            f"In effect everywhere by {iso_in(limits.OPERATOR_CONFIG_BOUND_SECONDS)}.{remark}",
             f"{block_list.summary(after)}; {_size(size)}",
         ],
         details={

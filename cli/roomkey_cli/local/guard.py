@@ -307,7 +307,7 @@ class AwsGuard:
             return _aws_error(environ, start_response, "AccessDeniedException", str(refusal))
         except sigv4.SignatureRefused as refusal:
             return _aws_error(environ, start_response, "UnrecognizedClientException", str(refusal))
-        return self._app(environ, start_response)
+        return self._app({**environ, "HTTP_X_MOTO_ACCOUNT_ID": sigv4.DEMO_ACCOUNT}, start_response)
 
     def _check_source(self, environ: dict[str, Any]) -> Sequence[tuple[str, str]]:
         """Return the headers of a request that does not come from a browser."""

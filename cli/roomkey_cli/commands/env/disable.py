@@ -139,7 +139,7 @@ def _set(
         as_json=session.as_json,
         unchanged=f"Minting is already {now} in {environment}{still}; nothing was changed.",
         headline=f"Minting is now {now} in {environment}{still} (was: {before}). "
-        f"In effect everywhere by {effective_at}.",
+        f"In effect everywhere within {limits.OPERATOR_CONFIG_BOUND_SECONDS} s, by {effective_at}.",
         notes=notes,
         details={
             "minting": kill_switch.as_json(after),

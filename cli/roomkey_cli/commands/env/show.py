@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from roomkey.platforms import PLATFORMS
-from roomkey_cli.aws import parameters, secret_store, stacks
-from roomkey_cli.commands.env.status import function_json, function_words
+from roomkey_cli.aws import parameters, stacks
+from roomkey_cli.commands.env.status import function_json, function_words, served_or_stored_secrets
 from roomkey_cli.commands.options import EnvironmentArgument
 from roomkey_cli.commands.session import Session
 from roomkey_cli.terminal import print_json, print_line
@@ -13,12 +12,14 @@ from roomkey_cli.terminal import print_json, print_line
 def show(environment: EnvironmentArgument, session: Session) -> None:
     """Show the names of an environment's resources: parameters, secrets, function, stack and its outputs.
 
+    The secrets are those of the platforms that are served, and others that exist.
+
     Example: roomkey env show prod
     """
     aws = session.aws
     snapshot = parameters.read(aws, environment)
-    secrets = {platform: secret_store.find(aws, environment, platform) for platform in PLATFORMS}
     function = stacks.find_function(aws, environment)
+    secrets = served_or_stored_secrets(aws, environment, function)
     stack = stacks.find_stack(aws, environment)
     stored = {
         "kill_switch": (environment.kill_switch_name, snapshot.kill_switch),

@@ -15,7 +15,7 @@ from roomkey_cli.aws.parameters import EnvironmentSnapshot, Parameter
 from roomkey_cli.aws.secret_store import SecretMetadata
 from roomkey_cli.commands.options import EnvironmentArgument
 from roomkey_cli.commands.session import Session
-from roomkey_cli.environment import Environment
+from roomkey_cli.environment import INVITES, Environment
 from roomkey_cli.policy import lint
 from roomkey_cli.terminal import REFUSED, iso, iso_or_none, note, print_json, print_line
 
@@ -33,8 +33,8 @@ def status(environment: EnvironmentArgument, session: Session) -> None:
     aws = session.aws
     snapshot = parameters.read(aws, environment)
     metadata = parameters.describe(aws, environment.parameter_names)
-    secrets = {platform: secret_store.find(aws, environment, platform) for platform in PLATFORMS}
     function = _function(aws, environment)
+    secrets = served_or_stored_secrets(aws, environment, function)
     if session.as_json:
         print_json(
             {
@@ -57,7 +57,7 @@ def status(environment: EnvironmentArgument, session: Session) -> None:
         ):
             print_line(_parameter_words(name, parameter, metadata, text), mark=f"  {label:<8} ")
         print_line(function_words(function), mark="  function ")
-        for platform, secret in _served_or_stored(environment, function, secrets).items():
+        for platform, secret in secrets.items():
             print_line(f"{platform:<17} {_secret_words(secret)}", mark="  secret   ")
     if not is_usable(snapshot):
         raise typer.Exit(REFUSED)
@@ -86,13 +86,14 @@ def _function(aws: Aws, environment: Environment) -> stacks.Function | None:
         return None
 
 
-def _served_or_stored(
-    environment: Environment, function: stacks.Function | None, secrets: Mapping[str, SecretMetadata | None]
+def served_or_stored_secrets(
+    aws: Aws, environment: Environment, function: stacks.Function | None
 ) -> Mapping[str, SecretMetadata | None]:
     """Return the secrets that exist and, as None, the missing ones of platforms that are served."""
+    secrets = {name: secret_store.find(aws, environment, name) for name in (*PLATFORMS, INVITES)}
     deployed = function.variables.get("PLATFORMS") if function else None
     served = (deployed or config_file.read_valid(environment).get("Platforms", "")).split(",")
-    return {platform: secret for platform, secret in secrets.items() if secret or platform in served}
+    return {name: secret for name, secret in secrets.items() if secret or name in served}
 
 
 def _minting(snapshot: EnvironmentSnapshot) -> str:
@@ -208,7 +209,8 @@ def _secret_words(secret: SecretMetadata | None) -> str:
 
 
 def _day(time: datetime | None) -> str:
-    return "never or unknown" if time is None else f"{time:%Y-%m-%d}"
+    """Return the day of a secret's last read. Secrets Manager has no time of day."""
+    return "never or unknown" if time is None else f"on {time:%Y-%m-%d}"
 
 
 def _secret_json(environment: Environment, platform: str, secret: SecretMetadata | None) -> dict[str, object]:
