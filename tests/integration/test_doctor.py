@@ -410,7 +410,18 @@ def test_the_local_stack_needs_no_deploy(account: Account) -> None:
     found = examine("local")
 
     assert found["stack"] == [("ok", "this is the local stack, which runs without a deploy", "")]
-    assert "config" not in found
+    assert not {"config", "python", "sam"} & found.keys()
+
+
+def test_a_warning_about_several_rules_is_shown_once(account: Account) -> None:
+    name = account.create()
+    rules = [{"who": ["anyone"], "kinds": ["app"], "platforms": ["*"], "roles": ["*"], "rooms": ["*"]}] * 3
+    account.aws.put_policy(name, json.dumps({"version": 1, "mode": "enforce", "rules": rules}))
+
+    warnings = [message for level, message, _ in examine(name)["policy"] if level == "warn"]
+
+    assert "rules[0].platforms includes every platform that a later deploy adds (also rules[1], rules[2])" in warnings
+    assert len(warnings) == len({message.partition(" ")[2].partition(" (also")[0] for message in warnings})
 
 
 def test_a_deployer_who_may_not_read_operator_data_is_warned(account: Account) -> None:
@@ -490,7 +501,8 @@ def test_the_state_of_the_stack(account: Account, monkeypatch: pytest.MonkeyPatc
     assert finding[0] == level
     if status == "ROLLBACK_COMPLETE":
         assert "(Role: access denied)" in finding[1]
-        assert "sam delete --stack-name" in finding[2]
+        assert ".tools/sam/bin/sam delete --stack-name roomkey-" in finding[2]
+        assert " --region eu-central-1, and" in finding[2]
 
 
 FLAWS = [

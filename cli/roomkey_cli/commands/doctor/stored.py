@@ -1,6 +1,6 @@
 """Checks of what operators store: kill switch, policy, block list and secrets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from roomkey.platforms import PLATFORMS
 from roomkey_cli.aws import block_list as block_lists
@@ -48,8 +48,18 @@ def policy(examination: Examination) -> Iterator[Finding]:
             yield Finding("policy", FAIL, message, f"name {' or '.join(lint.SUBJECTS[access])} in who: {fix}")
     for problem in read.problems:
         yield Finding("policy", FAIL, str(problem), fix)
-    for warning in read.warnings:
-        yield Finding("policy", WARN, str(warning), fix)
+    for warning in _once(read.warnings):
+        yield Finding("policy", WARN, warning, fix)
+
+
+def _once(warnings: Iterable[lint.PolicyFinding]) -> Iterator[str]:
+    """Yield each warning once, with the names of the other rules that have it."""
+    rules: dict[tuple[str, str], list[str]] = {}
+    for warning in warnings:
+        rule, dot, member = warning.where.partition(".")
+        rules.setdefault((dot + member, warning.why), []).append(rule)
+    for (member, why), (first, *others) in rules.items():
+        yield f"{first}{member} {why}{f' (also {", ".join(others)})' if others else ''}"
 
 
 def block_list(examination: Examination) -> Iterator[Finding]:

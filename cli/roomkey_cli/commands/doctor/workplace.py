@@ -26,10 +26,12 @@ MIN_SAM = (1, 152)
 """The first release of the SAM CLI that reads `--parameter-overrides file://`."""
 
 
-def tools(_: Examination) -> Iterator[Finding]:
+def tools(examination: Examination) -> Iterator[Finding]:
     import boto3
 
     yield Finding("roomkey", OK, f"{__version__}, Python {machine.python_version()}, boto3 {boto3.__version__}")
+    if examination.environment.is_local_stack:  # It needs no build.
+        return
     if sys.version_info[:2] != (3, 13) and not shutil.which("python3.13"):
         yield Finding("python", WARN, "python3.13 is not installed", "make build needs it, as Lambda runs 3.13")
     sam = str(SAM) if SAM.exists() else shutil.which("sam")
