@@ -353,6 +353,14 @@ def test_mint_prints_a_curl_command_for_the_local_stack() -> None:
     assert json.loads(words[-1]) == {"room_id": "r", "role": "host"}
 
 
+def test_mint_prints_a_curl_command_for_a_url() -> None:
+    ask = ["mint", "100ms", "app", "--room", "r", "--role", "host", "--url", "http://127.0.0.1:8200"]
+
+    assert shlex.split(roomkey(*ask, "--curl").out)[2] == "http://127.0.0.1:8200/v1/100ms/app-token"
+    refused = roomkey(*ask)
+    assert (refused.status, refused.err) == (2, "roomkey: --url needs --curl\n")
+
+
 def test_open_joins_on_the_vendors_page(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr(typer, "launch", opened.append)

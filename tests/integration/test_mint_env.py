@@ -190,3 +190,19 @@ def test_one_of_two_keys_signs(account: Account, options: list[str]) -> None:
     result = roomkey("mint", "100ms", "management", *options)
 
     assert (result.status, result.err) == (2, "roomkey: use either --credentials or --env\n")
+
+
+def test_a_curl_command_needs_a_stack_or_a_url(account: Account) -> None:
+    name = account.create()
+    ask = ["mint", "100ms", "app", "--env", name, "--room", "r", "--role", "host", "--curl"]
+
+    refused = roomkey(*ask)
+    assert (refused.status, f"stack roomkey-{name} with an output ApiUrl is missing" in refused.err) == (1, True)
+    assert refused.err.endswith(": use --url\n")
+    assert "curl -s http://127.0.0.1:8000/v1/100ms/app-token" in roomkey(*ask, "--url", "http://127.0.0.1:8000").out
+
+    account.stack(name, ApiUrl="https://abc.example")
+    assert "curl -s https://abc.example/v1/100ms/app-token" in roomkey(*ask).out
+    signed_in = roomkey(*ask, "--url", "https://token.example").out
+    assert "curl -s https://token.example/v1/100ms/app-token" in signed_in
+    assert "Bearer $ACCESS_TOKEN" in signed_in

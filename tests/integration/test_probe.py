@@ -124,7 +124,9 @@ def test_a_bearer_token_comes_from_a_variable_or_standard_input(
 def test_open_access_needs_no_authentication(account: Account, endpoint: Endpoint) -> None:
     """The request that must be refused is then one for a management token."""
     endpoint.unsigned = minted(kind=TokenKind.APP)
-    assert probe(account, endpoint, "--kind", "app", "--anonymous")["refused"]["level"] == "fail"
+    refused = probe(account, endpoint, "--kind", "app", "--anonymous")["refused"]
+    assert refused["level"] == "fail"
+    assert refused["message"].startswith("management token request without a sign-in")
 
     assert [path for path, _, _ in endpoint.asked] == ["/v1/100ms/app-token", "/v1/100ms/management-token"]
     assert all("authorization" not in headers for _, headers, _ in endpoint.asked)

@@ -24,7 +24,7 @@ from roomkey_cli.aws import kill_switch, parameters, secret_store, stacks
 from roomkey_cli.aws.client import Aws
 from roomkey_cli.aws.parameters import Parameter
 from roomkey_cli.commands import files
-from roomkey_cli.commands.options import At, CredentialsFile, EnvironmentOption, KindArgument, PlatformArgument
+from roomkey_cli.commands.options import At, CredentialsFile, EnvironmentOption, KindArgument, PlatformArgument, url
 from roomkey_cli.commands.session import Session
 from roomkey_cli.environment import Environment
 from roomkey_cli.terminal import REFUSED, SWITCHED_OFF, USAGE, fail, iso, note, print_json
@@ -67,8 +67,17 @@ def mint_command(
         ),
     ] = "{}",
     show_curl: Annotated[
-        bool, typer.Option("--curl", help="Print a curl command that sends this request; mint nothing.")
+        bool,
+        typer.Option(
+            "--curl",
+            help="Print a curl command that sends this request, and mint nothing. To --url, else to the deployed stack "
+            f"of --env, else to {LOCAL_URL}. Not with --credentials.",
+        ),
     ] = False,
+    base_url: Annotated[
+        str | None,
+        typer.Option("--url", metavar="URL", parser=url, help="With --curl: the API's URL.", show_default=False),
+    ] = None,
     open_page: Annotated[
         bool, typer.Option("--open", help=f"Join in the browser, on the vendor's test page: {', '.join(pages.PAGES)}.")
     ] = False,
@@ -101,6 +110,8 @@ def mint_command(
     vendor = PLATFORMS[platform]
     if show_curl and credentials is not None:
         fail("--curl and --credentials cannot be combined", USAGE)
+    if base_url and not show_curl:
+        fail("--url needs --curl", USAGE)
     if not show_curl and (credentials is None) == (environment is None):
         fail("use either --credentials or --env", USAGE)
     if environment is None and (ignore_kill_switch or session.profile is not None or session.region is not None):
@@ -112,7 +123,7 @@ def mint_command(
     document = _document(body, {name: value for name, value in options.items() if value is not None})
     request = _parsed(vendor, kind, document)
     if show_curl:
-        print(_curl(session.aws if environment else None, environment, request, document))
+        print(_curl(session.aws if environment else None, environment, base_url, request, document))
         return
 
     randomness = _randomness(token_id, salt)
@@ -212,14 +223,23 @@ def _print(minted: MintedToken, platform: Platform, *, as_json: bool) -> None:
     print_json({name: value for name, value in document.items() if value not in (None, (), {})})
 
 
-def _curl(aws: Aws | None, environment: Environment | None, request: TokenRequest, body: Mapping[str, Any]) -> str:
-    url, access = LOCAL_URL, "open"
+def _curl(
+    aws: Aws | None,
+    environment: Environment | None,
+    base_url: str | None,
+    request: TokenRequest,
+    body: Mapping[str, Any],
+) -> str:
+    """Return the command, signed in as the stack requires, or without a sign-in if no stack is known."""
+    base, access = base_url or LOCAL_URL, "open"
     if aws and environment:
         stack = stacks.find_stack(aws, environment)
-        if stack is None or not stack.url:
-            fail(f"stack {environment.stack_name} with an output ApiUrl is missing in {aws.region}", REFUSED)
-        url, access = stack.url, stack.parameters.get("AppTokenAccess", "jwt")
-    return curl.command(url, request.platform.name, request.kind, body, access, aws.region if aws else "us-east-1")
+        if not base_url and (stack is None or not stack.url):
+            name = environment.stack_name
+            fail(f"stack {name} with an output ApiUrl is missing in {aws.region}: use --url", REFUSED)
+        if stack:
+            base, access = base_url or stack.url, stack.parameters.get("AppTokenAccess", "jwt")
+    return curl.command(base, request.platform.name, request.kind, body, access, aws.region if aws else "us-east-1")
 
 
 @dataclass(frozen=True, slots=True)

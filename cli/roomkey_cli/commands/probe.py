@@ -88,7 +88,7 @@ def probe(
     """Request a token that a deployed endpoint must mint, and one that it must refuse.
 
     The token is decoded and not used. The request is signed with your AWS credentials (SigV4), as for management tokens
-    and, with iam, app tokens. The second request is the same one without a sign-in; with --anonymous, a request for a
+    and, with iam, app tokens. The second request has no sign-in: it is the same one, or with --anonymous one for a
     management token.
 
     Exit status: 0 minted and refused, 1 one of the two failed, 2 wrong usage, 3 AWS failed, 4 minting is off and
@@ -280,11 +280,12 @@ def refuses(call: Call) -> Verdict:
     except ConnectionFailed as error:
         return Verdict(FAIL, f"no response: {error}")
     duration = round(response.duration)
+    request = f"{call.kind} token request without a sign-in"
     if response.status in (401, 403) and response.code in ("", Unauthenticated.code):
-        return Verdict(OK, f"a request without a sign-in: {response.summary}", duration, 1)
+        return Verdict(OK, f"{request}: {response.summary}", duration, 1)
     if response.status == 200:
-        return Verdict(FAIL, "A REQUEST WITHOUT A SIGN-IN GOT A TOKEN (with open access, use --anonymous)", duration, 0)
-    message = f"a request without a sign-in was not stopped by the gateway: {response.summary}"
+        return Verdict(FAIL, f"{request} GOT A TOKEN (with open access, use --anonymous)", duration, 0)
+    message = f"{request} was not stopped by the gateway: {response.summary}"
     return Verdict(FAIL, message, duration, 0 if response.code else None)
 
 
