@@ -83,7 +83,7 @@ _OTHER_SERVICES = _words(_PREFIXES)
 _LENGTHS = {"hf_": 37, "r8_": 40, "ntn_": 50, "secret_": 50, "xai-": 84}
 """Lengths of keys of other services whose prefixes are likely enough in a random key."""
 
-_WORDS = _words("changeme changeit replaceme placeholder undefined redacted process.env os.environ")
+_WORDS = _words("changeme changeit replaceme placeholder undefined redacted process.env os.env")
 """Words of placeholders, in lower case and without - and _, as in the next tables."""
 _WEAK_WORDS = _words(
     "example password passw0rd loremipsum 0123456789 1234567890 abcdefghij qwertyuiop thisisa thisismy appsecret "
