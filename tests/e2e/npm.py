@@ -22,8 +22,7 @@ def run_npm(folder: Path, command: str, **variables: str) -> None:
 
     Skips the test if Node or npm is missing, or if npm does not reach its registry.
     """
-    if NODE is None or NPM is None:
-        pytest.skip("Node or npm is not installed")
+    _need_npm()
     settings = {"audit": "false", "fund": "false", "prefer_offline": "true", "fetch_retries": "0"}
     environ = os.environ | {f"npm_config_{name}": value for name, value in settings.items()} | variables
     done = subprocess.run(
@@ -35,10 +34,19 @@ def run_npm(folder: Path, command: str, **variables: str) -> None:
 
 
 def install(source: Path, folder: Path) -> Path:
-    """Copy the files of `source` to `folder`, with the packages of its lock file beside them. Return `folder`."""
+    """Copy the files of `source` to `folder`, with the packages of its lock file beside them. Return `folder`.
+
+    Skips the test as `run_npm` does.
+    """
+    _need_npm()
     shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
     (folder / "node_modules").symlink_to(_packages(source))
     return folder
+
+
+def _need_npm() -> None:
+    if NODE is None or NPM is None:
+        pytest.skip("Node or npm is not installed")
 
 
 def _packages(source: Path) -> Path:
